@@ -1,0 +1,61 @@
+"""Live progress: what is measured now and how much is left.
+
+With `$INFERBENCH_PROGRESS` naming a file (the runner sets it), each step is one JSON line appended there and
+nothing is printed, so that a page carries no trace of it. Otherwise it is a tqdm bar, in JupyterLab and in
+a terminal alike. Steps are made between timed regions only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+PROGRESS_FILE = "INFERBENCH_PROGRESS"
+
+
+class Progress:
+    """A bar of `total` steps named `label`; `total` may grow while it runs."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label = label
+        self.total = total
+        self.done = 0
+        self._file = os.environ.get(PROGRESS_FILE)
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if not self._file:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=self.total, desc=self.label, unit="step", leave=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def now(self, text: str) -> None:
+        """Say what is measured next."""
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self.label}: {text}")
+        elif self._file:
+            line = {"label": self.label, "done": self.done, "total": self.total, "now": text, "at": time.time()}
+            with Path(self._file).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def step(self, n: int = 1) -> None:
+        """`n` more steps are done."""
+        self.done += n
+        if self._bar is not None:
+            self._bar.update(n)
+
+    def shorten(self, total: int) -> None:
+        """The whole turned out to be `total` steps."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.refresh()

@@ -1,0 +1,284 @@
+"""The ground: frozen values that every floor passes on. Nothing here measures, draws or reads files.
+
+What ran (`Case`), what was seen (`Measurement`, `Machine`, `Run`) and what it means (`Summary`, `Ratio`,
+`Breakdown`, `Advice`) are separate types; each later one is a function of the earlier ones.
+Times are in seconds, memory in bytes, rates per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a cell ended. A cell is always a row, whatever its outcome."""
+
+    OK = "ok"
+    UNSTABLE = "unstable"
+    OOM = "oom"
+    FAILED = "failed"
+    INVALID = "invalid"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """What a comparison may say."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    INDISTINGUISHABLE = "indistinguishable"
+    TOO_FEW = "too few samples"
+    UNSTABLE = "unstable"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What was run: hashable, one line of text."""
+
+    workload: str
+    batch_size: int
+    engine: str = "native"
+    executor: str = "single"
+    device: str = "cpu"
+    precision: str = "fp32"
+    n_processes: int = 1
+    n_threads: int = 1
+
+    def __str__(self) -> str:
+        spread = f"{self.executor}, {self.n_processes} × {self.n_threads}" if self.executor != "single" else (
+            f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
+        )
+        return f"{self.workload} · {self.device} · {spread} · batch {self.batch_size:,} · {self.precision}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """Something seen beside a measurement that a reader must know: observation, threshold, what to do."""
+
+    name: str
+    text: str
+    invalidates: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Whether the outputs of a timed path equal the reference, and if not, where they first differ.
+
+    `max_abs_difference` is None where it is not a finite number.
+    """
+
+    passed: bool
+    n_checked: int
+    max_abs_difference: float | None = 0.0
+    detail: str = ""
+
+    @property
+    def word(self) -> str:
+        """PASSED or FAILED."""
+        return "PASSED" if self.passed else "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One cell as it was measured: every raw sample, the warm-ups beside them, and how it ended.
+
+    `samples_s` holds all samples in the order taken; `round_sizes` says how many belong to each round
+    (their sum is `len(samples_s)`). A sample is the seconds of `calls_per_sample` calls divided by
+    their number. `series` holds what a clock saw beside it, one value a sample (`wall_s`, `enqueue_s`),
+    or a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`).
+    """
+
+    case: Case
+    samples_s: tuple[float, ...] = ()
+    round_sizes: tuple[int, ...] = ()
+    warmup_s: tuple[float, ...] = ()
+    cold_s: float | None = None
+    calls_per_sample: int = 1
+    inputs_per_call: int = 1
+    startup_s: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    worker_pid: int | None = None
+    started_at: str = ""
+    peak_memory_bytes: int | None = None
+    verification: Verification | None = None
+    flags: tuple[Flag, ...] = ()
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if sum(self.round_sizes) != len(self.samples_s):
+            raise ValueError(
+                f"Measurement.round_sizes: expected a sum of {len(self.samples_s)} (the number of samples), "
+                f"got {sum(self.round_sizes)}"
+            )
+
+    def rounds(self) -> tuple[tuple[float, ...], ...]:
+        """The samples of each round, in order."""
+        ends = tuple(accumulate(self.round_sizes))
+        return tuple(self.samples_s[end - size : end] for end, size in zip(ends, self.round_sizes, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value with the interval that its samples carry; `low` and `high` are None when withheld."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Percentile:
+    """A percentile, or, when the samples cannot carry it, None with the number that it needs."""
+
+    p: float
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    needs: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What one cell's samples say. Seconds, per call."""
+
+    n_samples: int
+    n_rounds: int
+    median_s: Interval
+    mean_s: float
+    std_s: float
+    min_s: float
+    max_s: float
+    percentiles: tuple[Percentile, ...]
+    lag1: float | None
+    is_level: bool
+    n_modes: int
+    n_outliers: int
+    throughput_per_s: Interval
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times faster the candidate is than the baseline (baseline time over candidate time)."""
+
+    value: float
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    n_rounds: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One named share of a whole."""
+
+    name: str
+    seconds: float
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """Named parts that, with `unexplained_s`, add up to `whole_s`."""
+
+    whole_s: float
+    parts: tuple[Part, ...]
+    unexplained_s: float
+
+    @property
+    def unexplained_share(self) -> float:
+        """Absolute unexplained time over the whole."""
+        return abs(self.unexplained_s) / self.whole_s if self.whole_s else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """One stretch of a worker's time on the system-wide monotonic clock (seconds, comparable across processes)."""
+
+    worker: int
+    kind: str
+    start_s: float
+    end_s: float
+    cpu_s: float = 0.0
+    n_rows: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """A recommendation, the evidence for it and the limits it holds under."""
+
+    recommendation: str
+    evidence: str
+    limits: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One entry of `summary.json`."""
+
+    value: float | int | str | None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where a run was made: facts and versions. None or "unknown" where this machine does not tell."""
+
+    cpu_model: str = "unknown"
+    architecture: str = "unknown"
+    physical_cores: int | None = None
+    logical_cores: int | None = None
+    usable_cpus: int = 1
+    usable_reason: str = ""
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    caches: Mapping[str, int] = field(default_factory=dict)
+    numa_nodes: int | None = None
+    instruction_sets: tuple[str, ...] = ()
+    frequency_hz: float | None = None
+    governor: str = "unknown"
+    virtualisation: str = "unknown"
+    operating_system: str = "unknown"
+    python: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    threadpools: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    accelerators: tuple[str, ...] = ()
+    accelerator_reason: str = ""
+    git_revision: str = "unknown"
+    git_dirty: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One notebook's stored record: enough to rebuild its page without measuring again."""
+
+    notebook: str
+    run_id: str
+    machine: Machine
+    params: Mapping[str, Any]
+    started_at: str = ""
+    duration_s: float = 0.0
+    measurements: tuple[Measurement, ...] = ()
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Figure] = field(default_factory=dict)
+    simulated: bool = False
+    schema_version: int = SCHEMA_VERSION

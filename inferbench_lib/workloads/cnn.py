@@ -1,0 +1,116 @@
+"""A convolutional network in three sizes, with seeded weights and images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferbench_lib.records import Verification
+from inferbench_lib.workloads.cache import cached
+from inferbench_lib.workloads.outputs import close
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SIDE = 64
+CLASSES = 10
+WIDTH_AND_HIDDEN: Mapping[str, tuple[int, int]] = {"small": (64, 512), "medium": (128, 1472), "large": (256, 2960)}
+"""Filters of the first convolution (doubled by each later one) and units of the hidden layer.
+
+The small network is the reference one, 8,765,066 parameters; the others scale it to about 50 and 200 million.
+"""
+RELATIVE_TOLERANCE = 1e-3
+"""Of the largest logit, against float64. Float32 stays below 1e-5; TF32 keeps 10 bits of mantissa (2^-11 = 5e-4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cnn:
+    """Three 3×3 convolutions with ReLU and 2×2 max pooling, two fully connected layers, dropout; 64×64 RGB in."""
+
+    size: str = "small"
+    seed: int = 0
+    n_images: int = 32
+
+    @property
+    def name(self) -> str:
+        """The workload's name in tables."""
+        return f"cnn-{self.size}"
+
+    def build(self) -> nn.Module:
+        """The network in evaluation mode, float32, on the processor; the same weights for the same seed."""
+        import torch
+        from torch import nn
+
+        width, hidden = WIDTH_AND_HIDDEN[self.size]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            layers: list[nn.Module] = []
+            for n_in, n_out in ((3, width), (width, 2 * width), (2 * width, 4 * width)):
+                layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            flat = 4 * width * (SIDE // 8) ** 2
+            head = [nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, CLASSES)]
+            return nn.Sequential(*layers, *head).eval()
+
+    def images(self) -> Tensor:
+        """`(n_images, 3, 64, 64)` float32 images; each has its own contrast, so that no two have like logits."""
+        import torch
+
+        generator = torch.Generator().manual_seed(self.seed)
+        contrast = torch.linspace(0.5, 2.0, self.n_images).reshape(-1, 1, 1, 1)
+        return torch.randn(self.n_images, 3, SIDE, SIDE, generator=generator) * contrast
+
+    def reference(self) -> np.ndarray:
+        """`(n_images, 10)` logits of `images()`, computed in float64 and kept."""
+        key = asdict(self) | {"torch": version("torch")}
+        return np.load(cached(f"{self.name}-logits", ".npy", key, self._write_reference))
+
+    def agree(self, output: np.ndarray, reference: np.ndarray) -> Verification:
+        """Logits must be close to the float64 ones."""
+        return close(output, reference, RELATIVE_TOLERANCE)
+
+    def _write_reference(self, path: Path) -> None:
+        import torch
+
+        model = self.build().double()
+        with torch.inference_mode():
+            logits = [model(image[None].double()) for image in self.images()]
+        np.save(path, torch.cat(logits).numpy())
+
+
+def n_parameters(size: str) -> int:
+    """The number of weights and biases, from the layers' shapes."""
+    width, hidden = WIDTH_AND_HIDDEN[size]
+    channels = (3, width, 2 * width, 4 * width)
+    convolutions = sum(9 * n_in * n_out + n_out for n_in, n_out in zip(channels, channels[1:], strict=False))
+    flat = 4 * width * (SIDE // 8) ** 2
+    return convolutions + flat * hidden + hidden + hidden * CLASSES + CLASSES
+
+
+def operators(size: str, batch_size: int) -> list[dict[str, Any]]:
+    """FLOPs and bytes (inputs, weights and outputs once, float32) of each layer of one forward pass.
+
+    FLOPs count a multiplication and an addition as two, as torch's FlopCounterMode does.
+    """
+    width, hidden = WIDTH_AND_HIDDEN[size]
+    rows: list[dict[str, Any]] = []
+    side, channels = SIDE, (3, width, 2 * width, 4 * width)
+    for i, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False), start=1):
+        pixels = batch_size * side * side
+        weights = 9 * n_in * n_out + n_out
+        rows.append(_operator(f"conv{i}", 2 * 9 * n_in * n_out * pixels, pixels * (n_in + n_out) + weights))
+        rows.append(_operator(f"relu{i}", 0, 2 * pixels * n_out))
+        rows.append(_operator(f"pool{i}", 0, pixels * n_out * 5 // 4))
+        side //= 2
+    for i, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
+        values = n_in * n_out + n_out + batch_size * (n_in + n_out)
+        rows.append(_operator(f"linear{i}", 2 * n_in * n_out * batch_size, values))
+    return rows
+
+
+def _operator(name: str, flops: int, values: int) -> dict[str, Any]:
+    return {"name": name, "flops": flops, "bytes": 4 * values}
