@@ -86,6 +86,41 @@ class Verification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Telemetry:
+    """What an observer outside the measuring process saw between two moments of the system-wide monotonic clock.
+
+    None where this machine does not tell; shares are between 0 and 1. Counters (swap, throttling, steal) are
+    differences over the stretch, temperatures and power its highest, clocks its lowest. `other_load_share` is what
+    other processes took of the CPUs that the measured processes may run on. `series` holds each gauge as it
+    was sampled, the moments in `at_s` beside it. `reason` and `gpu_reason` say why something was not seen.
+    """
+
+    start_s: float
+    end_s: float
+    n_samples: int = 0
+    reason: str = ""
+    load_1min: float | None = None
+    steal_share: float | None = None
+    other_load_share: float | None = None
+    own_cpus: float | None = None
+    swap_bytes: int | None = None
+    throttled_s: float | None = None
+    throttled_periods: int | None = None
+    frequency_hz: float | None = None
+    temperature_c: float | None = None
+    thermal_throttle_events: int | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_clock_hz: float | None = None
+    gpu_default_clock_hz: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] = ()
+    gpu_memory_bytes: int | None = None
+    gpu_lost: bool = False
+    gpu_reason: str = ""
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One cell as it was measured: every raw sample, the warm-ups beside them, and how it ended.
 
@@ -110,6 +145,7 @@ class Measurement:
     started_at: str = ""
     peak_memory_bytes: int | None = None
     verification: Verification | None = None
+    telemetry: Telemetry | None = None
     flags: tuple[Flag, ...] = ()
     outcome: Outcome = Outcome.OK
     reason: str = ""
