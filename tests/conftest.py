@@ -1,0 +1,50 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from setup_browser import MISSING, find_browser, is_ci
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """A Chromium that starts; without one a named skip, and a failure where CI=true."""
+    path = find_browser()
+    if path is None:
+        (pytest.fail if is_ci() else pytest.skip)(MISSING)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> Iterator[Browser]:
+    """A running Chromium.
+
+    One a module, not one a session: while Playwright is open its event loop counts as running in this thread,
+    and papermill, run by tests in between, would take another path than it does for users.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page with the network off."""
+    context = browser.new_context(offline=True)
+    yield context.new_page()
+    context.close()
