@@ -128,6 +128,7 @@ class Measurement:
     (their sum is `len(samples_s)`). A sample is the seconds of `calls_per_sample` calls divided by
     their number. `series` holds what a clock saw beside it, one value a sample (`wall_s`, `enqueue_s`),
     or a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`).
+    `spans` holds, for each sample, where every worker's time went; a span of kind "call" is the sample itself.
     """
 
     case: Case
@@ -145,6 +146,7 @@ class Measurement:
     started_at: str = ""
     peak_memory_bytes: int | None = None
     verification: Verification | None = None
+    spans: tuple[tuple[Span, ...], ...] = ()
     telemetry: Telemetry | None = None
     flags: tuple[Flag, ...] = ()
     outcome: Outcome = Outcome.OK
