@@ -168,7 +168,7 @@ def install_steps(root: Path, source: str, dev: bool) -> list[tuple[str, list[st
     # The lock holds what torch needs from PyPI, so the CPU index is asked for torch alone.
     from_index = ["--index-url", CPU_INDEX, "--no-deps"] if source == CPU else []
     return [
-        (f"packages of {lock.name}, checked against their hashes", ["--require-hashes", "-r", str(lock)]),
+        (f"the packages of {lock.name}", ["--require-hashes", "-r", str(lock)]),
         (torch, [*from_index, torch]),
         ("inferbench itself", ["--no-deps", "--no-build-isolation", "--editable", str(root)]),
     ]
@@ -217,7 +217,7 @@ def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
 
     started_s = time.monotonic()
     check_ensurepip(importlib.util.find_spec("ensurepip") is not None, version, sys.executable)
-    say(f"{venv}, once; later runs skip this")
+    say(f"preparing {venv}, once; later runs skip this")
     if todo == UPDATE:
         source, dev = str(stamp["torch"]), dev or stamp["dev"] is True
     else:
@@ -232,7 +232,7 @@ def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
         run([sys.executable, "-I", "-m", "venv", *clear, str(venv)], "the virtual environment")
         write_stamp(venv, {"unfinished": True})
     for what, arguments in install_steps(root, source, dev):
-        say(what)
+        say(f"installing {what}")
         run([str(python), "-I", "-m", "pip", "install", *PIP_OPTIONS, *arguments], what)
     write_stamp(venv, {"python": dotted(version), "torch": source, "files": files, "dev": dev})
     say(f"ready after {time.monotonic() - started_s:.0f} s")
@@ -251,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"inferbench setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("inferbench setup: interrupted; the same command begins it anew", file=sys.stderr)
+        print("inferbench setup: interrupted; run the same command again", file=sys.stderr)
         return 130
     return 0
 
