@@ -1,0 +1,173 @@
+"""Where a parallel run's time went: every worker's every second, named, and what no span explains.
+
+Each worker's timeline over the run is cut into the spans that it recorded and the idle time between them; a part is
+its seconds summed over the workers and divided by their number. The parts and the unexplained rest therefore add up
+to the wall time exactly. Idle time is given to what the parent was seen doing in it: a worker without work while
+the parent pickles the data waits for the data.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+from inferbench_lib.records import Breakdown, Part, Span
+
+PARENT = -1  # the worker number of the parent's own spans
+
+USEFUL = "useful compute"
+SLOWED = "compute slowed by shared resources"
+OVERSUBSCRIBED = "waiting for a CPU"
+START = "process start"
+IMPORTS = "imports"
+MODEL = "model transfer"
+DATA = "data transfer and serialization"
+SCHEDULING = "scheduling and waiting"
+IMBALANCE = "imbalance at the end"
+SERIAL = "serial part of the parent"
+
+TEXTS = {
+    USEFUL: "an equal share of what one process alone needs",
+    SLOWED: "CPU time beyond that share: memory bandwidth, caches, clock",
+    OVERSUBSCRIBED: "computing, but not running: more threads than CPUs, or another program on them",
+    START: "from the decision to start a worker to its first line",
+    IMPORTS: "loading libraries in the worker",
+    MODEL: "pickling, sending, unpickling or loading the model",
+    DATA: "pickling, sending, unpickling inputs and results",
+    SCHEDULING: "a worker ready while nothing was handed to it",
+    IMBALANCE: "a worker finished while another still worked",
+    SERIAL: "the parent alone, after the last worker: collecting, joining",
+}
+WORKER_KINDS = {
+    "start": START,
+    "import": IMPORTS,
+    "load_model": MODEL,
+    "deserialize_model": MODEL,
+    "receive": DATA,
+    "deserialize_data": DATA,
+    "serialize_model": MODEL,
+    "serialize_data": DATA,
+    "serialize_result": DATA,
+    "send": DATA,
+    "collect": SERIAL,
+}
+PARENT_KINDS = {"serialize_model": MODEL, "serialize_data": DATA, "collect": SERIAL, "start": START}
+
+
+def account(
+    spans: Iterable[Span], *, start_s: float, end_s: float, single_s: float, n_workers: int, n_threads: int = 1
+) -> Breakdown:
+    """Cuts the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
+
+    `single_s` is what one process alone computes for the whole job; `n_workers` counts idle ones too. The kinds are
+    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and "wait"; the parent's spans carry
+    the worker number `PARENT` and the kinds of `PARENT_KINDS`. A caller that works too records both kinds as a worker.
+
+    Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
+    spend was waiting for one. The slowed part is negative when smaller pieces run faster than the whole.
+    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time.
+    """
+    timelines: dict[int, list[Span]] = defaultdict(list)
+    for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
+        timelines[span.worker].append(span)
+    parent = timelines.pop(PARENT, [])
+    _check(parent, PARENT_KINDS, start_s, end_s)
+    for timeline in timelines.values():
+        _check(timeline, [*WORKER_KINDS, "compute", "wait"], start_s, end_s)
+    if len(timelines) > n_workers:
+        raise ValueError(f"account: expected spans of at most {n_workers} workers, got those of {sorted(timelines)}")
+
+    seconds: dict[str, float] = dict.fromkeys(TEXTS, 0.0)
+    working = {worker: [s for s in timeline if s.kind != "wait"] for worker, timeline in timelines.items()}
+    last_end_s = max((timeline[-1].end_s for timeline in working.values() if timeline), default=start_s)
+    for timeline in working.values():
+        for span in timeline:
+            if span.kind != "compute":
+                seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
+    for worker in timelines:
+        _add_idle(seconds, working[worker], parent, start_s, last_end_s)
+    seconds[IMBALANCE] += (n_workers - len(timelines)) * (last_end_s - start_s)
+    # After the last worker every worker is idle, so the parent's seconds count once for each.
+    for span in parent:
+        seconds[PARENT_KINDS[span.kind]] += n_workers * _overlap(span, last_end_s, end_s)
+
+    computing = [span for timeline in working.values() for span in timeline if span.kind == "compute"]
+    wall_s = sum(span.end_s - span.start_s for span in computing)
+    cpu_s = sum(min(span.cpu_s / n_threads, span.end_s - span.start_s) for span in computing)
+    seconds[USEFUL] = single_s
+    seconds[SLOWED] = cpu_s - single_s
+    seconds[OVERSUBSCRIBED] = wall_s - cpu_s
+
+    parts = tuple(Part(name=name, seconds=seconds[name] / n_workers, text=text) for name, text in TEXTS.items())
+    whole_s = end_s - start_s
+    return Breakdown(whole_s=whole_s, parts=parts, unexplained_s=whole_s - sum(part.seconds for part in parts))
+
+
+def average(breakdowns: Sequence[Breakdown]) -> Breakdown:
+    """The mean over runs, part by part, which keeps the sum. Raises ValueError for none or for different parts."""
+    names = {tuple(part.name for part in breakdown.parts) for breakdown in breakdowns}
+    if len(names) != 1:
+        raise ValueError(f"average: expected breakdowns into the same parts, got {sorted(names)}")
+    columns = zip(*(breakdown.parts for breakdown in breakdowns), strict=True)
+    return Breakdown(
+        whole_s=fmean(breakdown.whole_s for breakdown in breakdowns),
+        parts=tuple(
+            Part(name=same[0].name, seconds=fmean(part.seconds for part in same), text=same[0].text) for same in columns
+        ),
+        unexplained_s=fmean(breakdown.unexplained_s for breakdown in breakdowns),
+    )
+
+
+def lost_speedup_shares(breakdown: Breakdown) -> Mapping[str, float]:
+    """Each part's share of the time lost against an equal split of the useful compute; "unexplained" among them.
+
+    Empty when nothing was lost. Shares add up to 1; a gain has a negative one.
+    """
+    lost = {part.name: part.seconds for part in breakdown.parts if part.name != USEFUL}
+    lost["unexplained"] = breakdown.unexplained_s
+    total_s = sum(lost.values())
+    return {name: seconds / total_s for name, seconds in lost.items()} if total_s > 0 else {}
+
+
+def _add_idle(
+    seconds: dict[str, float], work: Sequence[Span], parent: Sequence[Span], start_s: float, last_end_s: float
+) -> None:
+    """Adds one worker's idle time from the run's start to the last worker's end to what it was idle for."""
+    if not work:
+        seconds[IMBALANCE] += last_end_s - start_s
+        return
+    seconds[IMBALANCE] += last_end_s - work[-1].end_s
+    gaps = [(start_s, work[0].start_s), *((one.end_s, other.start_s) for one, other in pairwise(work))]
+    for index, (begin_s, finish_s) in enumerate(gaps):
+        idle_s = finish_s - begin_s
+        for span in parent:
+            shared_s = _overlap(span, begin_s, finish_s)
+            seconds[PARENT_KINDS[span.kind]] += shared_s
+            idle_s -= shared_s
+        # Before a worker that is started in this run, the parent was busy starting the others.
+        not_yet_started = index == 0 and work[0].kind == "start"
+        seconds[START if not_yet_started else SCHEDULING] += idle_s
+
+
+def _overlap(span: Span, begin_s: float, finish_s: float) -> float:
+    return max(0.0, min(span.end_s, finish_s) - max(span.start_s, begin_s))
+
+
+def _check(timeline: Sequence[Span], kinds: Iterable[str], start_s: float, end_s: float) -> None:
+    for span in timeline:
+        if span.kind not in kinds:
+            raise ValueError(f"{_name(span)}: expected a kind among {', '.join(sorted(kinds))}")
+        if not start_s <= span.start_s <= span.end_s <= end_s:
+            raise ValueError(f"{_name(span)}: expected a span within the run, {start_s:g} to {end_s:g} s")
+        if span.kind == "compute" and span.end_s > span.start_s and not span.cpu_s > 0:
+            raise ValueError(f"{_name(span)}: expected its CPU time; read time.process_time before and after computing")
+    for earlier, later in pairwise(timeline):
+        if later.start_s < earlier.end_s:
+            raise ValueError(f"{_name(later)}: expected it to begin after {_name(earlier)} ends, they overlap")
+
+
+def _name(span: Span) -> str:
+    owner = "parent" if span.worker == PARENT else f"worker {span.worker}"
+    return f"{owner} {span.kind} {span.start_s:g}–{span.end_s:g} s"

@@ -1,0 +1,116 @@
+"""What a `cpu_multiprocess` run says: each way of spreading the forest over processes, against one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from inferbench_lib.analysis.breakdown import account, average
+from inferbench_lib.analysis.comparison import compare, efficiency
+from inferbench_lib.analysis.statistics import summarize
+from inferbench_lib.records import Breakdown, Figure, Interval, Measurement, Ratio, Run, Summary, Verification
+
+BASELINE = "single"
+MULTI = "shared_pool"
+"""The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiprocessStudy:
+    """One run read: every mapping is by executor, in the order measured; `ratios` are speedups over one process."""
+
+    run: Run
+    cells: Mapping[str, Measurement]
+    summaries: Mapping[str, Summary]
+    ratios: Mapping[str, Ratio]
+    efficiencies: Mapping[str, Interval]
+    breakdowns: Mapping[str, Breakdown]
+    verification: Verification
+
+    @property
+    def n_processes(self) -> int:
+        """Processes (or threads) that each way but the single one was given."""
+        return int(self.run.params["n_processes"])
+
+
+def study(run: Run) -> MultiprocessStudy:
+    """Everything that a `cpu_multiprocess` run says, from its raw samples."""
+    cells = {cell.case.executor: cell for cell in run.measurements}
+    others = {name: cell for name, cell in cells.items() if name != BASELINE}
+    ratios = {name: compare(cells[BASELINE], cell) for name, cell in others.items()} if BASELINE in cells else {}
+    n_processes = int(run.params["n_processes"])
+    return MultiprocessStudy(
+        run=run,
+        cells=cells,
+        summaries={name: summarize(cell) for name, cell in cells.items()},
+        ratios=ratios,
+        efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
+        breakdowns=_breakdowns(cells),
+        verification=_verification(cells),
+    )
+
+
+def figures(said: MultiprocessStudy) -> dict[str, Figure]:
+    """The entries of `summary.json`."""
+    found: dict[str, Figure] = {}
+    for name, key in ((BASELINE, "single_s"), (MULTI, "multi_s")):
+        if name in said.summaries:
+            found[key] = _seconds(said.summaries[name])
+    for name, ratio in said.ratios.items():
+        found[f"speedup[{name}]"] = _ratio(ratio)
+        share = said.efficiencies[name]
+        found[f"efficiency[{name}]"] = Figure(
+            value=share.value, low=share.low, high=share.high, unit="speedup per process", verdict=ratio.verdict
+        )
+        if name == MULTI:
+            found["speedup"], found["efficiency"] = found[f"speedup[{name}]"], found[f"efficiency[{name}]"]
+    found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
+    return found
+
+
+def _seconds(summary: Summary) -> Figure:
+    centre = summary.median_s
+    return Figure(value=centre.value, low=centre.low, high=centre.high, unit="s", verdict=summary.outcome)
+
+
+def _ratio(ratio: Ratio) -> Figure:
+    return Figure(value=ratio.value, low=ratio.low, high=ratio.high, unit="×", verdict=ratio.verdict)
+
+
+def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
+    """Where each sample's time went, averaged over the samples; only of executors that recorded their spans."""
+    if BASELINE not in cells or not cells[BASELINE].samples_s:
+        return {}
+    single_s = fmean(cells[BASELINE].samples_s)
+    found = {}
+    for name, cell in cells.items():
+        accounts = [
+            account(
+                (span for span in spans if span.kind != "call"),
+                start_s=call.start_s,
+                end_s=call.end_s,
+                single_s=single_s,
+                n_workers=cell.case.n_processes,
+                n_threads=cell.case.n_threads,
+            )
+            for spans in cell.spans
+            for call in spans
+            if call.kind == "call"
+        ]
+        if accounts:
+            found[name] = average(accounts)
+    return found
+
+
+def _verification(cells: Mapping[str, Measurement]) -> Verification:
+    """One verdict over every path: the first failure, else all that was checked."""
+    seen = [cell.verification for cell in cells.values() if cell.verification is not None]
+    for one in seen:
+        if not one.passed:
+            return one
+    return Verification(
+        passed=bool(seen),
+        n_checked=sum(one.n_checked for one in seen),
+        detail="" if seen else "nothing was verified: every cell failed",
+    )

@@ -1,0 +1,177 @@
+"""What one series of samples looks like: how alike neighbours are, whether it is level, how many humps it has.
+
+Everything here takes plain floats, so that a timing loop can be handed `is_level` as its warm-up rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+from scipy import signal, stats
+
+Rounds = Sequence[Sequence[float]]
+
+MIN_PAIRS = 10  # neighbours below which their likeness cannot be judged
+WARMUP_MINIMUM = 10  # samples: the reference protocol's warm-up
+WARMUP_WINDOW = 5  # samples in each of the two windows that must agree
+WARMUP_TOLERANCE = 0.02  # two windows this close agree, whatever their scatter
+DRIFT_TOLERANCE = 0.05  # a second half that differs by less is level: half of what a 10 % effect would need
+MIN_BLOCK = 5  # calls whose median is symmetric enough for the signed-rank interval
+MAX_BLOCKS = 30  # more blocks of fewer calls would trust the autocorrelation's estimate too far
+MIN_FOR_MODES = 50  # samples below which humps cannot be told from chance
+
+
+def lag1(rounds: Rounds) -> float | None:
+    """Lag-1 autocorrelation within rounds, of the samples' ranks; None below ten pairs or when all are equal.
+
+    Pairs are neighbours of one round; deviations are from the mean over all rounds, since the mean of a handful of
+    calls would hide the likeness. Ranks, because one outlier would hide it too (Box & Jenkins 1976, chapter 2).
+    """
+    n_pairs = sum(max(0, len(samples) - 1) for samples in rounds)
+    if n_pairs < MIN_PAIRS:
+        return None
+    ranks = stats.rankdata([sample for samples in rounds for sample in samples])
+    deviations = np.split(ranks - ranks.mean(), np.cumsum([len(samples) for samples in rounds])[:-1])
+    products = sum(float(round_[:-1] @ round_[1:]) for round_ in deviations)
+    variance = float(ranks.var())
+    return products / n_pairs / variance if variance > 0 else None
+
+
+def effective_samples(n: int, autocorrelation: float | None) -> float:
+    """How many independent samples `n` autocorrelated ones are worth for a mean: n (1 − r) / (1 + r), at most n.
+
+    Exact in the limit for a first-order autoregressive series (Bayley & Hammersley 1946).
+    """
+    r = min(max(autocorrelation or 0.0, 0.0), 0.99)
+    return n * (1 - r) / (1 + r)
+
+
+def into_blocks(samples: Sequence[float]) -> list[Sequence[float]]:
+    """One series cut into consecutive blocks whose medians are nearly independent, the replicates of a lone round.
+
+    In a first-order autoregressive series the means of neighbouring blocks of b samples correlate by
+    r / ((1 − r²) b) (batch means; Law 2015, section 9.5.3); b is taken so that this is at most 0.1. A short series
+    shows less likeness than there is, so r is raised by its bias (1 + 3r) / n and by one standard error (Kendall
+    1954; Bartlett 1946). Left-over samples join the last block.
+    """
+    n, seen = len(samples), lag1([samples]) or 0.0
+    r = min(max(seen + (1 + 3 * seen) / n + math.sqrt((1 - seen**2) / n), 0.0), 0.99) if n else 0.0
+    size = max(MIN_BLOCK, math.ceil(10 * r / (1 - r * r)), math.ceil(n / MAX_BLOCKS))
+    n_blocks = max(1, n // size)
+    edges = [index * size for index in range(n_blocks)] + [n]
+    return [samples[start:end] for start, end in pairwise(edges)]
+
+
+def n_replicates(n_rounds: int) -> int:
+    """How many replicates for a cell's own centre its rounds are worth: all of them below twelve, then fewer, larger.
+
+    Rounds of one cell are alike too when its calls are and little lies between its turns; from twelve rounds on there
+    are enough to merge neighbours, which restores the coverage at no great cost in width (Schmeiser 1982).
+    A ratio needs no merging: what both cells of a round share cancels.
+    """
+    return n_rounds if n_rounds < 12 else max(min(n_rounds // 2, 7), n_rounds // 5)
+
+
+def replicates(rounds: Rounds) -> list[float]:
+    """The medians that stand for independent repetitions: of rounds, of merged rounds, or of a lone round's blocks."""
+    taken = [samples for samples in rounds if len(samples)]
+    if len(taken) == 1:
+        return [median(block) for block in into_blocks(taken[0])]
+    groups = np.array_split(np.arange(len(taken)), max(1, n_replicates(len(taken))))
+    return [median(sample for index in group for sample in taken[index]) for group in groups if group.size]
+
+
+def is_level(samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE) -> bool:
+    """Whether a series has come to rest: its last two windows of five agree. Cheap enough to ask after every call.
+
+    They agree when their medians differ by at most `tolerance`, or by at most three times the median deviation
+    from them (about 2.5 standard errors of that difference for normal noise; a straight ramp differs by five).
+    After Georges et al. 2007, who watch a window's coefficient of variation; medians let a stray call pass.
+    """
+    if len(samples) < max(minimum, 2 * WARMUP_WINDOW):
+        return False
+    earlier, later = samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW], samples[-WARMUP_WINDOW:]
+    before, after = median(earlier), median(later)
+    scatter = median([abs(x - before) for x in earlier] + [abs(x - after) for x in later])
+    return abs(after - before) <= max(tolerance * before, 3 * scatter)
+
+
+def steady_start(
+    samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE
+) -> int | None:
+    """Index of the first sample that the warm-up rule took for steady, or None when it never levelled."""
+    for end in range(len(samples) + 1):
+        if is_level(samples[:end], minimum=minimum, tolerance=tolerance):
+            return end - 2 * WARMUP_WINDOW
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How far the second half of a series lies from the first (0.12: 12 % above it), and whether that is drift."""
+
+    change: float
+    p_value: float
+    is_level: bool
+
+
+def drift(medians: Sequence[float]) -> Drift:
+    """Compares the second half of the rounds' (or blocks') medians, all above 0, with the first.
+
+    Not level: they differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947) rejects equality at
+    5 %, or at the smallest level that so few rounds can reach (three against three: 10 %). Below six medians nothing
+    can be said and the series passes for level.
+    """
+    half = len(medians) // 2
+    if len(medians) < 6:
+        return Drift(change=0.0, p_value=1.0, is_level=True)
+    first, second = medians[:half], medians[-half:]
+    change = median(second) / median(first) - 1
+    p_value = float(stats.mannwhitneyu(first, second, method="exact" if len(medians) <= 40 else "asymptotic").pvalue)
+    reachable = 2 / math.comb(2 * half, half)
+    is_level = abs(math.log1p(change)) <= math.log1p(DRIFT_TOLERANCE) or p_value > max(0.05, reachable) + 1e-12
+    return Drift(change=change, p_value=p_value, is_level=is_level)
+
+
+def count_modes(samples: Sequence[float]) -> int:
+    """How many humps the samples' density has; 0 when there are too few samples (below 50) to tell.
+
+    Humps of a kernel density of the logarithms at Silverman's bandwidth (Silverman 1986, equation 3.31) that hold
+    at least a tenth of the samples each and are parted by a valley below half of the lower one.
+    """
+    if len(samples) < MIN_FOR_MODES:
+        return 0
+    logs = np.log(np.asarray(samples, dtype=float))
+    spread = min(logs.std(ddof=1), stats.iqr(logs) / 1.34) or logs.std(ddof=1)
+    if spread < 1e-9:
+        return 1
+    bandwidth = 0.9 * spread * len(logs) ** -0.2
+    grid = np.arange(logs.min() - 3 * bandwidth, logs.max() + 3 * bandwidth, bandwidth / 5)
+    density = stats.norm.pdf((grid[:, None] - logs) / bandwidth).sum(axis=1)
+    peaks = list(signal.find_peaks(density)[0])
+    while len(peaks) > 1:
+        valleys = [left + int(density[left:right].argmin()) for left, right in pairwise(peaks)]
+        held = np.histogram(logs, bins=[-np.inf, *grid[valleys], np.inf])[0]
+        depths = [density[v] / min(density[a], density[b]) for v, (a, b) in zip(valleys, pairwise(peaks), strict=True)]
+        shallowest = int(np.argmax(depths))
+        if held.min() * 10 < len(logs):
+            peaks.pop(int(held.argmin()))
+        elif depths[shallowest] >= 0.5:
+            peaks.pop(min(shallowest, shallowest + 1, key=lambda index: density[peaks[index]]))
+        else:
+            break
+    return len(peaks)
+
+
+def count_outliers(samples: Sequence[float]) -> int:
+    """Samples beyond Tukey's fences, 1.5 interquartile ranges outside the quartiles (Tukey 1977). Counted, kept."""
+    if not samples:
+        return 0
+    low, high = np.quantile(samples, [0.25, 0.75])
+    fence = 1.5 * (high - low)
+    return int(sum(sample < low - fence or sample > high + fence for sample in samples))

@@ -1,0 +1,181 @@
+"""Which of two cells is faster, and whether that may be said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inferbench_lib.analysis.comparison import (
+    compare,
+    compare_rounds,
+    efficiency,
+    naive_t_test,
+    rank,
+    smallest_detectable_ratio,
+)
+from inferbench_lib.analysis.simulation import AR1_LAGS, detection_rate, naive_false_alarms
+from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
+
+WOBBLE = (1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99)
+
+
+def cell(seconds: float, wobble: tuple[float, ...] = WOBBLE, **fields: object) -> Measurement:
+    """A measurement of one call a round."""
+    case = Case(workload=f"{seconds:g} s", batch_size=1)
+    samples = tuple(seconds * w for w in wobble)
+    return Measurement(case=case, samples_s=samples, round_sizes=(1,) * len(samples), **fields)  # type: ignore[arg-type]
+
+
+def test_twice_as_fast_is_two() -> None:
+    """The ratio is baseline time over candidate time, paired by round, so a shared disturbance cancels."""
+    wild = (1.0, 5.0, 0.5, 2.0, 1.0, 3.0)
+    ratio = compare(cell(2.0, wild), cell(1.0, wild))
+    assert (ratio.value, ratio.low, ratio.high) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
+    assert (ratio.verdict, ratio.n_rounds, ratio.reason) == (Verdict.FASTER, 6, "")
+    assert compare(cell(1.0, wild), cell(2.0, wild)).verdict is Verdict.SLOWER
+
+
+def test_the_interval_is_that_of_the_log_ratios() -> None:
+    """Six ratios 2^0 … 2^5: centre 2^2.5, from 1 to 32, by hand."""
+    ratio = compare_rounds([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [1.0] * 6)
+    assert (ratio.value, ratio.low, ratio.high) == (pytest.approx(2**2.5), pytest.approx(1), pytest.approx(32))
+
+
+def test_different_batches_are_compared_by_time_per_input() -> None:
+    """Four inputs in twice the time are twice as fast."""
+    assert compare(cell(1.0), cell(2.0, inputs_per_call=4)).value == pytest.approx(2.0)
+
+
+def test_a_difference_below_the_threshold_is_none() -> None:
+    """0.5 % on every round is significant and still indistinguishable; a lower threshold lets it be said."""
+    ratio = compare_rounds([1.005] * 8, [1.0] * 8)
+    assert ratio.verdict is Verdict.INDISTINGUISHABLE
+    assert ratio.reason == "the interval reaches into the 1% that counts as no difference"
+    assert compare_rounds([1.005] * 8, [1.0] * 8, min_effect=0.001).verdict is Verdict.FASTER
+    assert compare_rounds([1.0] * 8, [1.005] * 8, min_effect=0.001).verdict is Verdict.SLOWER
+
+
+def test_five_rounds_are_too_few() -> None:
+    """The value is given, the verdict is what is missing."""
+    ratio = compare(cell(2.0, (1.0,) * 3), cell(1.0, (1.0,) * 3))
+    assert (ratio.value, ratio.low, ratio.verdict) == (pytest.approx(2.0), None, Verdict.TOO_FEW)
+    assert ratio.reason == "needs 6 rounds, has 3"
+    assert compare(cell(2.0, (1.0,) * 5), cell(1.0, (1.0,) * 5)).verdict is Verdict.TOO_FEW
+
+
+def test_only_rounds_of_both_are_pairs() -> None:
+    """A candidate that ended after six rounds is compared on those six; no shared round is too few."""
+    assert compare(cell(2.0), cell(1.0, WOBBLE[:6])).n_rounds == 6
+    apart = Measurement(case=cell(1.0).case, samples_s=(1.0,), round_sizes=(0, 1))
+    ratio = compare(cell(1.0, (1.0,)), apart)
+    assert (ratio.verdict, ratio.reason) == (Verdict.TOO_FEW, "baseline and candidate share no round")
+
+
+def test_a_wrong_path_is_never_faster() -> None:
+    """Wrong outputs, a failure or out of memory on either side is invalid, without a value, and named."""
+    good = cell(2.0)
+    wrong = cell(1.0, verification=Verification(passed=False, n_checked=9, detail="row 3"))
+    for baseline, candidate, reason in (
+        (good, wrong, "candidate has wrong outputs: row 3"),
+        (wrong, good, "baseline has wrong outputs: row 3"),
+        (good, replace(good, outcome=Outcome.OOM, reason="2 GB"), "candidate is oom: 2 GB"),
+        (good, replace(good, outcome=Outcome.FAILED, reason="died"), "candidate is failed: died"),
+        (good, cell(1.0, ()), "candidate has no samples"),
+    ):
+        ratio = compare(baseline, candidate)
+        assert (ratio.verdict, ratio.low, ratio.reason) == (Verdict.INVALID, None, reason)
+        assert math.isnan(ratio.value)
+
+
+def test_an_unstable_cell_gets_no_verdict() -> None:
+    """Its outcome or an invalidating flag stands in the verdict's place; the value is kept."""
+    flagged = cell(1.0, flags=(Flag(name="clock", text="clock at 60 %", invalidates=True),))
+    unstable = cell(1.0, outcome=Outcome.UNSTABLE, reason="drifts")
+    assert compare(cell(2.0), flagged).verdict is Verdict.UNSTABLE
+    assert compare(cell(2.0), flagged).reason == "candidate is unstable: clock at 60 %"
+    assert compare(unstable, cell(2.0)).reason == "baseline is unstable: drifts"
+    assert compare(cell(2.0), flagged).value == pytest.approx(2.0)
+
+
+def test_a_shared_drift_cancels_and_one_of_the_ratio_does_not() -> None:
+    """Both slowing down alike leaves the verdict; one slowing down alone is unstable."""
+    slowing = (1.0,) * 4 + (1.5,) * 4
+    assert compare(cell(2.0, slowing), cell(1.0, slowing)).verdict is Verdict.FASTER
+    alone = compare(cell(2.0, (1.0,) * 8), cell(1.0, slowing))
+    assert alone.verdict is Verdict.UNSTABLE
+    assert alone.reason == "their ratio drifts: -33% from the first half of the rounds to the second"
+
+
+def test_unpaired_rows_are_refused() -> None:
+    """Rows of different length, empty ones and zero seconds raise with what came."""
+    message = r"^compare_rounds: expected two equally long rows of round medians above 0 s, got \[1.0\] and \[\]$"
+    with pytest.raises(ValueError, match=message):
+        compare_rounds([1.0], [])
+    with pytest.raises(ValueError, match="above 0 s"):
+        compare_rounds([1.0], [0.0])
+
+
+def test_efficiency_is_over_processes() -> None:
+    """Speedup 0.738 with 4 processes is 0.184 (0.1845), the reference's figure; the interval follows."""
+    speedup = Ratio(value=0.738, low=0.7, high=0.8, verdict=Verdict.SLOWER)
+    result = efficiency(speedup, 4)
+    assert (result.value, result.low, result.high) == (pytest.approx(0.1845), pytest.approx(0.175), pytest.approx(0.2))
+    with pytest.raises(ValueError, match=r"^efficiency: expected n_processes of at least 1, got 0$"):
+        efficiency(speedup, 0)
+
+
+def test_the_best_comes_with_those_that_cannot_be_told_from_it() -> None:
+    """Cells rank by time per input; 0.2 % behind is a tie, 20 % is not, a failed one is excluded."""
+    best, tie, behind = cell(1.0), cell(1.002), cell(1.2)
+    failed = replace(cell(0.5), outcome=Outcome.FAILED, reason="died")
+    ranking = rank([behind, failed, tie, best])
+    assert ranking is not None
+    assert (ranking.best, ranking.ties, ranking.excluded) == (best, (tie,), (failed,))
+    assert ranking.order == (best, tie, behind)
+    assert ranking.against_best[2].value == pytest.approx(1 / 1.2)
+    assert rank([failed]) is None
+
+
+def test_more_cells_need_more_rounds_to_rank() -> None:
+    """Six rounds part two cells but not one from five others, since the comparisons share their 5 %."""
+    others = [cell(1.0 + i, WOBBLE[:6]) for i in range(6)]
+    assert rank(others[:2]).ties == ()
+    assert len(rank(others).ties) == 5
+    assert rank(others).against_best[1].reason == "needs 8 rounds, has 6"
+
+
+def test_the_smallest_detectable_ratio_is_found_as_often_as_promised() -> None:
+    """With A/A scatter 3 % and 15 rounds, a slowdown of that size is found in 75 to 90 of 100 simulated tries."""
+    rng = np.random.default_rng(0)
+    log_ratios = rng.normal(0, 0.03, 2000)
+    ratio = smallest_detectable_ratio(log_ratios, n_rounds=15)
+    assert ratio == pytest.approx(1.01 * math.exp((2.1448 + 0.8681) * 0.03 * 1.0233 / math.sqrt(15)), rel=2e-3)
+    trials = rng.normal(-math.log(ratio), 0.03, (1000, 15))
+    found = [compare_rounds(np.exp(t).tolist(), [1.0] * 15).verdict is Verdict.SLOWER for t in trials]
+    assert 0.75 <= np.mean(found) <= 0.9
+    message = "smallest_detectable_ratio: expected at least 6 log ratios and rounds, got 5 and 5"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        smallest_detectable_ratio([0.0] * 5)
+
+
+@pytest.mark.parametrize("lag", AR1_LAGS)
+def test_a_slowdown_of_5_percent_is_found(lag: float) -> None:
+    """At 3 % noise a call, 15 rounds of 5 find it in at least 95 of 100 tries, whatever the autocorrelation."""
+    assert detection_rate(0.05, lag1=lag, seed=1) >= 0.95
+
+
+@pytest.mark.parametrize("lag", AR1_LAGS)
+@pytest.mark.parametrize("spread", [0.03, 0.2])
+def test_identical_variants_are_seldom_told_apart(lag: float, spread: float) -> None:
+    """A/A comparisons cry wolf in at most 5 of 100, also where noise dwarfs the practical threshold."""
+    assert detection_rate(0.0, lag1=lag, spread=spread, n_rounds=12, seed=2) <= 0.05
+
+
+def test_the_naive_t_test_cries_wolf() -> None:
+    """Consecutive calls taken for independent: over 20 of 100 false alarms at lag-1 0.6, near 5 without it."""
+    assert naive_false_alarms(0.6) > 0.2
+    assert naive_false_alarms(0.0) == pytest.approx(0.05, abs=0.025)
+    assert naive_t_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) == 1.0
