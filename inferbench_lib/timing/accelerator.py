@@ -1,0 +1,175 @@
+"""The devices that can be timed, and how one is found.
+
+Everything rests on `torch.accelerator` and `torch.Event`, which serve CUDA, ROCm, XPU and out-of-tree devices alike.
+What a kind of device can do beyond that is written down in `BACKENDS`, never found out by trying: a build without
+the device answers many questions with a silent 0 (`torch.cuda.max_memory_allocated()` on a CPU build does).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from inferbench_lib.errors import NotAvailable
+from inferbench_lib.timing.clock import Clock, WallClock
+from inferbench_lib.timing.event_clock import EventClock
+
+ReadNs = Callable[[], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """What torch offers on one kind of device."""
+
+    is_device: bool = True  # has a queue and memory of its own: there are transfers, and calls return before the work
+    events: bool = False  # torch.Event measures device time
+    memory_statistics: bool = False  # torch.accelerator.memory_stats counts this device's memory
+    memory_cap: bool = False  # its module has set_per_process_memory_fraction
+    pinned_memory: bool = False  # copies from page-locked host memory are faster and asynchronous
+    cuda_math: bool = False  # cuDNN (on ROCm MIOpen) and TF32 settings apply
+    named: bool = False  # its module has get_device_name
+
+
+CPU = Backend(is_device=False)
+BACKENDS: Mapping[str, Backend] = {
+    # ROCm builds of torch call their devices "cuda" too.
+    "cuda": Backend(
+        events=True, memory_statistics=True, memory_cap=True, pinned_memory=True, cuda_math=True, named=True
+    ),
+    "xpu": Backend(events=True, memory_statistics=True, memory_cap=True, pinned_memory=True, named=True),
+    # Event timing was reported to hang on MPS, and its allocator keeps no peaks.
+    "mps": Backend(),
+}
+# A device that joins torch from outside (PrivateUse1) and follows the interface of the built-in ones.
+OUT_OF_TREE = Backend(events=True, memory_statistics=True, memory_cap=True, pinned_memory=True, named=True)
+
+
+class Accelerator(Protocol):
+    """Where a model runs. `clock()` times one call there, with the synchronization inside."""
+
+    device: str
+    backend: Backend
+    read_ns: ReadNs
+
+    def synchronize(self) -> None: ...
+
+    def clock(self) -> Clock: ...
+
+    def description(self) -> str: ...
+
+
+class CpuAccelerator:
+    """The CPU itself: nothing to wait for, no transfers, no memory statistics (see `backend`)."""
+
+    device = "cpu"
+    backend = CPU
+
+    def __init__(self, read_ns: ReadNs = time.perf_counter_ns) -> None:
+        self.read_ns = read_ns
+
+    def synchronize(self) -> None:
+        return None
+
+    def clock(self) -> Clock:
+        return WallClock(self.read_ns)
+
+    def description(self) -> str:
+        return "CPU"
+
+
+class TorchAccelerator:
+    """A device of `torch.accelerator`, such as "cuda", "cuda:1" or "xpu". `backend` overrides what is known of it."""
+
+    def __init__(self, device: str, *, backend: Backend | None = None, read_ns: ReadNs = time.perf_counter_ns) -> None:
+        kind, _, index = device.partition(":")
+        self.device = f"{kind}:{index or 0}"
+        self.backend = backend or BACKENDS.get(kind, OUT_OF_TREE)
+        self.read_ns = read_ns
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished everything, on every stream."""
+        import torch
+
+        torch.accelerator.synchronize(self.device)
+
+    def clock(self) -> Clock:
+        """Device time by events where the device has them, else wall time up to the end of the work."""
+        if self.backend.events:
+            return EventClock(self.device, self.synchronize, self.read_ns)
+        return WallClock(self.read_ns, self.synchronize)
+
+    def description(self) -> str:
+        """The device's own name where it tells it."""
+        import torch
+
+        if not self.backend.named:
+            return self.device
+        return f"{torch.get_device_module(self.device).get_device_name(self.device)} ({self.device})"
+
+
+def wall_clock(accelerator: Accelerator) -> WallClock:
+    """Host time between two instants at which the device is idle."""
+    return WallClock(accelerator.read_ns, accelerator.synchronize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An accelerator, or the reason why there is none."""
+
+    accelerator: Accelerator | None
+    reason: str = ""
+
+
+def find_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Found:
+    """The accelerator that this torch can use: any with "auto", none with "cpu", else the one named ("cuda:1")."""
+    import torch
+
+    if name == "cpu":
+        return Found(accelerator=None, reason="no accelerator: the device asked for is the CPU")
+    current = torch.accelerator.current_accelerator()
+    if current is None:
+        return Found(
+            accelerator=None,
+            reason=f"no accelerator: torch {torch.__version__} is a CPU build; "
+            "install a build of torch for your device (CUDA, ROCm or XPU) to measure it",
+        )
+    if not torch.accelerator.is_available():
+        return Found(
+            accelerator=None,
+            reason=f"no accelerator: torch {torch.__version__} is built for {current.type}, but no {current.type} "
+            "device or driver was found; check the driver and which devices this process may see",
+        )
+    n_devices = torch.accelerator.device_count()
+    known = [current.type, *(f"{current.type}:{index}" for index in range(n_devices))]
+    if name not in ("auto", *known):
+        return Found(
+            accelerator=None,
+            reason=f"no accelerator: expected auto, cpu or one of {', '.join(known)}, got {name}; "
+            f"torch {torch.__version__} on this machine knows no other",
+        )
+    return Found(accelerator=TorchAccelerator(current.type if name == "auto" else name, read_ns=read_ns))
+
+
+def require_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Accelerator:
+    """As `find_accelerator`, where the run makes no sense without one. Raises NotAvailable with the reason."""
+    found = find_accelerator(name, read_ns=read_ns)
+    if found.accelerator is None:
+        raise NotAvailable(found.reason)
+    return found.accelerator
+
+
+def math_settings(backend: Backend) -> dict[str, str]:
+    """The settings that change what is computed or how fast, as words. TF32 rounds inputs to 10 mantissa bits."""
+    import torch
+
+    settings = {"deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled())}
+    if backend.cuda_math:
+        settings |= {
+            "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
+            "cudnn_deterministic": str(torch.backends.cudnn.deterministic),
+            "tf32_convolution": str(torch.backends.cudnn.conv.fp32_precision == "tf32"),  # type: ignore[attr-defined]
+            "tf32_matmul": str(torch.backends.cuda.matmul.fp32_precision == "tf32"),
+        }
+    return settings

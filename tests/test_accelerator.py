@@ -1,0 +1,285 @@
+"""The accelerator path below a run: finding a device, its clock, its memory. In virtual time, so to the nanosecond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_device import NAME, SimulatedDevice
+from simulated_device.ready import ready_device
+
+from inferbench_lib.errors import MeasurementError, NotAvailable
+from inferbench_lib.timing import accelerator as accelerators
+from inferbench_lib.timing.accelerator import (
+    BACKENDS,
+    Backend,
+    CpuAccelerator,
+    TorchAccelerator,
+    find_accelerator,
+    require_accelerator,
+)
+from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.device_memory import (
+    cap_memory,
+    empty_cache,
+    is_out_of_memory,
+    largest_batch_that_fits,
+    peak_memory,
+    reset_peak_memory,
+)
+from inferbench_lib.timing.event_clock import EventClock, is_launch_bound
+
+LAUNCH_NS, EVENT_NS, OP_NS = 50, 3, 7_000
+
+
+@pytest.fixture
+def device() -> Iterator[SimulatedDevice]:
+    with ready_device() as ready:
+        ready.configure(op_cost_ns=OP_NS, launch_ns=LAUNCH_NS, event_ns=EVENT_NS, segment_bytes=100, total_bytes=4_096)
+        yield ready
+
+
+@pytest.fixture
+def accelerator(device: SimulatedDevice) -> TorchAccelerator:
+    return TorchAccelerator(NAME, read_ns=device.read_ns)
+
+
+def ns(seconds: float) -> int:
+    """Whole nanoseconds: what virtual time counts in."""
+    return round(seconds * 1e9)
+
+
+# ---- the clock ----------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_measures_its_call_alone_from_a_dirty_start(
+    device: SimulatedDevice, accelerator: TorchAccelerator
+) -> None:
+    """Work queued before, on this stream and on another, is in none of the three times."""
+    x = torch.empty(2, device=NAME)
+    clock = accelerator.clock()
+    device.occupy(1_000_000)
+    device.occupy(3_000_000, torch.Stream(NAME))
+    clock.start()
+    torch.relu(torch.relu(x))
+    seconds = clock.stop()
+    beside = clock.side_series()
+    assert ns(seconds) == LAUNCH_NS + 2 * OP_NS
+    assert [ns(value) for value in beside["wall_s"]] == [EVENT_NS + LAUNCH_NS + 2 * OP_NS]
+    assert [ns(value) for value in beside["enqueue_s"]] == [2 * EVENT_NS + 2 * LAUNCH_NS]
+
+
+def test_the_clock_follows_the_current_stream(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+    """A call on a stream of its own is measured there, not on the default stream."""
+    x = torch.empty(2, device=NAME)
+    clock = accelerator.clock()
+    with torch.Stream(NAME):
+        clock.start()
+        torch.relu(x)
+        assert ns(clock.stop()) == LAUNCH_NS + OP_NS
+
+
+def test_the_clock_keeps_one_value_a_sample_and_hands_them_over_once(
+    device: SimulatedDevice, accelerator: TorchAccelerator
+) -> None:
+    """Side series grow with the samples and are empty after they were read."""
+    x = torch.empty(2, device=NAME)
+    clock = accelerator.clock()
+    for _ in range(3):
+        clock.start()
+        torch.relu(x)
+        clock.stop()
+    assert {name: len(values) for name, values in clock.side_series().items()} == {"wall_s": 3, "enqueue_s": 3}
+    assert clock.side_series() == {"wall_s": (), "enqueue_s": ()}
+
+
+def test_a_host_clock_that_runs_backwards_is_refused(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+    """Readings that fall raise, with the readings in the message."""
+    torch.empty(2, device=NAME)
+    readings = iter([100, 90, 120])
+    clock = EventClock(accelerator.device, accelerator.synchronize, lambda: next(readings))
+    clock.start()
+    with pytest.raises(MeasurementError) as raised:
+        clock.stop()
+    assert str(raised.value) == (
+        "clock: expected times that never run backwards, got host readings of 100, 90 and 120 ns and "
+        "3e-09 s between two events; measure with time.perf_counter_ns, which is monotonic"
+    )
+
+
+def test_without_events_the_clock_is_the_wall_with_the_device_idle_at_both_ends(device: SimulatedDevice) -> None:
+    """A backend without events (MPS) is timed from idle to idle: launches included, earlier work not."""
+    accelerator = TorchAccelerator(NAME, backend=BACKENDS["mps"], read_ns=device.read_ns)
+    x = torch.empty(2, device=NAME)
+    clock = accelerator.clock()
+    assert isinstance(clock, WallClock)
+    device.occupy(1_000_000)
+    clock.start()
+    torch.relu(x)
+    assert ns(clock.stop()) == LAUNCH_NS + OP_NS
+    assert clock.side_series() == {}
+
+
+def test_a_call_is_launch_bound_when_enqueueing_takes_as_long_as_running() -> None:
+    """At equality too; not when the device takes longer."""
+    assert is_launch_bound(2e-6, 1e-6)
+    assert is_launch_bound(1e-6, 1e-6)
+    assert not is_launch_bound(1e-6, 2e-6)
+
+
+# ---- finding it ---------------------------------------------------------------------------------------------------
+
+
+def test_the_accelerator_is_found_and_says_its_name(device: SimulatedDevice) -> None:
+    """auto takes the one that torch has; a name takes that one; an unknown kind counts as an out-of-tree device."""
+    for name in ("auto", NAME, f"{NAME}:0"):
+        found = find_accelerator(name).accelerator
+        assert isinstance(found, TorchAccelerator)
+        assert found.device == f"{NAME}:0"
+        assert found.backend is accelerators.OUT_OF_TREE
+        assert found.description() == "SIMULATED device (virtual time) (simgpu:0)"
+    assert TorchAccelerator(NAME, backend=Backend()).description() == f"{NAME}:0"
+    assert TorchAccelerator("cuda:1").device == "cuda:1"
+    assert TorchAccelerator("cuda").backend is BACKENDS["cuda"]
+
+
+def test_a_device_that_torch_does_not_know_is_named_in_the_reason(device: SimulatedDevice) -> None:
+    """Asking for another device gives the ones there are."""
+    assert find_accelerator("cuda:3").reason == (
+        "no accelerator: expected auto, cpu or one of simgpu, simgpu:0, got cuda:3; "
+        f"torch {torch.__version__} on this machine knows no other"
+    )
+
+
+def test_a_build_without_its_device_says_that_device_or_driver_is_absent(device: SimulatedDevice) -> None:
+    """A torch built for a device on a machine without one: a reason, not an error."""
+    device.present = False
+    assert find_accelerator() == accelerators.Found(
+        accelerator=None,
+        reason=f"no accelerator: torch {torch.__version__} is built for simgpu, but no simgpu device or driver "
+        "was found; check the driver and which devices this process may see",
+    )
+
+
+def test_a_cpu_build_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch without any accelerator: the reason names the build; requiring one raises with the same words."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
+    reason = (
+        f"no accelerator: torch {torch.__version__} is a CPU build; "
+        "install a build of torch for your device (CUDA, ROCm or XPU) to measure it"
+    )
+    assert find_accelerator() == accelerators.Found(accelerator=None, reason=reason)
+    with pytest.raises(NotAvailable) as raised:
+        require_accelerator()
+    assert str(raised.value) == reason
+
+
+def test_asking_for_the_cpu_finds_no_accelerator() -> None:
+    """device: cpu is an answer, not a lack."""
+    assert find_accelerator("cpu").reason == "no accelerator: the device asked for is the CPU"
+
+
+@pytest.fixture
+def math_settings() -> Iterator[None]:
+    """cuDNN's search on, TF32 for matrices only; put back by hand, for __getattr__ answers and monkeypatch cannot."""
+    convolution = torch.backends.cudnn.conv.fp32_precision
+    matmul = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    yield
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.conv.fp32_precision = convolution
+    torch.backends.cuda.matmul.fp32_precision = matmul
+
+
+def test_math_settings_are_recorded_where_they_apply(math_settings: None) -> None:
+    """TF32 and cuDNN settings go with CUDA devices only, as torch has them at that moment."""
+    assert accelerators.math_settings(CpuAccelerator.backend) == {"deterministic_algorithms": "False"}
+    assert accelerators.math_settings(BACKENDS["cuda"]) == {
+        "deterministic_algorithms": "False",
+        "cudnn_benchmark": "True",
+        "cudnn_deterministic": "False",
+        "tf32_convolution": "False",
+        "tf32_matmul": "True",
+    }
+
+
+# ---- memory -------------------------------------------------------------------------------------------------------
+
+
+def test_peaks_are_those_since_the_reset(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+    """Earlier peaks and cached memory are forgotten; what tensors still hold is the baseline."""
+    kept = torch.empty(40, dtype=torch.uint8, device=NAME)
+    torch.empty(2_000, dtype=torch.uint8, device=NAME)
+    assert reset_peak_memory(accelerator) == 40
+    torch.empty(130, dtype=torch.uint8, device=NAME)
+    peak = peak_memory(accelerator)
+    assert (peak.allocated_bytes, peak.reserved_bytes) == (170, 200)
+    del kept
+
+
+def test_a_memory_cap_makes_a_large_batch_fail(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+    """A cap of 1 KiB lets 1,000 bytes through and not 1,001 (memory is held in segments of 100); a larger one than
+    the device has, changes nothing."""
+    cap_memory(accelerator, 1_024)
+    torch.empty(1_000, dtype=torch.uint8, device=NAME)
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(1_001, dtype=torch.uint8, device=NAME)
+    cap_memory(accelerator, 1 << 40)
+    torch.empty(4_000, dtype=torch.uint8, device=NAME)
+
+
+def test_emptying_the_cache_waits_for_the_device(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+    """Cached memory goes back once the queue is empty; on the CPU there is nothing to do."""
+    torch.empty(500, dtype=torch.uint8, device=NAME)
+    device.occupy(1_000)
+    empty_cache(accelerator)
+    assert device.read_ns() == 1_000
+    assert torch.accelerator.memory_reserved() == 0
+    empty_cache(CpuAccelerator())
+
+
+def test_what_a_backend_lacks_is_refused_by_name() -> None:
+    """No statistics and no cap on the CPU: errors that say what to do, never zeros."""
+    with pytest.raises(NotAvailable) as raised:
+        cap_memory(CpuAccelerator(), 1_024)
+    assert str(raised.value) == (
+        "memory cap: expected a device whose memory can be capped, got cpu; "
+        "leave the cap out to measure it with all its memory"
+    )
+    for ask in (reset_peak_memory, peak_memory):
+        with pytest.raises(NotAvailable) as raised:
+            ask(CpuAccelerator())
+        assert str(raised.value) == (
+            "memory statistics: expected a device that keeps them, got cpu; "
+            "read the process's own memory from outside instead"
+        )
+
+
+def test_running_out_of_memory_is_told_from_other_errors() -> None:
+    """The device's error, Python's and the CPU allocator's count; other runtime errors do not."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(raised.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("simgpu"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("DefaultCPUAllocator: can't allocate memory"))
+
+
+@given(low=st.integers(1, 50), span=st.integers(0, 1_000), limit=st.integers(0, 1_100))
+def test_bisection_finds_the_largest_batch_that_fits(low: int, span: int, limit: int) -> None:
+    """The same answer as trying every size, in about log2 of the tries."""
+    tried: list[int] = []
+
+    def fits(batch_size: int) -> bool:
+        tried.append(batch_size)
+        return batch_size <= limit
+
+    expected = max((size for size in range(low, low + span + 1) if size <= limit), default=None)
+    assert largest_batch_that_fits(fits, low, low + span) == expected
+    assert len(tried) <= 2 + span.bit_length()

@@ -1,0 +1,428 @@
+"""A run on a device, driven in virtual time: every figure it reports equals one worked out by hand.
+
+The device runs one linear layer and one activation a call. Times are in nanoseconds; `EXPECTED` formulas use the
+costs below and nothing of the code under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from simulated_device import NAME, SimulatedDevice
+from simulated_device.ready import ready_device
+from torch import Tensor, nn
+
+from inferbench_lib.errors import MeasurementError, OutOfMemory
+from inferbench_lib.records import Case, Measurement, Outcome, Verification
+from inferbench_lib.timing.accelerator import CpuAccelerator, TorchAccelerator
+from inferbench_lib.timing.device_cell import DeviceInputs
+from inferbench_lib.timing.device_memory import largest_batch_that_fits
+from inferbench_lib.timing.device_run import DeviceBench
+from inferbench_lib.timing.rules import after
+from inferbench_lib.timing.transfers import copy_times
+from inferbench_lib.workloads.outputs import close
+
+LAUNCH, EVENT = 50, 3
+LINEAR_PER_ROW, RELU = 7_000, 1_100
+CONTEXT, FIRST_CALL, AUTOTUNE = 70_000, 9_000, 500
+PAGEABLE, PINNED = 11, 4  # per byte
+N_IN, N_OUT, BATCH, RAGGED, N_FULL = 5, 3, 4, 2, 3
+INPUT_BYTES, OUTPUT_BYTES, MODEL_BYTES = 4 * BATCH * N_IN, 4 * BATCH * N_OUT, 4 * (N_IN * N_OUT + N_OUT)
+SEGMENT = 100
+
+
+def compute(rows: int) -> int:
+    return LINEAR_PER_ROW * rows + RELU
+
+
+def cost_ns(name: str, shapes: list[list[int]]) -> int:
+    return {"aten::addmm": LINEAR_PER_ROW * shapes[-1][0], "aten::relu": RELU}[name]
+
+
+def ns(seconds: Any) -> Any:
+    """Whole nanoseconds, also of a series."""
+    return round(seconds * 1e9) if isinstance(seconds, float) else [round(value * 1e9) for value in seconds]
+
+
+SCRIPT: Mapping[str, Any] = {
+    "op_cost_ns": cost_ns,
+    "launch_ns": LAUNCH,
+    "event_ns": EVENT,
+    "context_ns": CONTEXT,
+    "first_call_ns": FIRST_CALL,
+    "autotune_ns": AUTOTUNE,
+    "pageable_ns_per_byte": PAGEABLE,
+    "pinned_ns_per_byte": PINNED,
+    "segment_bytes": SEGMENT,
+}
+
+
+@pytest.fixture
+def device() -> Iterator[SimulatedDevice]:
+    with ready_device() as ready:
+        ready.configure(**SCRIPT)
+        yield ready
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(N_IN, N_OUT), nn.ReLU()).eval()
+
+
+def case(batch_size: int = BATCH) -> Case:
+    return Case(workload="linear", device=NAME, batch_size=batch_size)
+
+
+def inputs(batch_size: int = BATCH, ragged: int = RAGGED, n_full: int = N_FULL) -> DeviceInputs:
+    """Distinct batches, the last one ragged, with references from the CPU."""
+    torch.manual_seed(1)
+    sizes = [batch_size] * n_full + ([ragged] if ragged else [])
+    batches = [torch.rand(size, N_IN) for size in sizes]
+    with torch.inference_mode():
+        references = [model()(batch).numpy() for batch in batches]
+
+    def check(index: int, output: Tensor) -> Verification:
+        return close(output.numpy(), references[index], 1e-6)
+
+    return DeviceInputs(batches=batches, check=check)
+
+
+def bench_on(device: SimulatedDevice, **options: Any) -> DeviceBench:
+    return DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), lambda where: model().to(where), **options)
+
+
+def run(bench: DeviceBench, n_warm: int = 3, turns: tuple[int, ...] = (4,)) -> Measurement:
+    """All of it for one cell."""
+    bench.cold_start()
+    bench.prepare(case(), inputs(), lambda: after(n_warm))
+    for n_samples in turns:
+        bench.turn(case(), n_samples)
+    return bench.finish(case())
+
+
+# ---- every figure -------------------------------------------------------------------------------------------------
+
+
+def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevice) -> None:
+    """Queued work, work on another stream and raised memory peaks before each step leave no trace in any figure."""
+    side = torch.Stream(NAME)
+    held: list[Tensor] = []
+
+    def soil() -> None:
+        device.occupy(1_000_000)
+        device.occupy(5_000_000, side)
+        torch.empty(30_000, dtype=torch.uint8, device=NAME)
+
+    bench = bench_on(device)
+    device.occupy(400_000, side)
+    startup_s = bench.cold_start()
+    soil()
+    warmup = bench.prepare(case(), inputs(), lambda: after(3))
+    samples: list[float] = []
+    for n_samples in (4, 9):
+        soil()
+        samples += bench.turn(case(), n_samples)
+    soil()
+    held.append(torch.empty(60, dtype=torch.uint8, device=NAME))
+    seen = bench.finish(case())
+
+    n = 4 + 9
+    latency = LAUNCH + compute(BATCH)
+    assert {name: ns(value) for name, value in startup_s.items()} == {
+        "context_s": CONTEXT,
+        "model_to_device_s": 2 * LAUNCH + MODEL_BYTES * PAGEABLE,
+    }
+    assert seen.startup_s == startup_s
+    assert seen.cold_s is not None
+    assert ns(seen.cold_s) == FIRST_CALL + LAUNCH + compute(BATCH) + 2 * AUTOTUNE
+    assert ns(seen.warmup_s) == ns(warmup) == [latency] * 3
+    assert ns(seen.samples_s) == ns(samples) == [latency] * n
+    assert seen.round_sizes == (4, 9)
+    assert (seen.calls_per_sample, seen.inputs_per_call) == (1, BATCH)
+
+    n_inputs = N_FULL * BATCH + RAGGED
+    window = LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)
+    windows, passes = [window, 2 * window - LAUNCH], [1, 2]
+    series = {name: ns(values) for name, values in seen.series.items() if name.endswith("_s")}
+    assert series | {"throughput_per_s": None} == {
+        "warmup_ragged_s": [LAUNCH + compute(RAGGED) + 2 * AUTOTUNE] + [LAUNCH + compute(RAGGED)] * 2,
+        "wall_s": [EVENT + latency] * n,
+        "enqueue_s": [2 * EVENT + 2 * LAUNCH] * n,
+        "window_s": windows,
+        "throughput_per_s": None,
+        "host_to_device_s": [LAUNCH + INPUT_BYTES * PAGEABLE] * n,
+        "host_to_device_pinned_s": [LAUNCH + INPUT_BYTES * PINNED] * n,
+        "device_to_host_s": [LAUNCH + OUTPUT_BYTES * PAGEABLE] * n,
+        "device_to_host_pinned_s": [LAUNCH + OUTPUT_BYTES * PINNED] * n,
+        "end_to_end_s": [2 * LAUNCH + (INPUT_BYTES + OUTPUT_BYTES) * PAGEABLE + compute(BATCH)] * n,
+    }
+    assert seen.series["window_inputs"] == tuple(n_inputs * each for each in passes)
+    assert seen.series["throughput_per_s"] == pytest.approx(
+        [n_inputs * each * 1e9 / window_ns for each, window_ns in zip(passes, windows, strict=True)], rel=1e-12
+    )
+    baseline = 60 + MODEL_BYTES + INPUT_BYTES
+    peak = baseline + 2 * OUTPUT_BYTES  # the layer's output and the activation's live at once
+    assert seen.figures == {
+        "input_bytes": INPUT_BYTES,
+        "output_bytes": OUTPUT_BYTES,
+        "launch_bound_share": 0.0,
+        "baseline_bytes": baseline,
+        "peak_allocated_bytes": peak,
+        "peak_reserved_bytes": -(-peak // SEGMENT) * SEGMENT,
+    }
+    assert seen.outcome is Outcome.OK
+    assert seen.verification is not None
+    assert seen.verification.passed
+    assert seen.notes == {"clock": "EventClock", "deterministic_algorithms": "False"}
+
+
+def test_a_launch_bound_model_is_told_apart(device: SimulatedDevice) -> None:
+    """Where the host needs as long to enqueue as the device to run, every sample says so."""
+    device.configure(**SCRIPT | {"op_cost_ns": 1, "launch_ns": 5_000, "event_ns": 10})
+    seen = run(bench_on(device))
+    assert ns(seen.samples_s) == [2 * 5_000 + 10] * 4  # the end event is recorded after the device went idle
+    assert ns(seen.series["enqueue_s"]) == [2 * 5_000 + 2 * 10] * 4
+    assert seen.figures["launch_bound_share"] == 1.0
+
+
+def test_the_clock_ramp_ends_in_the_warm_up(device: SimulatedDevice) -> None:
+    """A cold clock makes the first calls slow; they are in the warm-up, and every sample is at full speed."""
+    per_call = compute(BATCH)
+    device.configure(**SCRIPT | {"ramp_ns": 5 * 3 * per_call, "ramp_factor": 3, "autotune_ns": 0})
+    seen = run(bench_on(device), n_warm=8)
+    slow, fast = LAUNCH + 3 * per_call, LAUNCH + per_call
+    assert ns(seen.warmup_s) == [slow] * 4 + [fast] * 4  # the first of five slow calls is the cold one
+    assert ns(seen.samples_s) == [fast] * 4
+
+
+def test_every_shape_is_tuned_before_the_throughput_window(device: SimulatedDevice) -> None:
+    """Autotuning the ragged last batch happens in the warm-up, and its inputs count as what they are."""
+    device.configure(**SCRIPT | {"autotune_ns": 10_000_000})
+    seen = run(bench_on(device))
+    assert ns(seen.series["window_s"]) == [LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)]
+    assert seen.series["window_inputs"] == (14,)
+
+
+def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
+    """In every timed path, successive calls run on different inputs: batch 0, 1, 2, 0, ..."""
+    given = inputs()
+    known = {batch[0, 0].item(): index for index, batch in enumerate(given.batches)}
+    called: list[int] = []
+
+    def load(where: str) -> Callable[[Tensor], Tensor]:
+        network = model().to(where)
+
+        def call(batch: Tensor) -> Tensor:
+            called.append(known[batch.cpu()[0, 0].item()])
+            output: Tensor = network(batch)
+            return output
+
+        return call
+
+    bench = DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), load)
+    bench.cold_start()
+    bench.prepare(case(), given, lambda: after(4))
+    assert called == [0] + [0, 1, 2, 0] + [3, 3, 3, 3]
+    called.clear()
+    bench.turn(case(), 8)
+    warm, latency, window = [0, 1, 2, 3], [0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2, 3] * 2
+    outputs_to_copy, end_to_end = [0, 1, 2], [2, 0, 1, 2, 0, 1, 2, 0, 1]
+    assert called == warm + latency + window + outputs_to_copy + end_to_end
+
+
+def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
+    """On a fake host clock: latency and throughput as on a device; no transfers, events, context or device memory."""
+    ticks = count(0, 1_000)
+    bench = DeviceBench(CpuAccelerator(lambda: next(ticks)), lambda where: model().to(where))
+    seen = run(bench, turns=(4, 5))
+    assert seen.startup_s == {}
+    assert seen.cold_s == 1e-6
+    assert seen.samples_s == (1e-6,) * 9
+    assert seen.round_sizes == (4, 5)
+    assert dict(seen.series) == {
+        "warmup_ragged_s": (1e-6,) * 3,
+        "window_s": (1e-6,) * 2,
+        "window_inputs": (14, 14),
+        "throughput_per_s": pytest.approx((14e6, 14e6)),
+    }
+    assert seen.figures == {}
+    assert seen.notes == {"clock": "WallClock", "deterministic_algorithms": "False"}
+    assert seen.verification is not None
+    assert seen.verification.passed
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_does_not_fit_is_a_row_and_the_others_go_on(device: SimulatedDevice) -> None:
+    """Out of memory ends its own cell, with the reason; its memory is given back; the next cell is measured."""
+    # Inputs of 4 rows: three full batches of 80 bytes and a ragged one of 40, beside the model's 72.
+    bench = bench_on(device, memory_cap_bytes=1 << 10)
+    bench.cold_start()
+    bench.prepare(case(), inputs(), lambda: after(3))
+    with pytest.raises(OutOfMemory) as raised:
+        bench.prepare(case(32), inputs(32), lambda: after(3))
+    free = 1_024 - MODEL_BYTES - 32 * N_IN * 4
+    reason = (
+        f"out of memory on simgpu:0: simgpu out of memory. Tried to allocate 640 bytes; {free} bytes of 1024 are free."
+    )
+    assert str(raised.value).startswith(reason)
+    assert torch.accelerator.memory_allocated() == MODEL_BYTES
+    assert torch.accelerator.memory_reserved() == SEGMENT
+    with pytest.raises(OutOfMemory):
+        bench.turn(case(32), 4)
+    bench.turn(case(), 4)
+    lost, kept = bench.finish(case(32)), bench.finish(case())
+    assert (lost.outcome, lost.samples_s) == (Outcome.OOM, ())
+    assert lost.reason.startswith(reason)
+    assert lost.figures == {"memory_cap_bytes": 1_024}
+    assert (kept.outcome, ns(kept.samples_s)) == (Outcome.OK, [LAUNCH + compute(BATCH)] * 4)
+
+
+def test_the_largest_batch_that_fits_is_found(device: SimulatedDevice) -> None:
+    """A call on n rows needs 20 n bytes of input and twice 12 n of outputs beside the model: 21 rows in 1,024 bytes,
+    whose cap counts whole segments of 100."""
+    bench = bench_on(device, memory_cap_bytes=1 << 10)
+    bench.cold_start()
+    assert largest_batch_that_fits(lambda n: bench.fits(torch.rand(n, N_IN)), 1, 64) == (1_000 - MODEL_BYTES) // 44
+    assert torch.accelerator.memory_allocated() == MODEL_BYTES
+    bench.prepare(case(), inputs(), lambda: after(1))
+
+
+def test_a_model_that_does_not_fit_gives_every_batch_its_row(device: SimulatedDevice) -> None:
+    """Out of memory while the model is moved: no batch size can be measured, each says why."""
+    bench = bench_on(device, memory_cap_bytes=64)
+    bench.cold_start()
+    with pytest.raises(OutOfMemory):
+        bench.prepare(case(), inputs(), lambda: after(1))
+    seen = bench.finish(case())
+    assert seen.outcome is Outcome.OOM
+    assert seen.reason.startswith("out of memory on simgpu:0: simgpu out of memory. Tried to allocate 60 bytes;")
+
+
+def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: SimulatedDevice) -> None:
+    """A device that fails in the second turn: the first turn's samples stay, the row says what happened."""
+    before_second_turn = 2 * (1 + 3 + 3) + 2 * (4 + 4 + 4 + 3 + 5)
+    device.configure(**SCRIPT | {"fail_after": before_second_turn + 9})
+    bench = bench_on(device)
+    bench.cold_start()
+    bench.prepare(case(), inputs(), lambda: after(3))
+    bench.turn(case(), 4)
+    for _ in range(2):
+        with pytest.raises(MeasurementError, match=r"^simgpu:0 failed: simulated device lost"):
+            bench.turn(case(), 4)
+    seen = bench.finish(case())
+    assert seen.outcome is Outcome.FAILED
+    assert ns(seen.samples_s) == [LAUNCH + compute(BATCH)] * 4
+    assert {len(values) for name, values in seen.series.items() if name in ("wall_s", "enqueue_s")} == {4}
+
+
+def test_other_errors_of_the_model_are_not_hidden(device: SimulatedDevice) -> None:
+    """An error that is neither memory nor device is the caller's to see."""
+    bench = DeviceBench(TorchAccelerator(NAME), lambda where: nn.Linear(N_IN + 1, N_OUT).to(where))
+    bench.cold_start()
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        bench.prepare(case(), inputs(), lambda: after(1))
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        bench.fits(torch.rand(2, N_IN))
+
+
+def half_batch(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda batch: network(batch[: len(batch) // 2])
+
+
+def nan_output(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda batch: network(batch * float("nan"))
+
+
+def no_op(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda batch: batch[:, :N_OUT]
+
+
+def cached_result(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    answers: dict[int, Tensor] = {}
+    return lambda batch: answers.setdefault(len(batch), network(batch))
+
+
+@pytest.mark.parametrize(
+    ("runner", "detail"),
+    [
+        (half_batch, "shape: expected (4, 3), got (2, 3)"),
+        (nan_output, "12 of 12 values are not finite"),
+        (no_op, "12 of 12 values differ"),
+        (cached_result, "values differ"),
+    ],
+)
+def test_a_runner_that_does_not_do_its_work_is_invalid(
+    runner: Callable[[nn.Module], Callable[[Tensor], Tensor]], detail: str
+) -> None:
+    """Half a batch, NaN, nothing at all or an old answer: the row is invalid and says how the outputs differ."""
+    bench = DeviceBench(CpuAccelerator(), lambda where: runner(model().to(where)))
+    seen = run(bench)
+    assert seen.outcome is Outcome.INVALID
+    assert seen.reason.startswith("outputs differ from the reference: ")
+    assert detail in seen.reason
+    assert seen.verification is not None
+    assert not seen.verification.passed
+
+
+def wrong_from(call_number: int) -> Callable[[str], Callable[[Tensor], Tensor]]:
+    """A model whose outputs are wrong in one call only."""
+
+    def load(where: str) -> Callable[[Tensor], Tensor]:
+        network, calls = model().to(where), count(1)
+        return lambda batch: network(batch) + (1.0 if next(calls) == call_number else 0.0)
+
+    return load
+
+
+COLD, WARM, PLACED, LATENCY, WINDOW, COPIED, END_TO_END = 1, 3 + 3, 4, 4, 4, 3, 5
+IN_ORDER = {"cold": COLD, "warm-up": WARM, "placed": PLACED, "latency": LATENCY, "window": WINDOW, "copied": COPIED}
+
+
+@pytest.mark.parametrize("path", ["cold", "warm-up", "latency", "window", "end-to-end", "memory"])
+def test_one_wrong_output_in_any_timed_path_is_seen(device: SimulatedDevice, path: str) -> None:
+    """A single wrong output makes the row invalid, be it in the first call, a sample, the window or a pass apart."""
+    device.configure(pageable_ns_per_byte=1, op_cost_ns=10)
+    last_of = {name: sum(list(IN_ORDER.values())[: place + 1]) for place, name in enumerate(IN_ORDER)}
+    last_of |= {"end-to-end": last_of["copied"] + END_TO_END, "memory": last_of["copied"] + END_TO_END + 1}
+    bench = DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), wrong_from(last_of[path]))
+    assert run(bench).outcome is Outcome.INVALID
+
+
+def test_a_copy_that_differs_from_its_source_is_seen() -> None:
+    """Transfers are verified as well: a copy that loses its values does not pass."""
+    zeros = SimpleNamespace(copy_=lambda source, non_blocking: torch.zeros_like(source))
+    seen: list[Verification] = []
+    copy_times(CpuAccelerator(), [torch.zeros(3), torch.ones(3)], zeros, 2, seen.append)  # type: ignore[arg-type]
+    assert seen == [
+        Verification(passed=True, n_checked=3),
+        Verification(passed=False, n_checked=3, detail="a copy from cpu to cpu differs from its source"),
+    ]
+
+
+def test_inputs_that_make_a_measurement_worthless_are_refused() -> None:
+    """One batch only, a ragged one in the middle, or two equal ones in a row: refused before anything is measured."""
+    bench = DeviceBench(CpuAccelerator(), lambda where: model())
+    bench.cold_start()
+
+    def refusal(batches: list[Tensor]) -> str:
+        with pytest.raises(MeasurementError) as raised:
+            bench.prepare(case(), DeviceInputs(batches=batches, check=inputs().check), lambda: after(1))
+        return str(raised.value)
+
+    name = "linear · simgpu · 1 thread · batch 4 · fp32"
+    for sizes in ([4], [4, 2, 4], [4, 2], [2, 4], [4, 4, 5]):
+        assert refusal([torch.rand(size, N_IN) for size in sizes]) == (
+            f"inputs of {name}: expected at least two batches of 4, only the last one smaller, "
+            f"got batches of {sizes}; draw more inputs"
+        )
+    assert refusal([torch.ones(4, N_IN), torch.ones(4, N_IN)]) == (
+        f"inputs of {name}: expected batches that differ from one another, got two equal ones in a row; "
+        "a model that remembers its last answer would look fast, so draw other inputs"
+    )
