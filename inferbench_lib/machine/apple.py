@@ -1,0 +1,63 @@
+"""macOS: hardware from `sysctl`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+from inferbench_lib.machine.hardware import Hardware, known_instruction_sets
+from inferbench_lib.timing.procfs import parse_fields
+
+# sysctl's words → the names used everywhere else (Apple: "Determining Instruction Set Characteristics").
+FEATURES = {
+    "AVX1.0": "avx", "AVX2": "avx2", "FMA": "fma", "F16C": "f16c", "AVX512F": "avx512f", "AVX512VNNI": "avx512_vnni",
+    "hw.optional.arm.FEAT_DotProd": "asimddp", "hw.optional.arm.FEAT_FP16": "asimdhp",
+    "hw.optional.arm.FEAT_BF16": "bf16", "hw.optional.arm.FEAT_I8MM": "i8mm", "hw.optional.arm.FEAT_SME": "sme",
+    "hw.optional.neon": "asimd", "hw.optional.arm.AdvSIMD": "asimd",
+}  # fmt: skip
+
+
+def read_apple() -> Hardware:
+    """This Mac; every field unknown where `sysctl` does not answer."""
+    try:
+        answer = subprocess.run(
+            ["/usr/sbin/sysctl", "hw", "machdep.cpu", "kern.osproductversion", "kern.hv_vmm_present"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Hardware(operating_system="macOS")
+    return hardware_from_sysctl(answer.stdout)
+
+
+def hardware_from_sysctl(text: str) -> Hardware:
+    """The Mac that lines such as "hw.ncpu: 8" describe; caches and cores of its fastest kind of core."""
+    values = parse_fields(text)
+    words = " ".join(values.get(f"machdep.cpu.{name}", "") for name in ("features", "leaf7_features")).split()
+    words += [name for name, value in values.items() if name.startswith("hw.optional.") and value == "1"]
+    version = values.get("kern.osproductversion", "")
+    frequency = _number(values, "hw.cpufrequency_max", "hw.cpufrequency")
+    guest = {"1": "guest", "0": "none"}.get(values.get("kern.hv_vmm_present", ""), "unknown")
+    return Hardware(
+        cpu_model=values.get("machdep.cpu.brand_string") or "unknown",
+        physical_cores=_number(values, "hw.physicalcpu", "machdep.cpu.core_count"),
+        logical_cores=_number(values, "hw.logicalcpu", "machdep.cpu.thread_count", "hw.ncpu"),
+        caches=_caches(values),
+        instruction_sets=known_instruction_sets(FEATURES[word] for word in words if word in FEATURES),
+        frequency_hz=None if frequency is None else float(frequency),
+        memory_bytes=_number(values, "hw.memsize"),
+        virtualisation=guest,
+        operating_system=f"macOS {version}".strip(),
+    )
+
+
+def _caches(values: Mapping[str, str]) -> dict[str, int]:
+    names = {"L1d": "l1dcachesize", "L1i": "l1icachesize", "L2": "l2cachesize", "L3": "l3cachesize"}
+    sizes = {level: _number(values, f"hw.perflevel0.{name}", f"hw.{name}") for level, name in names.items()}
+    return {level: size for level, size in sizes.items() if size}
+
+
+def _number(values: Mapping[str, str], *names: str) -> int | None:
+    return next((int(values[name]) for name in names if values.get(name, "").isdigit()), None)

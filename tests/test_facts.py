@@ -1,0 +1,257 @@
+"""Facts about machines: exact on recorded ones, complete and private on this one."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from machine_trees import FOLDER, parts, unpack
+
+from inferbench_lib.machine.apple import hardware_from_sysctl
+from inferbench_lib.machine.facts import gpu_text, read_machine
+from inferbench_lib.machine.hardware import Hardware
+from inferbench_lib.machine.linux import read_linux, virtualisation
+from inferbench_lib.machine.software import git_state, library_versions, speed_environment, threadpool_text
+from inferbench_lib.machine.windows import hardware_from_cim
+from inferbench_lib.timing.nvml import Gpu
+
+KIB, MIB = 1 << 10, 1 << 20
+VNNI = ("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8")
+ARM = ("asimd", "asimddp", "asimdhp", "bf16", "i8mm")
+
+# Expected values of the recordings from util-linux: what `lscpu` says of them (tests/expected/lscpu there); of the
+# others: read off the recording by hand.
+MACHINES = {
+    "laptop_tiger_lake": Hardware(
+        cpu_model="11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", physical_cores=4, logical_cores=8, numa_nodes=1,
+        caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 12 * MIB},
+        instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni"),
+        frequency_hz=4.7e9, governor="powersave", virtualisation="none", operating_system="Linux",
+    ),
+    "laptop_arrandale": Hardware(
+        cpu_model="Intel(R) Core(TM) i5 CPU M 560 @ 2.67GHz", physical_cores=2, logical_cores=4, numa_nodes=1,
+        caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 3 * MIB},
+        frequency_hz=2.667e9, governor="ondemand", virtualisation="none", operating_system="Linux",
+    ),
+    "server_epyc_two_sockets": Hardware(
+        cpu_model="AMD EPYC 7451 24-Core Processor", physical_cores=48, logical_cores=96, numa_nodes=8,
+        caches={"L1d": 32 * KIB, "L1i": 64 * KIB, "L2": 512 * KIB, "L3": 8 * MIB},
+        instruction_sets=("avx", "avx2", "fma", "f16c"),
+        frequency_hz=2.3e9, governor="performance", virtualisation="none", operating_system="Linux",
+    ),
+    "server_xeon_four_sockets": Hardware(
+        cpu_model="Intel(R) Xeon(R) CPU X7550 @ 2.00GHz", physical_cores=32, logical_cores=64, numa_nodes=3,
+        caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 18 * MIB},
+        frequency_hz=1.996e9, governor="ondemand", virtualisation="none", operating_system="Linux",
+    ),
+    "server_opteron": Hardware(
+        cpu_model="AMD Opteron(tm) Processor 6328", physical_cores=8, logical_cores=16, numa_nodes=4,
+        caches={"L1d": 16 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 6 * MIB},
+        instruction_sets=("avx", "fma", "f16c"),
+        frequency_hz=3.2e9, governor="ondemand", virtualisation="none", operating_system="Linux",
+    ),
+    "server_sapphire_rapids": Hardware(
+        cpu_model="Intel(R) Xeon(R) Platinum 8480+", physical_cores=1, logical_cores=1,
+        instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2e9, virtualisation="none", operating_system="Linux",
+    ),
+    "server_power8": Hardware(
+        cpu_model="POWER8NVL (raw), altivec supported", logical_cores=1, operating_system="Linux"
+    ),
+    "board_riscv": Hardware(cpu_model="sifive,u74-mc", logical_cores=1, operating_system="Linux"),
+    "mainframe_s390": Hardware(operating_system="Linux"),
+    "cloud_graviton3": Hardware(
+        cpu_model="Neoverse V1", logical_cores=1, instruction_sets=(*ARM, "sve"), operating_system="Linux"
+    ),
+    "laptop_apple_m2_linux": Hardware(
+        cpu_model="Apple M2 Blizzard", logical_cores=1, instruction_sets=ARM, operating_system="Linux"
+    ),
+    "phone_arm_three_kinds_of_core": Hardware(
+        cpu_model="Cortex-A510 + Cortex-A715 + Cortex-A710 + Cortex-X3", physical_cores=8, logical_cores=8,
+        instruction_sets=ARM, frequency_hz=3.1872e9, governor="walt", operating_system="Linux",
+    ),
+    "guest_virtualbox": Hardware(
+        cpu_model="Intel(R) Core(TM) i5-3317U CPU @ 1.70GHz", physical_cores=2, logical_cores=2, numa_nodes=1,
+        caches={"L1d": 32 * KIB, "L2": 6 * MIB},
+        frequency_hz=3.8e9, governor="powersave", virtualisation="none", operating_system="Linux",
+    ),
+    "guest_wsl2": Hardware(
+        cpu_model="AMD Ryzen 7 5800X 8-Core Processor", physical_cores=1, logical_cores=2,
+        instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=3.80001e9, memory_bytes=8024412 * KIB,
+        virtualisation="WSL", operating_system="Ubuntu 24.04 LTS, kernel 5.15.153.1-microsoft-standard-WSL2",
+    ),
+    "container_cloud_guest": Hardware(
+        cpu_model="Intel(R) Xeon(R) Processor", physical_cores=2, logical_cores=2, numa_nodes=1,
+        caches={"L1d": 48 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 480 * MIB},
+        instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2.6e9, memory_bytes=24684084 * KIB,
+        virtualisation="virtual machine, Docker container",
+        operating_system="Debian GNU/Linux 12 (bookworm), kernel 6.18.44-fc-v669",
+    ),
+    "mac_m2": Hardware(
+        cpu_model="Apple M2", physical_cores=8, logical_cores=8, memory_bytes=16 << 30, instruction_sets=ARM,
+        caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB}, operating_system="macOS",
+    ),
+    "mac_m4": Hardware(
+        cpu_model="Apple M4 Max", physical_cores=16, logical_cores=16, memory_bytes=64 << 30,
+        instruction_sets=(*ARM, "sme"), caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB},
+        operating_system="macOS",
+    ),
+    "mac_skylake": Hardware(
+        cpu_model="Intel(R) Core(TM) i7-6700K CPU @ 4.00GHz", instruction_sets=("avx", "avx2", "fma", "f16c"),
+        operating_system="macOS",
+    ),
+    "mac_sandy_bridge": Hardware(
+        cpu_model="Intel(R) Core(TM) i5-2557M CPU @ 1.70GHz", physical_cores=2, logical_cores=4,
+        instruction_sets=("avx",), frequency_hz=1.7e9, operating_system="macOS",
+    ),
+    "windows_laptop": Hardware(
+        cpu_model="AMD Ryzen 7 2700X Eight-Core Processor", physical_cores=8, logical_cores=16,
+        caches={"L2": 512 * KIB, "L3": 16 * MIB}, instruction_sets=("avx", "avx2"), frequency_hz=3.693e9,
+        memory_bytes=16955469824, virtualisation="VMware guest", operating_system="Windows 11",
+    ),
+    "windows_two_sockets": Hardware(
+        cpu_model="Intel(R) Xeon(R) Gold 6130 CPU @ 2.10GHz", physical_cores=32, logical_cores=64,
+        caches={"L2": 1 * MIB, "L3": 22 * MIB}, instruction_sets=("avx", "avx2"), frequency_hz=2.101e9,
+        memory_bytes=128 << 30, virtualisation="none", operating_system="Windows 11",
+    ),
+}  # fmt: skip
+
+
+def read_recorded(name: str, folder: Path) -> Hardware:
+    """The recorded machine through the reader of its system."""
+    archive = parts(name)
+    if "sysctl" in archive:
+        return hardware_from_sysctl(archive["sysctl"])
+    if "cim" in archive:
+        return hardware_from_cim(archive["cim"], "Windows 11", lambda number: number in {39, 40})
+    return read_linux(unpack(name, folder))
+
+
+def test_every_recorded_machine_is_expected() -> None:
+    """No recording lies unused."""
+    assert {path.stem for path in FOLDER.glob("*.txt")} == set(MACHINES)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_recorded_machine(name: str, tmp_path: Path) -> None:
+    """What a recorded machine is, field by field."""
+    assert asdict(read_recorded(name, tmp_path)) == asdict(MACHINES[name])
+
+
+def test_nothing_to_read_is_all_unknown(tmp_path: Path) -> None:
+    """A Linux without `/proc` and `/sys` is unknown, not an error; so are empty answers elsewhere."""
+    assert read_linux(tmp_path) == Hardware(operating_system="Linux")
+    assert hardware_from_sysctl("") == Hardware(operating_system="macOS")
+    assert hardware_from_cim("", "Windows 10", lambda _: False) == Hardware(operating_system="Windows 10")
+    assert hardware_from_cim('{"processors": [], "system": null}', "Windows 10", lambda _: False) == Hardware(
+        operating_system="Windows 10"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "release", "dmi", "container", "expected"),
+    [
+        ("fpu hypervisor", "6.1.0", "QEMU Standard PC", "", "QEMU guest"),
+        ("fpu hypervisor", "6.1.0", "Amazon EC2 m7i", "LXC container", "Amazon EC2 guest, LXC container"),
+        ("fpu", "6.1.0", "Microsoft Corporation Surface Laptop 5", "", "none"),
+        ("fpu", "6.1.0", "", "Docker container", "Docker container"),
+    ],
+)  # fmt: skip
+def test_virtualisation(flags: str, release: str, dmi: str, container: str, expected: str) -> None:
+    """A guest by its hypervisor bit and its vendor; a vendor of hypervisors also sells laptops."""
+    assert virtualisation({"flags": flags}, release, dmi, container) == expected
+
+
+def test_environment_keeps_numbers_and_words_and_withholds_the_rest() -> None:
+    """Only variables that change speed are kept, and a value that could name a path, host or user is withheld."""
+    environment = {
+        "OMP_NUM_THREADS": "8",
+        "OMP_PROC_BIND": "close,spread",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128,expandable_segments:True",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "MKL_CONFIG_FILE": "/home/someone/mkl.cfg",
+        "TORCH_HOME": "C:\\Users\\someone",
+        "KMP_HOST": "node.example.org",
+        "OMP_CONTACT": "someone@example.org",
+        "OMP_DISPLAY_ENV": "",
+        "HOME": "/home/someone",
+        "AWS_SECRET": "abc",
+    }
+    withheld = "set (value withheld)"
+    assert speed_environment(environment) == {
+        "OMP_NUM_THREADS": "8",
+        "OMP_PROC_BIND": "close,spread",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128,expandable_segments:True",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "MKL_CONFIG_FILE": withheld,
+        "TORCH_HOME": withheld,
+        "KMP_HOST": withheld,
+        "OMP_CONTACT": withheld,
+        "OMP_DISPLAY_ENV": withheld,
+    }
+
+
+def test_threadpools_are_words_without_paths() -> None:
+    """Library, version, kernel and threads of one pool."""
+    pool = {"internal_api": "openblas", "version": "0.3.30", "architecture": "SkylakeX", "num_threads": 2}
+    assert threadpool_text(pool | {"filepath": "/home/someone/lib.so"}) == "openblas 0.3.30 SkylakeX, 2 threads"
+    assert threadpool_text({"internal_api": "openmp", "version": None, "num_threads": 1}) == "openmp, 1 thread"
+
+
+def test_gpu_in_words() -> None:
+    """Name, memory where it is known, driver."""
+    gpu = Gpu(index=0, name="NVIDIA GeForce GTX 750 Ti", uuid="", driver="550.54", memory_bytes=2147483648)
+    assert gpu_text(gpu) == "NVIDIA GeForce GTX 750 Ti, 2.1 GB, driver 550.54"
+    assert gpu_text(Gpu(index=0, name="A", uuid="", driver="1")) == "A, driver 1"
+
+
+def test_versions_come_from_metadata() -> None:
+    """A package that is not installed has no entry, and none is imported for its version."""
+    import numpy
+
+    assert library_versions(["numpy", "no-such-package-here"]) == {"numpy": numpy.__version__}
+    code = (
+        "import sys; from inferbench_lib.machine.facts import read_machine; read_machine();"
+        "print(*{'torch', 'sklearn', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_git_state_follows_the_checkout(tmp_path: Path) -> None:
+    """The revision and whether files differ from it; a folder inside another checkout is not one."""
+
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert git_state(tmp_path) == ("unknown", None)
+    git("init")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert git_state(tmp_path) == (git("rev-parse", "HEAD"), False)
+    (tmp_path / "inner" / "file").write_text("2")
+    assert git_state(tmp_path) == (git("rev-parse", "HEAD"), True)
+    assert git_state(tmp_path / "inner") == ("unknown", None)
+
+
+def test_this_machine_is_described_and_not_named() -> None:
+    """Sane values, and neither host, user, home nor checkout path in any field."""
+    machine = read_machine()
+    assert machine.logical_cores is not None
+    assert 1 <= machine.usable_cpus <= machine.logical_cores <= 4096
+    assert machine.memory_bytes is None or machine.memory_bytes > 100e6
+    assert machine.versions["torch"]
+    assert platform.python_version() in machine.python
+    assert bool(machine.accelerators) != bool(machine.accelerator_reason)
+    text = repr(machine)
+    for private in (str(Path.home()), str(Path(__file__).parents[1]), repr(getpass.getuser()), repr(platform.node())):
+        assert private not in text
