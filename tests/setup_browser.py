@@ -15,6 +15,7 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ANSWER_TIMEOUT_S = 60
 INSTALL_TIMEOUT_S = 600
+OUTPUT_SHOWN = 1000
 MISSING = (
     "No Chromium: none on PATH, Playwright could not download one, and the distribution's package could not be "
     "installed. Install Chromium or Chrome; until then the tests that open pages in a browser are skipped "
@@ -29,18 +30,18 @@ def is_ci() -> bool:
 
 def starts(path: str) -> bool:
     """Whether this browser answers; a wrapper without its package, or without its libraries, does not."""
-    try:
-        return run([path, "--version"], ANSWER_TIMEOUT_S)
-    except OSError:
-        return False
+    return run([path, "--version"], ANSWER_TIMEOUT_S) is None
 
 
-def run(command: Sequence[str], timeout_s: float) -> bool:
-    """Whether the command succeeded in time; its output is dropped."""
+def run(command: Sequence[str], timeout_s: float) -> str | None:
+    """None when the command succeeded in time, else the end of its output, or why there is none."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else f"exit code {done.returncode}\n{done.stdout[-OUTPUT_SHOWN:]}".strip()
 
 
 def playwrights_own() -> str:
@@ -74,7 +75,10 @@ def main() -> int:
         if path is not None:
             break
         print(f"browser: trying {name}", flush=True)
-        if all(run(command, INSTALL_TIMEOUT_S) for command in commands):
+        failure = next(filter(None, (run(command, INSTALL_TIMEOUT_S) for command in commands)), None)
+        if failure:
+            print(f"browser: {name} failed: {failure}", flush=True)
+        else:
             path = find_browser()
     if path is None:
         print(f"warning: {MISSING}", file=sys.stderr)

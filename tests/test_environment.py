@@ -209,9 +209,8 @@ def test_no_browser(ci: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys:
     """Where none can be had, each way was tried; a user is warned, and CI fails."""
     tried: list[str] = []
 
-    def succeed(command: list[str], timeout_s: float) -> bool:
+    def succeed(command: list[str], timeout_s: float) -> None:
         tried.extend(command)
-        return True
 
     monkeypatch.setenv("CI", ci)
     monkeypatch.setattr(setup_browser, "find_browser", lambda: None)
@@ -233,6 +232,18 @@ def test_browser_is_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     found = iter([None, "/usr/bin/chromium"])
     monkeypatch.setattr(setup_browser, "find_browser", lambda: next(found))
     monkeypatch.setattr(setup_browser, "installers", lambda: [("one way", [["fails"]]), ("another", [["works"]])])
-    monkeypatch.setattr(setup_browser, "run", lambda command, timeout_s: command == ["works"])
+    monkeypatch.setattr(setup_browser, "run", lambda command, timeout_s: None if command == ["works"] else "no network")
     assert setup_browser.main() == 0
-    assert capsys.readouterr().out == ("browser: trying one way\nbrowser: trying another\nbrowser: /usr/bin/chromium\n")
+    assert capsys.readouterr().out == (
+        "browser: trying one way\nbrowser: one way failed: no network\n"
+        "browser: trying another\nbrowser: /usr/bin/chromium\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [("exit 0", None), ("echo first; echo last >&2; exit 3", "exit code 3\nfirst\nlast"), ("exit 3", "exit code 3")],
+)
+def test_failed_command_says_why(script: str, expected: str | None) -> None:
+    """A command that fails is told by its exit code and the end of what it printed."""
+    assert setup_browser.run(["/bin/sh", "-c", script], 60) == expected
