@@ -139,12 +139,16 @@ def test_the_best_comes_with_those_that_cannot_be_told_from_it() -> None:
     assert rank([failed]) is None
 
 
-def test_more_cells_need_more_rounds_to_rank() -> None:
-    """Six rounds part two cells but not one from five others, since the comparisons share their 5 %."""
-    others = [cell(1.0 + i, WOBBLE[:6]) for i in range(6)]
-    assert rank(others[:2]).ties == ()
-    assert len(rank(others).ties) == 5
-    assert rank(others).against_best[1].reason == "needs 8 rounds, has 6"
+def test_comparisons_with_the_best_share_their_chance_of_error() -> None:
+    """A cell that a pair of its own would part from the best is a tie among eight; clear ones part on six rounds."""
+    best = cell(1.0, (1.0,) * 10)
+    logs = (-0.05, 0.03, 0.035, 0.04, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08)
+    close = cell(1.0, tuple(math.exp(x) for x in logs))
+    far = [cell(2.0 + i, (1.0,) * 10) for i in range(6)]
+    assert rank([best, close]).ties == ()
+    assert rank([best, close, *far]).ties == (close,)
+    assert rank([cell(1.0 + i, WOBBLE[:6]) for i in range(8)]).ties == ()
+    assert len(rank([cell(1.0 + i, WOBBLE[:5]) for i in range(8)]).ties) == 7
 
 
 def test_the_smallest_detectable_ratio_is_found_as_often_as_promised() -> None:

@@ -67,7 +67,8 @@ def account(
 
     Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
     spend was waiting for one. The slowed part is negative when smaller pieces run faster than the whole.
-    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time.
+    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time,
+    and for a run without compute.
     """
     timelines: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
@@ -94,6 +95,8 @@ def account(
         seconds[PARENT_KINDS[span.kind]] += n_workers * _overlap(span, last_end_s, end_s)
 
     computing = [span for timeline in working.values() for span in timeline if span.kind == "compute"]
+    if not computing:
+        raise ValueError("account: expected at least one compute span, got none; record it around the model's call")
     wall_s = sum(span.end_s - span.start_s for span in computing)
     cpu_s = sum(min(span.cpu_s / n_threads, span.end_s - span.start_s) for span in computing)
     seconds[USEFUL] = single_s

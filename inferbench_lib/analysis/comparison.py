@@ -122,15 +122,19 @@ class Ranking:
 def rank(measurements: Sequence[Measurement], *, min_effect: float = MIN_EFFECT) -> Ranking | None:
     """Cells by time per input, fastest first; None when none is usable.
 
-    Comparisons with the best share the 5 % chance of an error between them (Bonferroni; Hsu 1984 on comparing with the
-    best), so with more cells the intervals are wider and more rounds are needed to part them.
+    The comparisons with the best share the 5 % chance of an error between them (Bonferroni; Hsu 1984 on comparing with
+    the best) as far as the rounds can carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
     """
     usable = sorted((m for m in measurements if not _unusable(m)), key=_seconds_per_input)
     if not usable:
         return None
     best, others = usable[0], usable[1:]
-    level = 1 - 0.05 / max(1, len(others))
-    ratios = [compare(best, other, min_effect=min_effect, level=level) for other in others]
+    shared = 1 - 0.05 / max(1, len(others))
+    ratios = []
+    for other in others:
+        n_rounds = min(len(best.round_sizes), len(other.round_sizes))
+        level = max(0.95, min(shared, 1 - 2.0 ** (1 - n_rounds)))
+        ratios.append(compare(best, other, min_effect=min_effect, level=level))
     itself = Ratio(value=1.0, low=1.0, high=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the best itself")
     return Ranking(
         best=best,

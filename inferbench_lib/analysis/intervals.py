@@ -2,11 +2,11 @@
 
 The signed-rank interval is the engine of every comparison and of every cell's central time. Its values are one a
 *round*, never one a call. It was taken before the t interval because from twelve rounds on one disturbed round cannot
-drag an end away (with fewer it widens the interval and a verdict is withheld, never turned), at 95 % of the t interval's
-efficiency for normal values (Hodges & Lehmann 1956); before the sign-test interval because that jumps from 93 % to
-99 % at eight rounds; and before a bootstrap because resampling six to twelve values covers too seldom. It asks that
-the values lie symmetrically about their centre, which per-round log ratios of two interleaved cells do by
-construction: with the cells' order drawn at random, a disturbance strikes either alike.
+drag an end away (with fewer it widens the interval, so that a verdict is withheld, never turned), at 95 % of the t
+interval's efficiency for normal values (Hodges & Lehmann 1956); before the sign-test interval because that jumps
+from 93 % to 99 % at eight rounds; and before a bootstrap because resampling six to twelve values covers too seldom.
+It asks that the values lie symmetrically about their centre, which per-round log ratios of two interleaved cells do
+by construction: with the cells' order drawn at random, a disturbance strikes either alike.
 """
 
 from __future__ import annotations
