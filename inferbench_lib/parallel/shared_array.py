@@ -1,0 +1,213 @@
+"""An n-dimensional array that many processes see without a copy, and that leaves nothing behind.
+
+On Linux its memory has no name: other processes open it through `/proc/<owner>/fd/<number>`, and the kernel frees it
+when the last of them has gone, however they went. No `/dev/shm` entry exists, so none can be left over, and the size
+of `/dev/shm` (64 MB in a default container) is no limit. Space is reserved before it is mapped: too little is an
+error here, not a SIGBUS at the first write. `multiprocessing.shared_memory` gives none of this before Python 3.13:
+there a process that only attaches destroys the segment when it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inferbench_lib.errors import NotAvailable, OutOfMemory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handle:
+    """Where the bytes are and how to read them; `identity` (device, inode) tells a reused number from the real one."""
+
+    path: str
+    identity: tuple[int, int]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int = 0
+    writable: bool = True
+
+
+class SharedArray:
+    """A shared array; pickling it sends its handle, and unpickling maps the same memory.
+
+    `array` is the view, `backing` says "memory" or "file" and `reason` why. The process that made it must keep it
+    open until the others have mapped it. Views stay valid after `close`; the memory goes with the last of them.
+    """
+
+    def __init__(self, handle: Handle, descriptor: int, *, backing: str = "", reason: str = "") -> None:
+        access = mmap.ACCESS_WRITE if handle.writable else mmap.ACCESS_READ
+        memory = mmap.mmap(descriptor, 0, access=access)
+        self.handle, self.backing, self.reason = handle, backing, reason
+        self._array: np.ndarray | None = np.ndarray(handle.shape, handle.dtype, memory, handle.offset)
+        self._let_go: Callable[[], object] = lambda: None
+        _mapped[handle] = self
+
+    @classmethod
+    def empty(cls, shape: int | tuple[int, ...], dtype: Any, *, in_memory: bool = True) -> SharedArray:
+        """An array of zeros of `shape`, in memory if it fits there and `in_memory`, else in a temporary file.
+
+        Raises OutOfMemory when neither has room, ValueError for a dtype that holds Python objects.
+        """
+        shape, dtype = (shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype)
+        if dtype.hasobject:
+            raise ValueError(f"SharedArray.dtype: expected numbers, got {dtype}; convert the array to a numeric dtype")
+        n_bytes = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        reason = "asked for"
+        if in_memory:
+            try:
+                return cls._made(_reserved_memory(n_bytes), shape, dtype, "memory", "fits in memory")
+            except OSError as error:
+                reason = f"memory refused {n_bytes:,} bytes ({_name_of(error)})"
+        try:
+            descriptor, path = _reserved_file(n_bytes)
+        except OSError as error:
+            free = shutil.disk_usage(tempfile.gettempdir()).free
+            raise OutOfMemory(
+                f"shared array: expected room for {n_bytes:,} bytes in memory or in the temporary folder, got "
+                f"{_name_of(error)} with {free:,} bytes free there; use fewer samples, or set TMPDIR to a larger disk"
+            ) from error
+        return cls._made(descriptor, shape, dtype, "file", reason, path)
+
+    @classmethod
+    def of(cls, array: np.ndarray, *, in_memory: bool = True) -> SharedArray:
+        """A shared copy of `array`; errors as in `empty`."""
+        shared = cls.empty(array.shape, array.dtype, in_memory=in_memory)
+        shared.array[...] = array
+        return shared
+
+    @classmethod
+    def map_file(cls, path: Path) -> SharedArray:
+        """The array in an existing `.npy` file, read-only, without reading it into memory.
+
+        Raises ValueError for a file in Fortran order.
+        """
+        header = np.load(path, mmap_mode="r")
+        if not header.flags.c_contiguous:
+            raise ValueError(
+                f"SharedArray.map_file: expected rows in C order in {path.name}, got Fortran order; "
+                "save np.ascontiguousarray(array) instead"
+            )
+        with path.open("rb") as file:
+            handle = Handle(
+                path=str(path.resolve()), identity=_identity(file.fileno()), shape=header.shape, dtype=header.dtype,
+                offset=header.offset, writable=False,
+            )  # fmt: skip
+            return cls(handle, file.fileno(), backing="file", reason=f"mapped from {path.name}")
+
+    @classmethod
+    def _made(
+        cls, descriptor: int, shape: tuple[int, ...], dtype: np.dtype[Any], backing: str, reason: str, path: str = ""
+    ) -> SharedArray:
+        where = path or f"/proc/{os.getpid()}/fd/{descriptor}"
+        handle = Handle(path=where, identity=_identity(descriptor), shape=shape, dtype=dtype)
+        shared = cls(handle, descriptor, backing=backing, reason=reason)
+        shared._let_go = weakref.finalize(shared, _let_go, descriptor, path, os.getpid())
+        return shared
+
+    @property
+    def array(self) -> np.ndarray:
+        """The view; ValueError after `close`."""
+        if self._array is None:
+            raise ValueError("SharedArray.array: expected an open array, got a closed one; keep it open while in use")
+        return self._array
+
+    def close(self) -> None:
+        """Let the memory go (views taken before keep it); closing twice does nothing."""
+        self._array = None
+        _mapped.pop(self.handle, None)
+        self._let_go()
+
+    def __enter__(self) -> SharedArray:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[[Handle], SharedArray], tuple[Handle]]:
+        return _attach, (self.handle,)
+
+
+_mapped: weakref.WeakValueDictionary[Handle, SharedArray] = weakref.WeakValueDictionary()
+"""What this process has mapped: a handle that comes again finds its mapping, pages and all."""
+
+
+def _attach(handle: Handle) -> SharedArray:
+    if (mapped := _mapped.get(handle)) is not None:
+        return mapped
+    try:
+        descriptor = os.open(handle.path, os.O_RDWR if handle.writable else os.O_RDONLY)
+    except OSError as error:
+        raise NotAvailable(_gone(_name_of(error))) from error
+    try:
+        if _identity(descriptor) != handle.identity:
+            raise NotAvailable(_gone("another file in its place"))
+        return SharedArray(handle, descriptor, backing="attached", reason="made by another process")
+    finally:
+        os.close(descriptor)
+
+
+def _gone(found: str) -> str:
+    return f"shared array: expected the memory that its maker shares, got {found}; keep it open in its maker"
+
+
+def _reserved_memory(n_bytes: int) -> int:
+    if not (hasattr(os, "memfd_create") and _can_share_unnamed()):
+        raise OSError(errno.ENOSYS, "no unnamed shared memory here")
+    return _reserved(os.memfd_create("inferbench"), n_bytes)
+
+
+def _reserved_file(n_bytes: int) -> tuple[int, str]:
+    """A descriptor, and the path where the file must have one: without /proc nobody could open it otherwise."""
+    if _can_share_unnamed():
+        with tempfile.TemporaryFile() as file:
+            return _reserved(os.dup(file.fileno()), n_bytes), ""
+    descriptor, path = tempfile.mkstemp(prefix="inferbench-")
+    try:
+        return _reserved(descriptor, n_bytes), path
+    except OSError:
+        Path(path).unlink()
+        raise
+
+
+def _reserved(descriptor: int, n_bytes: int) -> int:
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, n_bytes)
+        else:  # macOS and Windows: only written bytes are sure to have a place
+            zeros = bytes(1 << 20)
+            for start in range(0, n_bytes, len(zeros)):
+                os.write(descriptor, zeros[: n_bytes - start])
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _can_share_unnamed() -> bool:
+    return Path("/proc/self/fd").is_dir()
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _let_go(descriptor: int, path: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child holds a copy, and must not remove what its parent owns
+        os.close(descriptor)
+        if path:
+            Path(path).unlink(missing_ok=True)
+
+
+def _name_of(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))

@@ -1,0 +1,102 @@
+"""Workers that start together, keep a model each, and end together: what the pools have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inferbench_lib.errors import WrongOutput
+from inferbench_lib.parallel.executor import CALLER, Executor, now, spent
+from inferbench_lib.parallel.lifeline import thread_limits
+from inferbench_lib.parallel.remote import Remote
+from inferbench_lib.parallel.row_worker import RowWorker
+from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.records import Span
+
+if TYPE_CHECKING:
+    from inferbench_lib.parallel.executor import LoadRunner, Rows
+    from inferbench_lib.parallel.row_worker import Row
+
+
+class WorkerPool(Executor):
+    """`n_processes` workers that start at once; each calls the picklable `load_runner` and keeps its own model.
+
+    A worker that dies, raises, or is silent for `timeout_s` over one batch ends the pool: the error names the worker,
+    how it ended, and the batch (errors as in `Remote`; WrongOutput where outputs do not fit together).
+    """
+
+    name = "pool"
+
+    def __init__(
+        self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
+        timeout_s: float = 600.0,
+    ) -> None:  # fmt: skip
+        if n_processes < 1:
+            raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
+        self._timeout_s = timeout_s
+        self._row: Row | None = None
+        self._map_spans: tuple[Span, ...] = ()
+        self._workers: list[Remote] = []
+        self._created_s = now()
+        with self._closed_on_error():
+            for index in range(n_processes):
+                worker = Remote(
+                    partial(RowWorker, load_runner, index), environment=thread_limits(n_threads), index=index,
+                    name=f"{self.name} {index}", timeout_s=timeout_s, start_method=start_method,
+                )  # fmt: skip
+                self._workers.append(worker)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The workers' process ids."""
+        return tuple(worker.pid for worker in self._workers)
+
+    def ready(self) -> None:
+        """The start barrier: wait until every worker has loaded its model."""
+        if not self.start_s:
+            with self._closed_on_error():
+                for worker in self._workers:
+                    worker.ready()
+            self.start_s = now() - self._created_s
+
+    def spans(self) -> tuple[Span, ...]:
+        return (*(span for worker in self._workers for span in worker.start_spans), *self._map_spans)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.hang_up()
+        for worker in self._workers:
+            worker.close()
+
+    def _known_out(self, n_rows: int) -> SharedArray | None:
+        return self._out_for(self._row, None, n_rows) if self._row else None
+
+    def _out_for(self, row: Row, out: SharedArray | None, n_rows: int) -> SharedArray:
+        """`out`, or a new one, for `n_rows` outputs like `row`; WrongOutput where they do not fit it."""
+        self._row = row
+        out = out or SharedArray.empty((n_rows, *row[0]), row[1])
+        if (out.array.shape, out.array.dtype) != ((n_rows, *row[0]), row[1]):
+            raise WrongOutput(
+                f"{self.name}: expected outputs for {out.array.shape} of {out.array.dtype}, got {(n_rows, *row[0])} of "
+                f"{row[1]}; every batch must give rows of one shape and dtype, and `out` must have room for them"
+            )
+        return out
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Leave no worker behind when the block fails or is interrupted."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+def share(x: Rows, spans: list[Span]) -> SharedArray:
+    """`x` itself where it is shared, else a shared copy, its cost noted."""
+    if isinstance(x, SharedArray):
+        return x
+    with spent(spans, CALLER, "share", len(x)):
+        return SharedArray.of(x)
