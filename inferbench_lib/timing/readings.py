@@ -1,0 +1,167 @@
+"""One look at the host: counters and gauges of `/proc` and `/sys`, as they stand now.
+
+Readers take a root folder, parsers take text; what a machine does not tell is None. Counters only grow: what
+happened between two readings is their difference, which `telemetry` takes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inferbench_lib.timing.cgroup import throttling
+from inferbench_lib.timing.procfs import read_number, read_text
+
+# hwmon names and thermal zone types of CPU sensors (Linux: Documentation/hwmon, drivers/thermal).
+CPU_SENSORS = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal"})
+CPU_ZONES = frozenset({"x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc_thermal"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuTimes:
+    """Seconds since boot, summed over the CPUs looked at: all of them, not idle, taken by the hypervisor."""
+
+    total_s: float
+    busy_s: float
+    steal_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The host at `at_s` of the system-wide monotonic clock; `gpu` is a `GpuReading` as a mapping, or empty."""
+
+    at_s: float
+    n_cpus: int = 0
+    load_1min: float | None = None
+    total_s: float | None = None
+    busy_s: float | None = None
+    steal_s: float | None = None
+    own_s: float | None = None
+    swap_bytes: int | None = None
+    throttled_s: float | None = None
+    throttled_periods: int | None = None
+    frequency_hz: float | None = None
+    temperature_c: float | None = None
+    thermal_throttle_events: int | None = None
+    gpu: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def read_host(pid: int, root: Path = Path("/")) -> Reading:
+    """The host as it stands, and the CPU seconds of the process tree below `pid`."""
+    cpus = _allowed_cpus(pid)
+    times = parse_cpu_times(read_text(root / "proc/stat") or "", cpus, _ticks_per_s())
+    held_back = throttling(root)
+    return Reading(
+        at_s=time.monotonic(),
+        n_cpus=len(cpus) or os.cpu_count() or 1,
+        load_1min=parse_load(read_text(root / "proc/loadavg")),
+        total_s=None if times is None else times.total_s,
+        busy_s=None if times is None else times.busy_s,
+        steal_s=None if times is None else times.steal_s,
+        own_s=read_tree_cpu_s(pid, root),
+        swap_bytes=parse_swap_bytes(read_text(root / "proc/vmstat") or "", _page_bytes()),
+        throttled_s=None if held_back is None else held_back.seconds,
+        throttled_periods=None if held_back is None else held_back.periods,
+        frequency_hz=read_frequency_hz(root, cpus),
+        temperature_c=read_temperature_c(root),
+        thermal_throttle_events=_sum_of(
+            root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
+        ),
+    )
+
+
+def parse_cpu_times(stat: str, cpus: Iterable[int], ticks_per_s: int) -> CpuTimes | None:
+    """From `/proc/stat`, summed over `cpus` (over all where none is named). Guest time is already in user time."""
+    wanted = {f"cpu{cpu}" for cpu in cpus} or {"cpu"}
+    rows = [[int(word) for word in line.split()[1:9]] for line in stat.splitlines() if line.split(" ", 1)[0] in wanted]
+    rows = [row + [0] * (8 - len(row)) for row in rows]
+    if not rows:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = (sum(column) for column in zip(*rows, strict=True))
+    busy = user + nice + system + irq + softirq
+    return CpuTimes(
+        total_s=(busy + idle + iowait + steal) / ticks_per_s, busy_s=busy / ticks_per_s, steal_s=steal / ticks_per_s
+    )
+
+
+def parse_load(loadavg: str | None) -> float | None:
+    """The 1-minute load of `/proc/loadavg`."""
+    return float(loadavg.split()[0]) if loadavg else None
+
+
+def parse_swap_bytes(vmstat: str, page_bytes: int) -> int | None:
+    """Bytes that went to and came from swap since boot, from `/proc/vmstat`."""
+    words = dict(line.split(None, 1) for line in vmstat.splitlines() if " " in line)
+    if "pswpin" not in words or "pswpout" not in words:
+        return None
+    return (int(words["pswpin"]) + int(words["pswpout"])) * page_bytes
+
+
+def parse_process_cpu_s(stat: str, ticks_per_s: int) -> float:
+    """CPU seconds of a process and of its children that ended and were waited for, from `/proc/<pid>/stat`."""
+    after_name = stat.rpartition(")")[2].split()  # the name may hold blanks and parentheses
+    return sum(int(after_name[field_number - 3]) for field_number in (14, 15, 16, 17)) / ticks_per_s
+
+
+def read_tree_cpu_s(pid: int, root: Path = Path("/")) -> float | None:
+    """CPU seconds of a process and all its descendants; None when the process is gone."""
+    stat = read_text(root / f"proc/{pid}/stat")
+    if stat is None:
+        return None
+    children = (
+        int(child) for task in root.glob(f"proc/{pid}/task/*") for child in (read_text(task / "children") or "").split()
+    )
+    return parse_process_cpu_s(stat, _ticks_per_s()) + sum(read_tree_cpu_s(child, root) or 0.0 for child in children)
+
+
+def read_frequency_hz(root: Path, cpus: Iterable[int]) -> float | None:
+    """The highest current clock among `cpus`: idle ones are slow, the fastest is one that works."""
+    folder = root / "sys/devices/system/cpu"
+    clocks_khz = [read_number(folder / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus]
+    known = [clock for clock in clocks_khz if clock is not None]
+    return max(known) * 1e3 if known else None
+
+
+def read_temperature_c(root: Path) -> float | None:
+    """The hottest CPU sensor."""
+    sensors = (
+        sensor
+        for monitor in root.glob("sys/class/hwmon/hwmon*")
+        if read_text(monitor / "name") in CPU_SENSORS
+        for sensor in monitor.glob("temp*_input")
+    )
+    zones = (
+        zone / "temp" for zone in root.glob("sys/class/thermal/thermal_zone*") if read_text(zone / "type") in CPU_ZONES
+    )
+    degrees = [value for path in (*sensors, *zones) if (value := read_number(path)) is not None]
+    return max(degrees) / 1e3 if degrees else None
+
+
+def _sum_of(paths: Iterable[Path]) -> int | None:
+    numbers = [number for path in paths if (number := read_number(path)) is not None]
+    return sum(numbers) if numbers else None
+
+
+def _allowed_cpus(pid: int) -> tuple[int, ...]:
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    try:
+        return tuple(sorted(os.sched_getaffinity(pid)))
+    except ProcessLookupError:
+        return ()
+
+
+def _ticks_per_s() -> int:
+    return os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def _page_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
