@@ -93,14 +93,26 @@ def test_a_worker_without_work_is_imbalance() -> None:
     """Of two workers one got everything: the other's idle time is imbalance."""
     account = b.account([span(0, "compute", 0.0, 4.0, 4.0)], start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2)
     assert seconds(account) == {b.USEFUL: 2.0, b.IMBALANCE: 2.0}
-    only_waited = [span(0, "compute", 0.0, 4.0, 4.0), span(1, "wait", 0.0, 4.0)]
-    assert b.account(only_waited, start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2) == account
+    for kind in b.IDLE_KINDS:
+        only_waited = [span(0, "compute", 0.0, 4.0, 4.0), span(1, kind, 0.0, 4.0)]
+        assert b.account(only_waited, start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2) == account
 
 
 def test_smaller_pieces_may_run_faster_than_the_whole() -> None:
     """Compute below the single process's is a negative loss, not hidden."""
     account = b.account([span(0, "compute", 0.0, 3.0, 3.0)], start_s=0.0, end_s=3.0, single_s=4.0, n_workers=1)
     assert seconds(account) == {b.USEFUL: 4.0, b.SLOWED: -1.0}
+
+
+def test_ending_the_workers_is_the_parent_s_part() -> None:
+    """A second in which the parent ends two workers, which say so too, counts once a worker."""
+    spans = [
+        *(span(w, "compute", 0.0, 2.0, 2.0) for w in (0, 1)),
+        *(span(w, "stop", 2.0, 3.0) for w in (0, 1)),
+        span(b.PARENT, "stop", 2.0, 3.0),
+    ]
+    account = b.account(spans, start_s=0.0, end_s=3.0, single_s=4.0, n_workers=2)
+    assert seconds(account) == {b.USEFUL: 2.0, b.SERIAL: 1.0}
 
 
 def test_shares_of_the_lost_time_add_up_to_one() -> None:
@@ -136,7 +148,8 @@ def test_an_average_of_runs_keeps_the_sum() -> None:
         ([span(0, "import", 2.0, 1.0)], "worker 0 import 2–1 s: expected a span within the run, 0 to 4 s"),
         (
             [span(b.PARENT, "think", 0.0, 1.0)],
-            "parent think 0–1 s: expected a kind among collect, serialize_data, serialize_model, start",
+            "parent think 0–1 s: expected a kind among collect, deserialize_result, serialize_data, "
+            "serialize_model, share, start, stop, store",
         ),
         (
             [span(0, "compute", 0.0, 1.0)],
@@ -162,7 +175,7 @@ def test_spans_that_cannot_be_are_refused_by_name(spans: list[Span], message: st
 @given(st.data())
 def test_explained_time_never_exceeds_what_the_workers_had(data: st.DataObject) -> None:
     """Whatever the timeline, the rest unexplained is exactly the tail in which nobody recorded anything."""
-    kinds = st.sampled_from([*b.WORKER_KINDS, "compute", "wait"])
+    kinds = st.sampled_from([*b.WORKER_KINDS, *b.IDLE_KINDS, "compute"])
     spans = [span(0, "compute", 0.0, 0.5, 0.4)]
     for worker in range(data.draw(st.integers(1, 3))):
         edges = sorted(data.draw(st.sets(st.integers(1, 40), min_size=2, max_size=10)))
@@ -174,6 +187,6 @@ def test_explained_time_never_exceeds_what_the_workers_had(data: st.DataObject) 
         for start, end in zip(edges[::2], edges[1::2], strict=False)
     ]
     account = b.account([*spans, *parent], start_s=0.0, end_s=40.0, single_s=7.0, n_workers=3)
-    last_s = max(s.end_s for s in spans if s.kind != "wait")
+    last_s = max(s.end_s for s in spans if s.kind not in b.IDLE_KINDS)
     covered_s = sum(max(0.0, s.end_s - max(s.start_s, last_s)) for s in parent)
     assert account.unexplained_s == pytest.approx(40.0 - last_s - covered_s)

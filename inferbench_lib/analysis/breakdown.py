@@ -35,25 +35,37 @@ TEXTS = {
     START: "from the decision to start a worker to its first line",
     IMPORTS: "loading libraries in the worker",
     MODEL: "pickling, sending, unpickling or loading the model",
-    DATA: "pickling, sending, unpickling inputs and results",
+    DATA: "sharing or pickling, sending, unpickling, storing inputs and results",
     SCHEDULING: "a worker ready while nothing was handed to it",
     IMBALANCE: "a worker finished while another still worked",
-    SERIAL: "the parent alone, after the last worker: collecting, joining",
+    SERIAL: "the parent alone: collecting results, ending the workers",
 }
 WORKER_KINDS = {
     "start": START,
     "import": IMPORTS,
     "load_model": MODEL,
+    "serialize_model": MODEL,
     "deserialize_model": MODEL,
+    "share": DATA,
+    "serialize_data": DATA,
+    "transfer": DATA,
+    "send": DATA,
     "receive": DATA,
     "deserialize_data": DATA,
-    "serialize_model": MODEL,
-    "serialize_data": DATA,
+    "store": DATA,
     "serialize_result": DATA,
-    "send": DATA,
-    "collect": SERIAL,
 }
-PARENT_KINDS = {"serialize_model": MODEL, "serialize_data": DATA, "collect": SERIAL, "start": START}
+PARENT_KINDS = {
+    "start": START,
+    "serialize_model": MODEL,
+    "share": DATA,
+    "serialize_data": DATA,
+    "deserialize_result": DATA,
+    "collect": SERIAL,
+    "store": SERIAL,
+    "stop": SERIAL,
+}
+IDLE_KINDS = ("wait", "imbalance", "stop")  # what a worker was idle for follows from the others and the parent
 
 
 def account(
@@ -62,8 +74,8 @@ def account(
     """Cuts the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
 
     `single_s` is what one process alone computes for the whole job; `n_workers` counts idle ones too. The kinds are
-    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and "wait"; the parent's spans carry
-    the worker number `PARENT` and the kinds of `PARENT_KINDS`. A caller that works too records both kinds as a worker.
+    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and `IDLE_KINDS`; the parent's spans bear
+    the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
     Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
     spend was waiting for one. The slowed part is negative when smaller pieces run faster than the whole.
@@ -76,12 +88,12 @@ def account(
     parent = timelines.pop(PARENT, [])
     _check(parent, PARENT_KINDS, start_s, end_s)
     for timeline in timelines.values():
-        _check(timeline, [*WORKER_KINDS, "compute", "wait"], start_s, end_s)
+        _check(timeline, [*WORKER_KINDS, *IDLE_KINDS, "compute"], start_s, end_s)
     if len(timelines) > n_workers:
         raise ValueError(f"account: expected spans of at most {n_workers} workers, got those of {sorted(timelines)}")
 
     seconds: dict[str, float] = dict.fromkeys(TEXTS, 0.0)
-    working = {worker: [s for s in timeline if s.kind != "wait"] for worker, timeline in timelines.items()}
+    working = {worker: [s for s in timeline if s.kind not in IDLE_KINDS] for worker, timeline in timelines.items()}
     last_end_s = max((timeline[-1].end_s for timeline in working.values() if timeline), default=start_s)
     for timeline in working.values():
         for span in timeline:
