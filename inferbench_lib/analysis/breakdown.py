@@ -74,8 +74,8 @@ def account(
     """Cuts the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
 
     `single_s` is what one process alone computes for the whole job; `n_workers` counts idle ones too. The kinds are
-    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and `IDLE_KINDS`; the parent's spans bear
-    the worker number `PARENT` and the kinds of `PARENT_KINDS`.
+    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and `IDLE_KINDS`; the parent's spans
+    carry the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
     Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
     spend was waiting for one. The slowed part is negative when smaller pieces run faster than the whole.
