@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "inferbench_lib"
 
 GROUND = {"records", "errors", "progress"}
-LIBRARY = GROUND | {"config", "store", "analysis", "workloads", "engines", "timing", "parallel", "machine"}
+ROOMS = GROUND | {"analysis", "workloads", "engines", "timing", "parallel", "machine"}
+# How a measurement is conducted, between the rooms and `experiments`: all but the session leave params and files alone.
+CONDUCT = ROOMS | {"config", "store", "benches", "variants", "rounds", "session"}
 # Each module or folder of inferbench_lib, and what else of inferbench_lib it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -31,11 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "timing": {"records", "errors"},
     "parallel": {"records", "errors", "timing"},
     "machine": {"records", "errors", "timing", "parallel"},
-    "variants": LIBRARY,
-    "rounds": LIBRARY | {"variants"},
+    "benches": ROOMS,
+    "variants": ROOMS | {"benches"},
+    "rounds": ROOMS | {"benches", "variants"},
+    "session": CONDUCT - {"session"},
     "report": GROUND | {"config", "store", "analysis"},
-    "experiments": LIBRARY | {"variants", "rounds", "report"},
-    "__main__": LIBRARY | {"variants", "rounds", "report", "experiments"},
+    "experiments": CONDUCT | {"report"},
+    "__main__": CONDUCT | {"report", "experiments"},
 }
 # Frameworks with one door each.
 ONLY_IN = {"papermill": "inferbench_lib/report/notebooks.py", "nbconvert": "inferbench_lib/report/pages.py"}
