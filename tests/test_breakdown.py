@@ -82,11 +82,11 @@ def test_a_bandwidth_bound_kernel_is_slowed() -> None:
 
 
 def test_threads_share_a_worker_s_cpu_time() -> None:
-    """Two threads a worker that keep both CPUs busy wait for none."""
+    """Two threads that spend 3 CPU seconds in 2 s of wall waited half a second of it for a CPU."""
     account = b.account(
-        [span(0, "compute", 0.0, 2.0, 4.0)], start_s=0.0, end_s=2.0, single_s=2.0, n_workers=1, n_threads=2
+        [span(0, "compute", 0.0, 2.0, 3.0)], start_s=0.0, end_s=2.0, single_s=1.5, n_workers=1, n_threads=2
     )
-    assert seconds(account) == {b.USEFUL: 2.0}
+    assert seconds(account) == {b.USEFUL: 1.5, b.OVERSUBSCRIBED: 0.5}
 
 
 def test_a_worker_without_work_is_imbalance() -> None:

@@ -201,9 +201,10 @@ def test_a_sample_of_zero_seconds_is_refused() -> None:
 
 def test_the_interval_always_holds_the_samples_own_median() -> None:
     """Where one long round outweighs the others, the interval is widened to the median of all samples."""
-    interval = median_interval([[1.0]] * 6 + [[2.0] * 50])
-    assert interval.value == 2.0
-    assert interval.high == 2.0
+    calm = [[1.0], [1.1]] * 4
+    slow, fast = median_interval([*calm, [2.0] * 50]), median_interval([*calm, [0.5] * 50])
+    assert (slow.value, slow.high) == (2.0, 2.0)
+    assert (fast.value, fast.low) == (0.5, 0.5)
 
 
 def test_warm_up_ends_when_two_windows_agree() -> None:
