@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -62,8 +64,10 @@ def test_the_clock_measures_its_call_alone_from_a_dirty_start(
     x = torch.empty(2, device=NAME)
     clock = accelerator.clock()
     device.occupy(1_000_000)
-    device.occupy(3_000_000, torch.Stream(NAME))
+    side = torch.Stream(NAME)
+    device.occupy(3_000_000, side)
     clock.start()
+    assert side.query()
     torch.relu(torch.relu(x))
     seconds = clock.stop()
     beside = clock.side_series()
@@ -130,6 +134,14 @@ def test_a_call_is_launch_bound_when_enqueueing_takes_as_long_as_running() -> No
     assert not is_launch_bound(1e-6, 2e-6)
 
 
+def test_host_times_come_from_the_monotonic_wall_clock(device: SimulatedDevice) -> None:
+    """Unless a test gives another, every accelerator reads time.perf_counter_ns: wall time, not CPU time."""
+    found = find_accelerator().accelerator
+    assert found is not None
+    for each in (found, TorchAccelerator(NAME), CpuAccelerator()):
+        assert each.read_ns is time.perf_counter_ns
+
+
 # ---- finding it ---------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +156,15 @@ def test_the_accelerator_is_found_and_says_its_name(device: SimulatedDevice) -> 
     assert TorchAccelerator(NAME, backend=Backend()).description() == f"{NAME}:0"
     assert TorchAccelerator("cuda:1").device == "cuda:1"
     assert TorchAccelerator("cuda").backend is BACKENDS["cuda"]
+
+
+def test_what_each_backend_offers_is_written_down() -> None:
+    """CUDA and out-of-tree devices time by events, XPU too; MPS does not; the CPU is no device and offers nothing."""
+    assert all(astuple(BACKENDS["cuda"]))
+    assert not any(astuple(CpuAccelerator.backend))
+    assert [name for name, backend in BACKENDS.items() if backend.events] == ["cuda", "xpu"]
+    assert [name for name, backend in BACKENDS.items() if backend.memory_statistics] == ["cuda", "xpu"]
+    assert BACKENDS["xpu"] == accelerators.OUT_OF_TREE
 
 
 def test_a_device_that_torch_does_not_know_is_named_in_the_reason(device: SimulatedDevice) -> None:
@@ -185,14 +206,14 @@ def test_asking_for_the_cpu_finds_no_accelerator() -> None:
 @pytest.fixture
 def math_settings() -> Iterator[None]:
     """cuDNN's search on, TF32 for matrices only; put back by hand, for __getattr__ answers and monkeypatch cannot."""
-    convolution = torch.backends.cudnn.conv.fp32_precision
+    convolution = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
     matmul = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     yield
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.conv.fp32_precision = convolution
+    torch.backends.cudnn.conv.fp32_precision = convolution  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = matmul
 
 

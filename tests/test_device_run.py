@@ -6,7 +6,7 @@ costs below and nothing of the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +49,7 @@ def ns(seconds: Any) -> Any:
     return round(seconds * 1e9) if isinstance(seconds, float) else [round(value * 1e9) for value in seconds]
 
 
-SCRIPT: Mapping[str, Any] = {
+SCRIPT: dict[str, Any] = {
     "op_cost_ns": cost_ns,
     "launch_ns": LAUNCH,
     "event_ns": EVENT,
@@ -181,6 +181,25 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
     assert seen.notes == {"clock": "EventClock", "deterministic_algorithms": "False"}
 
 
+def test_the_model_stays_usable_outside_the_bench(device: SimulatedDevice) -> None:
+    """Calls run in inference mode, but the model is moved outside it: its weights are ordinary tensors."""
+    network, modes = model(), set[bool]()
+
+    def load(where: str) -> Callable[[Tensor], Tensor]:
+        network.to(where)
+
+        def call(batch: Tensor) -> Tensor:
+            modes.add(torch.is_inference_mode_enabled())
+            output: Tensor = network(batch)
+            return output
+
+        return call
+
+    run(DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), load))
+    assert modes == {True}
+    assert not any(weight.is_inference() for weight in network.parameters())
+
+
 def test_a_launch_bound_model_is_told_apart(device: SimulatedDevice) -> None:
     """Where the host needs as long to enqueue as the device to run, every sample says so."""
     device.configure(**SCRIPT | {"op_cost_ns": 1, "launch_ns": 5_000, "event_ns": 10})
@@ -227,7 +246,7 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
     bench = DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), load)
     bench.cold_start()
     bench.prepare(case(), given, lambda: after(4))
-    assert called == [0] + [0, 1, 2, 0] + [3, 3, 3, 3]
+    assert called == [0, *(0, 1, 2, 0), *(3, 3, 3, 3)]
     called.clear()
     bench.turn(case(), 8)
     warm, latency, window = [0, 1, 2, 3], [0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2, 3] * 2
@@ -259,27 +278,34 @@ def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
 # ---- what goes wrong ----------------------------------------------------------------------------------------------
 
 
-def test_a_batch_that_does_not_fit_is_a_row_and_the_others_go_on(device: SimulatedDevice) -> None:
+@pytest.mark.parametrize(
+    ("rows", "tried", "allocated"),
+    [
+        (32, 32 * N_IN * 4, MODEL_BYTES + 32 * N_IN * 4),  # the second batch of inputs finds no room
+        (12, 12 * N_OUT * 4, MODEL_BYTES + (3 * 12 + RAGGED) * N_IN * 4 + 12 * N_OUT * 4),  # the second layer's output
+    ],
+)
+def test_a_batch_that_does_not_fit_is_a_row_and_the_others_go_on(
+    device: SimulatedDevice, rows: int, tried: int, allocated: int
+) -> None:
     """Out of memory ends its own cell, with the reason; its memory is given back; the next cell is measured."""
-    # Inputs of 4 rows: three full batches of 80 bytes and a ragged one of 40, beside the model's 72.
     bench = bench_on(device, memory_cap_bytes=1 << 10)
     bench.cold_start()
     bench.prepare(case(), inputs(), lambda: after(3))
     with pytest.raises(OutOfMemory) as raised:
-        bench.prepare(case(32), inputs(32), lambda: after(3))
-    free = 1_024 - MODEL_BYTES - 32 * N_IN * 4
+        bench.prepare(case(rows), inputs(rows), lambda: after(3))
     reason = (
-        f"out of memory on simgpu:0: simgpu out of memory. Tried to allocate 640 bytes; {free} bytes of 1024 are free."
+        "out of memory on simgpu:0: simgpu out of memory. "
+        f"Tried to allocate {tried} bytes; {1_024 - allocated} bytes of 1024 are free."
     )
-    assert str(raised.value).startswith(reason)
+    assert str(raised.value) == reason
     assert torch.accelerator.memory_allocated() == MODEL_BYTES
     assert torch.accelerator.memory_reserved() == SEGMENT
     with pytest.raises(OutOfMemory):
-        bench.turn(case(32), 4)
+        bench.turn(case(rows), 4)
     bench.turn(case(), 4)
-    lost, kept = bench.finish(case(32)), bench.finish(case())
-    assert (lost.outcome, lost.samples_s) == (Outcome.OOM, ())
-    assert lost.reason.startswith(reason)
+    lost, kept = bench.finish(case(rows)), bench.finish(case())
+    assert (lost.outcome, lost.reason, lost.samples_s) == (Outcome.OOM, reason, ())
     assert lost.figures == {"memory_cap_bytes": 1_024}
     assert (kept.outcome, ns(kept.samples_s)) == (Outcome.OK, [LAUNCH + compute(BATCH)] * 4)
 
@@ -397,9 +423,16 @@ def test_one_wrong_output_in_any_timed_path_is_seen(device: SimulatedDevice, pat
 
 def test_a_copy_that_differs_from_its_source_is_seen() -> None:
     """Transfers are verified as well: a copy that loses its values does not pass."""
-    zeros = SimpleNamespace(copy_=lambda source, non_blocking: torch.zeros_like(source))
+    copied: list[float] = []
+
+    def copy(source: Tensor, non_blocking: bool) -> Tensor:
+        copied.append(source[0].item())
+        return torch.zeros_like(source)
+
     seen: list[Verification] = []
-    copy_times(CpuAccelerator(), [torch.zeros(3), torch.ones(3)], zeros, 2, seen.append)  # type: ignore[arg-type]
+    target: Any = SimpleNamespace(copy_=copy)
+    copy_times(CpuAccelerator(), [torch.zeros(3), torch.ones(3)], target, 2, seen.append)
+    assert copied == [1.0, 0.0, 1.0]  # the first one, untimed, warms the way
     assert seen == [
         Verification(passed=True, n_checked=3),
         Verification(passed=False, n_checked=3, detail="a copy from cpu to cpu differs from its source"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
@@ -132,7 +133,7 @@ def test_the_first_touch_the_first_call_and_a_first_shape_cost_extra(device: Sim
     for tensor in (x, x, y, y):
         torch.relu(tensor)
         stamp()
-    steps = [after - before for before, after in zip(stamps, stamps[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(stamps)]
     assert steps == [10_000, 2_000 + 300 + 100, 100, 300 + 100, 100]
 
 
@@ -145,7 +146,7 @@ def test_the_clock_ramps_up_with_work(device: SimulatedDevice) -> None:
         torch.relu(x)
         torch.accelerator.synchronize()
         stamps.append(device.read_ns())
-    assert [after - before for before, after in zip(stamps, stamps[1:], strict=False)] == [300, 300, 100, 100]
+    assert [after - before for before, after in pairwise(stamps)] == [300, 300, 100, 100]
 
 
 def test_memory_is_counted_as_torch_counts_it(device: SimulatedDevice) -> None:

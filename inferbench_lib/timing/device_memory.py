@@ -40,11 +40,13 @@ def reset_peak_memory(accelerator: Accelerator) -> int:
 
 
 def peak_memory(accelerator: Accelerator) -> PeakMemory:
-    """The peaks since `reset_peak_memory`, all queued work included. Raises NotAvailable without statistics."""
+    """The peaks since `reset_peak_memory`. Raises NotAvailable where the backend keeps no statistics.
+
+    Nothing to wait for: the allocator counts on the host, when work is queued.
+    """
     import torch
 
     _require_statistics(accelerator)
-    accelerator.synchronize()
     return PeakMemory(
         allocated_bytes=torch.accelerator.max_memory_allocated(accelerator.device),
         reserved_bytes=torch.accelerator.max_memory_reserved(accelerator.device),

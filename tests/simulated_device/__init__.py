@@ -75,6 +75,8 @@ class SimulatedDevice:
         return "SIMULATED device (virtual time)"
 
     def set_per_process_memory_fraction(self, fraction: float, device: Any = None) -> None:
+        if not (isinstance(fraction, float) and 0 <= fraction <= 1):  # as strict as torch.cuda's
+            raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
         self._native.set_memory_fraction(fraction)
 
     def _is_in_bad_fork(self) -> bool:
