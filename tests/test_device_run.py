@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from inferbench_lib.errors import MeasurementError, OutOfMemory
 from inferbench_lib.records import Case, Measurement, Outcome, Verification
 from inferbench_lib.timing.accelerator import CpuAccelerator, TorchAccelerator
+from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.timing.device_cell import DeviceInputs
 from inferbench_lib.timing.device_memory import largest_batch_that_fits
 from inferbench_lib.timing.device_run import DeviceBench
@@ -119,7 +121,6 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
         torch.empty(30_000, dtype=torch.uint8, device=NAME)
 
     bench = bench_on(device)
-    device.occupy(400_000, side)
     startup_s = bench.cold_start()
     soil()
     warmup = bench.prepare(case(), inputs(), lambda: after(3))
@@ -257,9 +258,10 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
 def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
     """On a fake host clock: latency and throughput as on a device; no transfers, events, context or device memory."""
     ticks = count(0, 1_000)
-    bench = DeviceBench(CpuAccelerator(lambda: next(ticks)), lambda where: model().to(where))
+    accelerator = CpuAccelerator(lambda: next(ticks))
+    bench = DeviceBench(accelerator, lambda where: model().to(where), startup_s={"import_s": 1.5})
     seen = run(bench, turns=(4, 5))
-    assert seen.startup_s == {}
+    assert seen.startup_s == {"import_s": 1.5}
     assert seen.cold_s == 1e-6
     assert seen.samples_s == (1e-6,) * 9
     assert seen.round_sizes == (4, 5)
@@ -273,6 +275,15 @@ def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
     assert seen.notes == {"clock": "WallClock", "deterministic_algorithms": "False"}
     assert seen.verification is not None
     assert seen.verification.passed
+
+
+def test_an_import_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first import of a module costs what the clock says; a second one is no cold start and has no figure."""
+    (tmp_path / "a_framework_of_the_test.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    ticks = iter([100, 2_600])
+    assert import_s("a_framework_of_the_test", lambda: next(ticks)) == 2.5e-6
+    assert import_s("a_framework_of_the_test", lambda: next(ticks)) is None
 
 
 # ---- what goes wrong ----------------------------------------------------------------------------------------------

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from simulated_device import NAME, SimulatedDevice
+from simulated_device.autoload import environment
 from simulated_device.build import NoCompiler, compiler
 from simulated_device.ready import ready_device
 
@@ -208,3 +213,25 @@ def test_without_a_compiler_the_reason_is_named(monkeypatch: pytest.MonkeyPatch)
         "simulated device: expected a C++ compiler ($CXX, c++, g++ or clang++), found none; "
         "install one (Debian: apt install g++) to test the accelerator path"
     )
+
+
+def test_another_process_finds_the_device_by_itself(device: SimulatedDevice, tmp_path: Path) -> None:
+    """With the entry point on its path, `import torch` brings the device, and the host's clock follows its time."""
+    script = {"op_cost_ns": 3_600 * 10**9, "total_bytes": 1 << 20}  # an hour a call: no real time comes near it
+    program = (
+        "import torch\n"
+        "from inferbench_lib.timing.accelerator import require_accelerator, wall_clock\n"
+        "found = require_accelerator()\n"
+        "clock, x = wall_clock(found), torch.ones(2).to(found.device)\n"
+        "clock.start()\n"
+        "torch.relu(x)\n"
+        "print(found.description(), round(clock.stop() / 3_600, 3))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment(tmp_path / "site", script),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "SIMULATED device (virtual time) (simgpu:0) 1.0\n"

@@ -7,7 +7,7 @@ measures memory in a pass of its own. The CPU takes the same way and leaves out 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -40,23 +40,29 @@ class DeviceBench:
 
     A batch that does not fit, or a device that is lost, ends its cell: memory is given back, `prepare` and `turn`
     raise OutOfMemory or MeasurementError, `finish` still gives the cell's row. A wrong output makes the row invalid.
+    `startup_s` is what the process did before (`import_s`); it goes into every row.
     """
 
     _call: Call  # both are there from cold_start on
     _clock: Clock
 
     def __init__(
-        self, accelerator: Accelerator, load: Callable[[str], Call], *, memory_cap_bytes: int | None = None
+        self,
+        accelerator: Accelerator,
+        load: Callable[[str], Call],
+        *,
+        memory_cap_bytes: int | None = None,
+        startup_s: Mapping[str, float] | None = None,
     ) -> None:
         self._accelerator = accelerator
         self._load = load
         self._memory_cap_bytes = memory_cap_bytes
         self._cells: dict[Case, DeviceCell] = {}
-        self._startup_s: dict[str, float] = {}
+        self._startup_s = dict(startup_s or {})
         self._ending: Ending | None = None
 
     def cold_start(self) -> dict[str, float]:
-        """Open the device and bring the model there: `context_s`, `model_to_device_s` (on the CPU: neither).
+        """Open the device and bring the model there; adds `context_s` and `model_to_device_s` (on the CPU: neither).
 
         A model that does not fit ends every cell of this bench.
         """

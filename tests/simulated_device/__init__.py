@@ -53,6 +53,11 @@ class SimulatedDevice:
         self._native.occupy(stream.stream_id if stream is not None else 0, ns)
 
     @property
+    def standing_in_ns(self) -> int:
+        """Real time that the CPU has spent computing in the device's stead."""
+        return int(self._native.standing_in_ns())
+
+    @property
     def operations(self) -> int:
         """How many operations the device has run since it was configured."""
         return int(self._native.operations())

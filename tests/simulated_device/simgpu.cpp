@@ -1,5 +1,5 @@
 // A device that exists only in virtual time: torch's PrivateUse1 backend, computing on the CPU at once and charging
-// scripted nanoseconds to clocks of its own. Nothing here reads a real clock, so every run gives the same figures.
+// scripted nanoseconds to clocks of its own. No figure of it depends on a real clock, so every run gives the same ones.
 //
 // Time. `host_ns` is the host's clock, and each stream knows the instant at which it will be idle. Enqueueing an
 // operation advances the host by the launch cost; the operation starts when both the host has enqueued it and the
@@ -21,6 +21,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -275,11 +276,21 @@ struct Hooks final : at::PrivateUse1HooksInterface {
 
 // ---- operations ---------------------------------------------------------------------------------------------------
 
-// The CPU fallback moves tensors to and fro; those copies are the simulation's own and cost nothing.
-struct InsideFallback {
+// While the CPU stands in for the device: copies to and fro are the simulation's own and cost nothing. The real time
+// that it takes is kept, so that whoever mixes real and virtual time can leave it out.
+class StandingIn {
+ public:
   static inline int depth = 0;
-  InsideFallback() { ++depth; }
-  ~InsideFallback() { --depth; }
+  static inline std::chrono::nanoseconds real_time{0};
+  StandingIn() { ++depth; }
+  ~StandingIn() {
+    if (--depth == 0) {
+      real_time += std::chrono::steady_clock::now() - since_;
+    }
+  }
+
+ private:
+  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
 at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
@@ -304,8 +315,11 @@ at::Tensor on_host(const at::Tensor& tensor) {
 }
 
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
-  on_host(to).copy_(on_host(from));
-  if (InsideFallback::depth > 0) {
+  {
+    const StandingIn quiet;
+    on_host(to).copy_(on_host(from));
+  }
+  if (StandingIn::depth > 0) {
     return to;
   }
   if (from.is_privateuseone() && to.is_privateuseone()) {
@@ -359,7 +373,7 @@ at::Tensor convolution(const at::Tensor& input, const at::Tensor& weight, const 
                        at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed,
                        at::IntArrayRef output_padding, int64_t groups) {
   charge_operation("aten::convolution", {input.sizes().vec(), weight.sizes().vec()});
-  const InsideFallback quiet;
+  const StandingIn quiet;
   const auto host_bias = bias.has_value() ? std::optional(on_host(*bias)) : std::nullopt;
   return at::convolution(on_host(input), on_host(weight), host_bias, stride, padding, dilation, transposed,
                          output_padding, groups)
@@ -374,7 +388,7 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     }
   }
   charge_operation(op.schema().name(), shapes);
-  const InsideFallback quiet;
+  const StandingIn quiet;
   at::native::cpu_fallback(op, stack);
 }
 
@@ -432,6 +446,7 @@ PYBIND11_MODULE(simgpu, m) {
     auto& idle_at_ns = device().idle_at_ns[stream];
     idle_at_ns = std::max(device().host_ns, idle_at_ns) + ns;
   });
+  m.def("standing_in_ns", [] { return StandingIn::real_time.count(); });
   m.def("operations", [] { return device().operations; });
   m.def("set_memory_fraction", [](double fraction) { device().memory_fraction = fraction; });
 }
