@@ -1,0 +1,193 @@
+"""Memory bandwidth against the working set: read, copy and triad, one thread and many.
+
+Bytes are counted as STREAM counts them (McCalpin, www.cs.virginia.edu/stream): what the program reads plus what it
+writes. A store that misses the cache may first read the line it overwrites; that traffic is not counted, so where the
+processor does so the memory moved up to 1.5 times (copy) or 1.33 times (triad) as much. By STREAM's rule a working
+set measures memory when it is at least four times the last cache.
+
+read: `torch.sum` of x. copy: `numpy.copyto(a, b)`. triad: `torch.add(b, c, alpha=s, out=a)`, a = b + s·c in one pass.
+Each thread works on a part of its own; parts below 1 MiB are not copied by several threads, because there
+Python's lock between calls would be measured. One call costs about 1 µs, which weighs on copy and triad below 256 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inferbench_lib.machine.limit import Limit, Probe, ceiling, interleave
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+OPERATIONS = ("read", "copy", "triad")
+SMALLEST_BYTES = 32 << 10
+SMALLEST_SHARED_PART_BYTES = 1 << 20
+BYTES_PER_CALL = 64 << 20
+MEMORY_OVER_CACHE = 4  # STREAM's rule
+LARGEST_BYTES = 2 << 30
+SHARE_OF_AVAILABLE = 8
+
+Pass = Callable[[], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandwidth:
+    """GB/s of one operation; `working_set_bytes` is over all threads, `level` the cache that holds it, or "RAM"."""
+
+    operation: str
+    working_set_bytes: int
+    n_threads: int
+    level: str
+    limit: Limit
+
+
+def bandwidths(
+    thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 10.0
+) -> tuple[Bandwidth, ...]:
+    """Bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
+    import numpy as np
+
+    buffer: NDArray[np.float64] = np.empty(largest_bytes // 8)
+    pools = {n_threads: ThreadPoolExecutor(n_threads, initializer=_one_torch_thread) for n_threads in thread_counts}
+    try:
+        _touch(buffer, pools[max(thread_counts)], max(thread_counts))
+        cells = [
+            (operation, size, n_threads)
+            for size in working_sets(largest_bytes)
+            for n_threads in thread_counts
+            for operation in OPERATIONS
+            if is_measurable(operation, size, n_threads)
+        ]
+        probes = [_probe(buffer, pools[n_threads], operation, size, n_threads) for operation, size, n_threads in cells]
+        seconds = interleave(probes, budget_s=budget_s)
+    finally:
+        for pool in pools.values():
+            pool.shutdown()
+    return tuple(
+        Bandwidth(
+            operation=operation,
+            working_set_bytes=size,
+            n_threads=n_threads,
+            level=level_of(size, n_threads, caches),
+            limit=ceiling(
+                seconds[operation, size, n_threads],
+                n_passes(size, n_threads) * size / 1e9,
+                unit="GB/s",
+                method=f"{operation}, bytes read plus bytes written, best of interleaved repeats",
+            ),
+        )
+        for operation, size, n_threads in cells
+    )
+
+
+def memory_bandwidth(points: Sequence[Bandwidth]) -> Bandwidth:
+    """The fastest operation at the largest working set with the most threads: the roof that `memory_gb_s` reports."""
+    largest = max((point.working_set_bytes, point.n_threads) for point in points)
+    rivals = [point for point in points if (point.working_set_bytes, point.n_threads) == largest]
+    return max(rivals, key=lambda point: point.limit.value)
+
+
+def working_sets(largest_bytes: int) -> tuple[int, ...]:
+    """From 32 KiB in steps of four, and `largest_bytes` itself at the end."""
+    sizes, size = [], SMALLEST_BYTES
+    while size < largest_bytes:
+        sizes.append(size)
+        size *= 4
+    return (*sizes, largest_bytes)
+
+
+def largest_working_set(available_bytes: int, caches: Mapping[str, int]) -> int:
+    """Four times the last cache, at least 256 MiB, but never above 2 GiB or an eighth of what is available."""
+    last_cache = max(caches.values(), default=0)
+    wanted = max(256 << 20, MEMORY_OVER_CACHE * last_cache)
+    return min(wanted, LARGEST_BYTES, available_bytes // SHARE_OF_AVAILABLE) // 4096 * 4096
+
+
+def level_of(working_set_bytes: int, n_threads: int, caches: Mapping[str, int]) -> str:
+    """The smallest cache that holds it (L1d and L2 each thread's part, L3 the whole), "RAM", or "unknown"."""
+    part = working_set_bytes / n_threads
+    if not caches:
+        return "unknown"
+    for level, held in (("L1d", part), ("L2", part), ("L3", working_set_bytes)):
+        if held <= caches.get(level, 0):
+            return level
+    return "RAM"
+
+
+def is_measurable(operation: str, working_set_bytes: int, n_threads: int) -> bool:
+    """Whether threads would measure memory here, and not Python's lock."""
+    return n_threads == 1 or operation == "read" or working_set_bytes // n_threads >= SMALLEST_SHARED_PART_BYTES
+
+
+def n_passes(working_set_bytes: int, n_threads: int) -> int:
+    """Passes over the working set in one timed call: enough that starting the threads does not count."""
+    return max(1, BYTES_PER_CALL * n_threads // working_set_bytes)
+
+
+def _probe(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, operation: str, size: int, n_threads: int) -> Probe:
+    parts = _parts(buffer, n_threads, size // 8 // n_threads)
+    passes = n_passes(size, n_threads)
+    works = [_OPERATIONS[operation](part, passes) for part in parts]
+
+    def call(_: object) -> None:
+        for future in [pool.submit(work) for work in works]:
+            future.result()
+
+    return Probe(key=(operation, size, n_threads), call=call)
+
+
+def _parts(buffer: NDArray[np.float64], n_threads: int, length: int) -> list[NDArray[np.float64]]:
+    """Each thread's beginning of its own share of the buffer, so that a thread meets the pages that it touched."""
+    share = len(buffer) // n_threads
+    return [buffer[thread * share : thread * share + length] for thread in range(n_threads)]
+
+
+def _read(part: NDArray[np.float64], passes: int) -> Pass:
+    import torch
+
+    again = torch.from_numpy(part).expand(passes, len(part))  # the same memory, `passes` times
+    return lambda: torch.sum(again)
+
+
+def _copy(part: NDArray[np.float64], passes: int) -> Pass:
+    import numpy as np
+
+    half = len(part) // 2
+    target, source = part[:half], part[half : 2 * half]
+
+    def run() -> None:
+        for _ in range(passes):
+            np.copyto(target, source)
+
+    return run
+
+
+def _triad(part: NDArray[np.float64], passes: int) -> Pass:
+    import torch
+
+    third = len(part) // 3
+    a, b, c = (torch.from_numpy(part[i * third : (i + 1) * third]) for i in range(3))
+
+    def run() -> None:
+        for _ in range(passes):
+            torch.add(b, c, alpha=3.0, out=a)
+
+    return run
+
+
+_OPERATIONS: Mapping[str, Callable[[NDArray[np.float64], int], Pass]] = {"read": _read, "copy": _copy, "triad": _triad}
+
+
+def _touch(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, n_threads: int) -> None:
+    list(pool.map(lambda part: part.fill(1.0), _parts(buffer, n_threads, len(buffer) // n_threads)))
+    buffer[-(len(buffer) % n_threads) or len(buffer) :] = 1.0
+
+
+def _one_torch_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # holds for the calling thread

@@ -1,0 +1,353 @@
+"""Measured limits: the arithmetic exact on a fake clock, the real thing sane and named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferbench_lib.errors import MeasurementError, WrongOutput
+from inferbench_lib.machine import limits, transfer
+from inferbench_lib.machine.bandwidth import (
+    Bandwidth,
+    bandwidths,
+    is_measurable,
+    largest_working_set,
+    level_of,
+    memory_bandwidth,
+    n_passes,
+    working_sets,
+)
+from inferbench_lib.machine.calls import call_costs
+from inferbench_lib.machine.clean_process import answer_of
+from inferbench_lib.machine.gemm import Product, gemm_peaks, long_enough, size_for
+from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave
+from inferbench_lib.machine.process_cost import cells, start_costs
+from inferbench_lib.machine.transfer import transfer_costs
+from inferbench_lib.records import Flag, Machine, Telemetry
+from inferbench_lib.timing.clock import WallClock
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+CACHES = {"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 2 * MIB, "L3": 32 * MIB}
+
+
+class Time:
+    """A clock that moves only when work is done on it."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def now_s(self) -> float:
+        return self.ns / 1e9
+
+    def work(self, seconds: float) -> Callable[[Any], None]:
+        def call(_: Any) -> None:
+            self.ns += round(seconds * 1e9)
+
+        return call
+
+
+def test_a_ceiling_is_the_best_repeat_and_names_the_worst() -> None:
+    """12 GB in 2, 3 and 4 seconds are 6, 4 and 3 GB/s."""
+    found = ceiling([3.0, 2.0, 4.0], 12.0, unit="GB/s", method="copy")
+    assert found == Limit(value=6.0, low=3.0, high=6.0, unit="GB/s", method="copy", repeats=3)
+
+
+def test_a_cost_is_the_median_repeat() -> None:
+    """Between the lowest and the highest."""
+    expected = Limit(value=2.0, low=1.0, high=9.0, unit="s", method="start", repeats=3)
+    assert cost([9.0, 1.0, 2.0], method="start") == expected
+
+
+def test_probes_are_interleaved_until_the_budget_is_spent() -> None:
+    """Probes of 1 s and 2 s, each also run once untimed, make a round of 6 s: three of them fit into 20 s."""
+    time = Time()
+    probes = [Probe(key="short", call=time.work(1.0)), Probe(key="long", call=time.work(2.0))]
+    seconds = interleave(probes, budget_s=20.0, clock=WallClock(lambda: time.ns), now_s=time.now_s)
+    assert seconds == {"short": [1.0, 1.0, 1.0], "long": [2.0, 2.0, 2.0]}
+    assert time.now_s() == 18.0
+
+
+def test_at_least_two_rounds_whatever_the_budget() -> None:
+    """One repeat has no spread."""
+    time = Time()
+    seconds = interleave(
+        [Probe(key="only", call=time.work(5.0), is_warmed=False)],
+        budget_s=0.0,
+        clock=WallClock(lambda: time.ns),
+        now_s=time.now_s,
+    )
+    assert seconds == {"only": [5.0, 5.0]}
+
+
+def test_every_round_runs_every_probe_in_an_order_of_its_own() -> None:
+    """The order differs between rounds, repeats with the seed, and preparing comes before each turn."""
+
+    def orders(seed: int) -> list[str]:
+        time, seen = Time(), []
+        for_all = [
+            Probe(
+                key=name,
+                call=lambda _, n=name: (seen.append(n), time.work(1.0)(None)),
+                prepare=lambda n=name: seen.append(f"prepare {n}"),
+                is_warmed=False,
+            )
+            for name in "abcd"
+        ]
+        interleave(for_all, budget_s=40.0, seed=seed, clock=WallClock(lambda: time.ns), now_s=time.now_s)
+        return seen
+
+    seen = orders(seed=1)
+    rounds = [tuple(seen[i : i + 8]) for i in range(0, len(seen), 8)]
+    assert len(rounds) == 10
+    assert len(set(rounds)) > 1
+    for one in rounds:
+        assert sorted(one[1::2]) == ["a", "b", "c", "d"]
+        assert all(before == f"prepare {after}" for before, after in zip(one[::2], one[1::2], strict=True))
+    assert orders(seed=1) == seen
+    assert orders(seed=2) != seen
+
+
+def test_blocks_are_divided_by_their_calls_and_checked() -> None:
+    """A block of four 1 s calls is 1 s a call; the check sees each sample's last output."""
+    time, checked = Time(), []
+    probe = Probe(key="x", call=time.work(1.0), block_size=4, check=lambda batch, output: checked.append(output))
+    assert interleave([probe], budget_s=0.0, clock=WallClock(lambda: time.ns), now_s=time.now_s) == {"x": [1.0, 1.0]}
+    assert checked == [None, None]
+
+
+def test_working_sets_grow_by_four_and_end_at_the_largest() -> None:
+    """From below the first cache to the largest that is allowed."""
+    assert working_sets(MIB) == (32 * KIB, 128 * KIB, 512 * KIB, MIB)
+    assert working_sets(32 * KIB) == (32 * KIB,)
+
+
+@pytest.mark.parametrize(
+    ("available", "caches", "expected"),
+    [
+        (64 * GIB, CACHES, 256 * MIB),
+        (64 * GIB, {"L3": 128 * MIB}, 512 * MIB),
+        (64 * GIB, {"L3": 600 * MIB}, 2 * GIB),
+        (1 * GIB, {"L3": 600 * MIB}, 128 * MIB),
+        (64 * GIB, {}, 256 * MIB),
+    ],
+)
+def test_largest_working_set(available: int, caches: dict[str, int], expected: int) -> None:
+    """Four times the last cache, at least 256 MiB, at most 2 GiB and an eighth of what is available."""
+    assert largest_working_set(available, caches) == expected
+
+
+@pytest.mark.parametrize(
+    ("working_set", "n_threads", "level"),
+    [
+        (48 * KIB, 1, "L1d"),
+        (49 * KIB, 1, "L2"),
+        (96 * KIB, 2, "L1d"),
+        (4 * MIB, 2, "L2"),
+        (4 * MIB, 1, "L3"),
+        (GIB, 8, "RAM"),
+    ],
+)
+def test_level_of_a_working_set(working_set: int, n_threads: int, level: str) -> None:
+    """L1d and L2 belong to each thread, L3 to all."""
+    assert level_of(working_set, n_threads, CACHES) == level
+
+
+def test_level_without_cache_sizes_is_unknown() -> None:
+    """A machine that does not tell its caches is not guessed at."""
+    assert level_of(32 * KIB, 1, {}) == "unknown"
+
+
+def test_what_threads_can_measure() -> None:
+    """Small parts are read by many threads, not copied."""
+    assert is_measurable("copy", 32 * KIB, 1)
+    assert is_measurable("read", 32 * KIB, 8)
+    assert is_measurable("triad", 8 * MIB, 8)
+    assert not is_measurable("copy", 7 * MIB, 8)
+
+
+def test_small_working_sets_are_passed_over_many_times() -> None:
+    """64 MiB a thread and call, one pass where the working set is larger."""
+    assert n_passes(32 * KIB, 1) == 2048
+    assert n_passes(32 * KIB, 2) == 4096
+    assert n_passes(GIB, 2) == 1
+
+
+def point(operation: str, working_set: int, n_threads: int, gb_s: float) -> Bandwidth:
+    """A bandwidth that was measured."""
+    found = Limit(value=gb_s, low=gb_s, high=gb_s, unit="GB/s", method="", repeats=2)
+    return Bandwidth(operation=operation, working_set_bytes=working_set, n_threads=n_threads, level="RAM", limit=found)
+
+
+def test_the_memory_roof_is_at_the_largest_working_set() -> None:
+    """Not the fastest of all, which a cache gave; the fastest operation with the most threads."""
+    cached, one_thread = point("read", MIB, 2, 90.0), point("read", GIB, 1, 12.0)
+    slower, roof = point("copy", GIB, 2, 20.0), point("read", GIB, 2, 24.0)
+    assert memory_bandwidth([cached, one_thread, slower, roof]) == roof
+
+
+def test_sizes_grow_with_the_threads() -> None:
+    """Operations grow with the cube of the size, up to 4096."""
+    assert [size_for(1024, n_threads) for n_threads in (1, 2, 4, 8, 64)] == [1024, 1024, 2048, 2048, 4096]
+    assert size_for(4096, 64) == 4096
+
+
+def test_a_multiplication_that_takes_no_time_ends_at_the_largest_size() -> None:
+    """The search for a size ends."""
+
+    def make(n: int) -> Product:
+        return Product(dtype="fp32", n=n, multiply=lambda: None, expected=0.0)
+
+    assert long_enough(make) == 4096
+
+
+def test_a_wrong_product_is_no_peak() -> None:
+    """A library that multiplies wrongly, or gives NaN, is named by what came and what was expected."""
+    import numpy as np
+
+    product = Product(dtype="fp32", n=256, multiply=lambda: None, expected=2.0)
+    product.check(None, np.array([[2.001]]))
+    with pytest.raises(WrongOutput) as caught:
+        product.check(None, np.array([[2.5]]))
+    assert str(caught.value) == (
+        "matrix product in fp32, n = 256: expected 2 ± 0.0016 as its first element, got 2.5; "
+        "check the library that multiplies"
+    )
+    with pytest.raises(WrongOutput):
+        product.check(None, np.array([[float("nan")]]))
+
+
+def test_gemm_peaks_of_this_machine() -> None:
+    """Each precision and thread count has a named best library; thread counts are put back."""
+    import torch
+
+    before = torch.get_num_threads()
+    peaks = gemm_peaks((1, 2), dtypes=("fp32", "bf16"), budget_s=0.0)
+    assert [(peak.dtype, peak.n_threads) for peak in peaks] == [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
+    for peak in peaks:
+        assert peak.limit is peak.by_library[peak.library]
+        assert peak.limit.value == max(one.value for one in peak.by_library.values())
+        assert 0.01 < peak.limit.value < 1e6
+        assert peak.limit.unit == "GFLOP/s"
+        assert peak.limit.method.startswith(f"{peak.library}, ")
+    assert set(peaks[0].by_library) == {"numpy", "torch"}
+    assert torch.get_num_threads() == before
+
+
+def test_bandwidths_of_this_machine() -> None:
+    """Every operation at every size, caches named, rates between a slow and an impossible memory."""
+    points = bandwidths((1, 2), caches=CACHES, largest_bytes=4 * MIB, budget_s=0.0)
+    one_thread = [(one.operation, one.working_set_bytes, one.level) for one in points if one.n_threads == 1]
+    sizes = ((32 * KIB, "L1d"), (128 * KIB, "L2"), (512 * KIB, "L2"), (2 * MIB, "L2"), (4 * MIB, "L3"))
+    assert one_thread == [(operation, *size) for size in sizes for operation in ("read", "copy", "triad")]
+    assert {one.operation for one in points if one.n_threads == 2 and one.working_set_bytes < 2 * MIB} == {"read"}
+    assert all(0.05 < one.limit.low <= one.limit.value < 10_000 for one in points)
+    assert memory_bandwidth(points).n_threads == 2
+
+
+def test_calls_of_this_machine() -> None:
+    """A torch operator costs more than an empty call, and both less than a millisecond."""
+    costs = call_costs(budget_s=0.0)
+    assert set(costs) == {"python call", "torch operator"}
+    assert 1e-9 < costs["python call"].value < costs["torch operator"].value < 1e-3
+
+
+def test_process_starts_of_this_machine() -> None:
+    """Each start method and each import is there; a start that imports torch costs more than a bare one."""
+    found = {(one.method, one.imports): one.limit for one in start_costs(budget_s=0.0)}
+    assert list(found) == cells()
+    assert all(limit.unit == "s" and 1e-5 < limit.low <= limit.value < 60 for limit in found.values())
+    assert found["spawn", "torch"].value > found["spawn", ""].value
+
+
+def test_transfers_of_this_machine() -> None:
+    """Every method and size; more data takes longer."""
+    found = {(one.method, one.size_bytes): one for one in transfer_costs(sizes_bytes=(KIB, 4 * MIB), budget_s=0.0)}
+    assert {method for method, _ in found} <= set(transfer.METHODS)
+    assert {("pickle", KIB), ("pipe", KIB)} <= set(found)
+    assert found["pipe", 4 * MIB].limit.value > found["pipe", KIB].limit.value
+    assert found["pipe", 4 * MIB].gb_per_s == 4 * MIB / found["pipe", 4 * MIB].limit.value / 1e9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps shared memory in a file system")
+def test_shared_memory_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment needs room for itself and as much again."""
+    room = type("Room", (), {"f_bavail": 1024, "f_frsize": KIB})
+    monkeypatch.setattr(transfer.os, "statvfs", lambda path: room)
+    assert transfer._fits_shared_memory(MIB // 2 - 1)
+    assert not transfer._fits_shared_memory(MIB // 2)
+
+
+def test_a_receiver_that_saw_other_data_is_an_error() -> None:
+    """What arrived is compared with what was sent."""
+    with pytest.raises(MeasurementError) as caught:
+        transfer._check(None, 3)
+    assert str(caught.value) == "transfer: expected the receiver to see 7 at the end, got 3"
+
+
+def test_a_measuring_process_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exit code and the last line of its error, or its time limit."""
+    (tmp_path / "failing_probe.py").write_text("raise SystemExit('no such thing')")
+    (tmp_path / "endless_probe.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MeasurementError) as failed:
+        answer_of("failing_probe", timeout_s=30)
+    assert str(failed.value) == "failing_probe: expected exit code 0, got 1: no such thing"
+    with pytest.raises(MeasurementError) as endless:
+        answer_of("endless_probe", timeout_s=0.5)
+    assert str(endless.value) == (
+        "endless_probe: expected an answer within 0 s, got none; measure again on a quieter machine"
+    )
+
+
+def test_all_limits_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is announced, gets its share of the budget, and its flags carry its name."""
+    budgets: dict[str, float] = {}
+
+    def part(name: str, answer: Any) -> Callable[..., Any]:
+        def measure(*_: Any, budget_s: float, **__: Any) -> Any:
+            budgets[name] = budget_s
+            return answer
+
+        return measure
+
+    for name in ("gemm_peaks", "start_costs", "transfer_costs"):
+        monkeypatch.setattr(limits, name, part(name, ()))
+    monkeypatch.setattr(limits, "bandwidths", part("bandwidths", (point("read", MIB, 2, 9.0),)))
+    monkeypatch.setattr(limits, "call_costs", part("call_costs", {}))
+    heard: list[str] = []
+    monkeypatch.setattr(limits, "Sampler", lambda: FakeSampler(heard))
+    found = limits.measure_limits(Machine(usable_cpus=2), budget_s=10.0, on_part=heard.append)
+    assert tuple(heard) == limits.PARTS
+    assert set(budgets) == {"gemm_peaks", "bandwidths", "start_costs", "transfer_costs", "call_costs"}
+    assert 0.8 * 10.0 <= sum(budgets.values()) <= 10.0
+    assert set(found.telemetry) == set(limits.PARTS)
+    assert found.memory.limit.value == 9.0
+    assert found.flags == (
+        Flag(
+            name="steal",
+            text="memory bandwidth: the hypervisor took 50.0% of the CPU time (limit 2%): "
+            "measure again when the host is quieter, or on a machine of your own",
+        ),
+    )
+
+
+class FakeSampler:
+    """A sampler that sees steal while memory is measured."""
+
+    def __init__(self, heard: list[str]) -> None:
+        self._heard = heard
+
+    def __enter__(self) -> FakeSampler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def window(self, start_s: float, end_s: float) -> Telemetry:
+        """A stretch without anything, or with half of the time stolen."""
+        share = 0.5 if self._heard[-1] == "memory bandwidth" else 0.0
+        return Telemetry(start_s=start_s, end_s=end_s, steal_share=share)
