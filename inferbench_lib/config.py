@@ -18,7 +18,7 @@ from inferbench_lib.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Executors = Literal["single", "threads", "naive_pool", "shared_pool"]
+Executors = Literal["single", "threads", "naive_pool", "shared_pool", "ceiling"]
 Sizes = Literal["small", "medium", "large"]
 
 
@@ -55,7 +55,13 @@ class CpuMultiprocess(Rounds):
     batch_size: PositiveInt = 125_000
     n_trees: PositiveInt = 100
     n_train: Annotated[int, Field(ge=100)] = 20_000
-    executors: Annotated[list[Executors], Field(min_length=1)] = ["single", "threads", "naive_pool", "shared_pool"]
+    executors: Annotated[list[Executors], Field(min_length=1)] = [
+        "single",
+        "threads",
+        "naive_pool",
+        "shared_pool",
+        "ceiling",
+    ]
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:
@@ -187,3 +193,8 @@ def _explain(source: str, values: Mapping[str, Any], item: Any) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def parameters(notebook: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a notebook's variables (`globals()`), those that are its parameters."""
+    return {name: names[name] for name in CONFIGS[notebook].model_fields if name in names}

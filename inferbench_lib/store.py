@@ -66,7 +66,9 @@ def sha256_of(path: Path) -> str:
 def _explain(path: Path, n_bytes: int, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         free = shutil.disk_usage(path.parent).free
-        return f"{path.name}: expected room for {n_bytes:,} bytes, got {free:,} free ({error.strerror}); free some space"
+        return (
+            f"{path.name}: expected room for {n_bytes:,} bytes, got {free:,} free ({error.strerror}); free some space"
+        )
     return f"{path.name}: expected a writable folder, got: {error.strerror}; choose another with INFERBENCH_REPORTS="
 
 
@@ -75,10 +77,14 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+def dump_run(run: Run) -> bytes:
+    """The record as JSON."""
+    return _adapter(Run).dump_json(run)
+
+
 def save_run(run: Run, folder: Path | None = None) -> Path:
     """Write `data/<notebook>.json` in the run's folder."""
-    folder = folder or run_folder()
-    return write_file(folder / "data" / f"{run.notebook}.json", _adapter(Run).dump_json(run, indent=1))
+    return write_file((folder or run_folder()) / "data" / f"{run.notebook}.json", dump_run(run))
 
 
 def load_run(path: Path) -> Run:
@@ -96,7 +102,9 @@ def load_run(path: Path) -> Run:
             )
         run: Run = _adapter(Run).validate_json(raw)
     except (ValueError, AttributeError, ValidationError) as error:
-        raise StoreError(f"{path.name}: expected a stored run, got a damaged file ({str(error).splitlines()[0]})") from error
+        raise StoreError(
+            f"{path.name}: expected a stored run, got a damaged file ({str(error).splitlines()[0]})"
+        ) from error
     return run
 
 
@@ -105,7 +113,9 @@ def stored_run(notebook: str, run_id: str) -> Run:
     path = reports_folder() / run_id / "data" / f"{notebook}.json"
     if not path.exists():
         known = sorted(folder.parents[1].name for folder in reports_folder().glob(f"*/data/{notebook}.json"))
-        raise StoreError(f"reuse: expected a run that holds {notebook} ({', '.join(known) or 'there is none'}), got {run_id}")
+        raise StoreError(
+            f"reuse: expected a run that holds {notebook} ({', '.join(known) or 'there is none'}), got {run_id}"
+        )
     return load_run(path)
 
 

@@ -12,6 +12,8 @@ from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.records import Breakdown, Figure, Interval, Measurement, Ratio, Run, Summary, Verification
 
 BASELINE = "single"
+CEILING = "ceiling"
+"""Independent processes doing an equal part each at the same moment: what the hardware allows, not a way to work."""
 MULTI = "shared_pool"
 """The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
 
@@ -27,16 +29,25 @@ class MultiprocessStudy:
     efficiencies: Mapping[str, Interval]
     breakdowns: Mapping[str, Breakdown]
     verification: Verification
+    ceiling: Ratio | None
 
     @property
     def n_processes(self) -> int:
         """Processes (or threads) that each way but the single one was given."""
         return int(self.run.params["n_processes"])
 
+    def share_of_ceiling(self, name: str) -> float | None:
+        """How much of what the hardware allows an executor reached; None where either was not measured."""
+        ratio = self.ratios.get(name)
+        if self.ceiling is None or ratio is None:
+            return None
+        return ratio.value / self.ceiling.value
+
 
 def study(run: Run) -> MultiprocessStudy:
     """Everything that a `cpu_multiprocess` run says, from its raw samples."""
-    cells = {cell.case.executor: cell for cell in run.measurements}
+    everything = {cell.case.executor: cell for cell in run.measurements}
+    cells = {name: cell for name, cell in everything.items() if name != CEILING}
     others = {name: cell for name, cell in cells.items() if name != BASELINE}
     ratios = {name: compare(cells[BASELINE], cell) for name, cell in others.items()} if BASELINE in cells else {}
     n_processes = int(run.params["n_processes"])
@@ -47,7 +58,8 @@ def study(run: Run) -> MultiprocessStudy:
         ratios=ratios,
         efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
         breakdowns=_breakdowns(cells),
-        verification=_verification(cells),
+        verification=_verification(everything),
+        ceiling=compare(cells[BASELINE], everything[CEILING]) if {BASELINE, CEILING} <= everything.keys() else None,
     )
 
 
@@ -63,8 +75,12 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
         found[f"efficiency[{name}]"] = Figure(
             value=share.value, low=share.low, high=share.high, unit="speedup per process", verdict=ratio.verdict
         )
+        if (reached := said.share_of_ceiling(name)) is not None:
+            found[f"share_of_ceiling[{name}]"] = Figure(value=reached, unit="of the ceiling's speedup")
         if name == MULTI:
             found["speedup"], found["efficiency"] = found[f"speedup[{name}]"], found[f"efficiency[{name}]"]
+    if said.ceiling is not None:
+        found["ceiling_speedup"] = _ratio(said.ceiling)
     found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
     return found
 
@@ -87,7 +103,11 @@ def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
     for name, cell in cells.items():
         accounts = [
             account(
-                (span for span in spans if span.kind != "call"),
+                [
+                    span
+                    for span in spans
+                    if span.kind != "call" and call.start_s <= span.start_s <= span.end_s <= call.end_s
+                ],
                 start_s=call.start_s,
                 end_s=call.end_s,
                 single_s=single_s,

@@ -86,12 +86,15 @@ class SharedArray:
         return shared
 
     @classmethod
-    def map_file(cls, path: Path) -> SharedArray:
-        """The array in an existing `.npy` file, read-only, without reading it into memory.
+    def map_file(cls, path: Path, rows: range | None = None) -> SharedArray:
+        """The array in an existing `.npy` file, or consecutive `rows` of it, read-only, without reading it into memory.
 
-        Raises ValueError for a file in Fortran order.
+        Raises ValueError for a file in Fortran order or rows that it does not have.
         """
         header = np.load(path, mmap_mode="r")
+        rows = range(len(header)) if rows is None else rows
+        if rows.step != 1 or not 0 <= rows.start <= rows.stop <= len(header):
+            raise ValueError(f"SharedArray.map_file: expected rows within range(0, {len(header)}), got {rows}")
         if not header.flags.c_contiguous:
             raise ValueError(
                 f"SharedArray.map_file: expected rows in C order in {path.name}, got Fortran order; "
@@ -99,8 +102,8 @@ class SharedArray:
             )
         with path.open("rb") as file:
             handle = Handle(
-                path=str(path.resolve()), identity=_identity(file.fileno()), shape=header.shape, dtype=header.dtype,
-                offset=header.offset, writable=False,
+                path=str(path.resolve()), identity=_identity(file.fileno()), dtype=header.dtype, writable=False,
+                shape=(len(rows), *header.shape[1:]), offset=header.offset + rows.start * header.strides[0],
             )  # fmt: skip
             return cls(handle, file.fileno(), backing="file", reason=f"mapped from {path.name}")
 

@@ -91,26 +91,25 @@ def n_parameters(size: str) -> int:
     return convolutions + flat * hidden + hidden + hidden * CLASSES + CLASSES
 
 
-def operators(size: str, batch_size: int) -> list[dict[str, Any]]:
-    """FLOPs and bytes (inputs, weights and outputs once, float32) of each layer of one forward pass.
+def operators(size: str) -> list[dict[str, Any]]:
+    """FLOPs and bytes of each layer of one forward pass: `flops_per_image`, `bytes_fixed`, `bytes_per_image`.
 
-    FLOPs count a multiplication and an addition as two, as torch's FlopCounterMode does.
+    FLOPs count a multiplication and an addition as two, as torch's FlopCounterMode does. Bytes are the least
+    traffic in float32: weights once a batch, inputs and outputs once an image.
     """
     width, hidden = WIDTH_AND_HIDDEN[size]
     rows: list[dict[str, Any]] = []
     side, channels = SIDE, (3, width, 2 * width, 4 * width)
-    for i, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False), start=1):
-        pixels = batch_size * side * side
-        weights = 9 * n_in * n_out + n_out
-        rows.append(_operator(f"conv{i}", 2 * 9 * n_in * n_out * pixels, pixels * (n_in + n_out) + weights))
-        rows.append(_operator(f"relu{i}", 0, 2 * pixels * n_out))
-        rows.append(_operator(f"pool{i}", 0, pixels * n_out * 5 // 4))
+    for number, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False), start=1):
+        pixels, weights = side * side, 9 * n_in * n_out
+        rows.append(_operator(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
+        rows.append(_operator(f"relu{number}", 0, 0, 2 * pixels * n_out))
+        rows.append(_operator(f"pool{number}", 0, 0, pixels * n_out + pixels // 4 * n_out))
         side //= 2
-    for i, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
-        values = n_in * n_out + n_out + batch_size * (n_in + n_out)
-        rows.append(_operator(f"linear{i}", 2 * n_in * n_out * batch_size, values))
+    for number, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
+        rows.append(_operator(f"linear{number}", 2 * n_in * n_out, n_in * n_out + n_out, n_in + n_out))
     return rows
 
 
-def _operator(name: str, flops: int, values: int) -> dict[str, Any]:
-    return {"name": name, "flops": flops, "bytes": 4 * values}
+def _operator(name: str, flops: int, weights: int, values: int) -> dict[str, Any]:
+    return {"name": name, "flops_per_image": flops, "bytes_fixed": 4 * weights, "bytes_per_image": 4 * values}

@@ -42,7 +42,9 @@ class Forest:
 
     def reference_path(self, n_rows: int) -> Path:
         """The classes of the rows of `inputs_path(n_rows)` as `.npy`, from one plain call of the model."""
-        return cached("forest-classes", ".npy", self._key(n_rows=n_rows), lambda path: self._write_classes(path, n_rows))
+        return cached(
+            "forest-classes", ".npy", self._key(n_rows=n_rows), lambda path: self._write_classes(path, n_rows)
+        )
 
     def agree(self, output: np.ndarray, reference: np.ndarray) -> Verification:
         """Classes must be equal, every one."""

@@ -1,0 +1,79 @@
+"""The command line that the Makefile calls: `python -m inferbench_lib report|calibrate|index|lab`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inferbench_lib.errors import ConfigError, InferbenchError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0 done, 1 incomplete, 2 unusable parameters, 130 interrupted, 143 terminated."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        print(f"inferbench: {error}", file=sys.stderr)
+        return 2
+    except InferbenchError as error:
+        print(f"inferbench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("inferbench: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inferbench", description="What does inference cost on this machine, and why?")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    report = commands.add_parser("report", help="measure, and leave reports/index.html")
+    report.add_argument("--profile", default="standard", help="a folder of params/ (default: standard)")
+    report.add_argument("--notebook", action="append", dest="notebooks", help="only this one; may be repeated")
+    report.add_argument("--timeout-s", type=float, default=1800.0, help="limit for one cell of a notebook")
+    report.set_defaults(run=_report)
+    calibrate = commands.add_parser("calibrate", help="measure the harness itself")
+    calibrate.add_argument("--profile", default="standard")
+    calibrate.set_defaults(run=_calibrate)
+    index = commands.add_parser("index", help="rebuild reports/index.html from the runs' manifests")
+    index.set_defaults(run=_index)
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    lab.set_defaults(run=_lab)
+    return parser
+
+
+def _report(options: argparse.Namespace) -> int:
+    from inferbench_lib.config import REPORT_NOTEBOOKS
+    from inferbench_lib.report.runner import plan, run_report
+
+    return run_report(plan(options.profile, options.notebooks or REPORT_NOTEBOOKS, timeout_s=options.timeout_s))
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from inferbench_lib.report.runner import plan, run_report
+
+    return run_report(plan(options.profile, ["calibration"]))
+
+
+def _index(_: argparse.Namespace) -> int:
+    from inferbench_lib.report.index import write_index
+    from inferbench_lib.store import reports_folder
+
+    print(write_index(reports_folder()))
+    return 0
+
+
+def _lab(_: argparse.Namespace) -> int:
+    """Replace this process by JupyterLab on loopback, its token on."""
+    notebooks = Path(__file__).parents[1] / "notebooks"
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={notebooks.parent}", "--ServerApp.ip=127.0.0.1"]
+    os.environ.pop("JUPYTER_PATH", None)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.execv(sys.executable, [*command, f"--LabApp.default_url=/lab/tree/{notebooks.name}"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

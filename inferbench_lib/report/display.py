@@ -1,0 +1,137 @@
+"""What a notebook's cells call to show something: an answer, a view, a table, a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from inferbench_lib import store
+from inferbench_lib.records import Run
+from inferbench_lib.report.words import escaped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+DPI = 144
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One headline figure: the value, what it is, and how sure."""
+
+    value: str
+    label: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The first screen of a page: one sentence, the figures that carry it, what a reader must know beside it."""
+
+    verdict: str
+    cards: tuple[Card, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One figure: tidy data, how it is drawn, what it shows for those who cannot see it, what to read in it.
+
+    `draw(frame, axes)` only draws; `axes` holds `n_panels` axes. `kept_as` names the PNG file in `figures/`.
+    """
+
+    name: str
+    frame: DataFrame
+    draw: Callable[[DataFrame, Sequence[Axes]], None]
+    alt: str
+    reading: str
+    size_inches: tuple[float, float] = (7.4, 3.6)
+    grid: tuple[int, int] = (1, 1)
+
+    def figure(self) -> Figure:
+        """The drawn figure."""
+        from matplotlib.figure import Figure
+
+        from inferbench_lib.report.figures import style
+
+        with style():
+            figure = Figure(figsize=self.size_inches, dpi=DPI, layout="constrained")
+            axes = figure.subplots(*self.grid, squeeze=False)
+            self.draw(self.frame, list(axes.flat))
+        return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows with words before and after them."""
+
+    frame: DataFrame
+    reading: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+def answer(value: Answer) -> None:
+    """Show the answer block and the headline cards."""
+    cards = "".join(
+        f'<div class="card"><b>{escaped(card.value)}</b><span>{escaped(card.label)}</span>'
+        f"<small>{escaped(card.interval)}</small></div>"
+        for card in value.cards
+    )
+    flags = "".join(f'<p class="flag">{escaped(text)}</p>' for text in value.flags)
+    _html(f'<div class="answer">{escaped(value.verdict)}</div><div class="cards">{cards}</div>{flags}')
+
+
+def show(view: View) -> None:
+    """Keep the picture in the run's `figures/`, show it with its alt text, and read it back."""
+    from io import BytesIO
+
+    from IPython.display import Image, display
+
+    picture = BytesIO()
+    view.figure().savefig(picture, format="png", metadata={"Software": None})
+    store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture.getvalue())
+    display(Image(picture.getvalue(), format="png"), metadata={"image/png": {"alt": view.alt}})
+    read(view.reading)
+
+
+def table(value: Table) -> None:
+    """Show rows, then what to read in them."""
+    from IPython.display import display
+
+    display(value.frame.style.hide(axis="index").set_table_attributes('class="dataframe"'))
+    for note in value.notes:
+        read(note)
+    if value.reading:
+        read(value.reading)
+
+
+def read(text: str) -> None:
+    """Show a sentence that was computed."""
+    _html(f'<p class="reading">{escaped(text)}</p>')
+
+
+def download(run: Run) -> None:
+    """Offer the raw data of a run, embedded in the page; the spans of single samples stay in the run's folder."""
+    from inferbench_lib.report.pages import data_link
+
+    slim = replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
+    _html(f"<p>Raw data: {data_link(f'{run.notebook}.json', store.dump_run(slim), 'application/json')}</p>")
+
+
+def markup(text: str) -> None:
+    """Show HTML of our own making."""
+    _html(text)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """Show what a reader must know."""
+    _html("".join(f'<p class="flag">{escaped(text)}</p>' for text in texts))
+
+
+def _html(text: str) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(text))

@@ -1,0 +1,253 @@
+"""Drawing: tidy frame in, axes filled. Nothing here aggregates; intervals and medians come ready in the frame.
+
+Every frame has the columns that its function names. Axis titles with units stand in `frame.attrs["x"]` and
+`frame.attrs["y"]`. Missing intervals (NaN) are simply not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+# Okabe & Ito (2008): apart for every kind of colour vision, and apart in grey.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+INK, FAINT = "#1f2328", "#6b7280"
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The one look of every figure."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    look = {
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.edgecolor": "#c4c9d0",
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.prop_cycle": cycler(color=PALETTE),
+        "grid.color": "#e6e8eb",
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "legend.frameon": False,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+    }
+    with mpl.rc_context(look):
+        yield
+
+
+def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Raw points with their median and its interval, one row a label. Columns: label, kind, value, low, high.
+
+    Rows of kind "sample" are points; one row of kind "median" a label carries the interval.
+    """
+    ax = axes[0]
+    labels = list(dict.fromkeys(frame["label"]))
+    for place, label in enumerate(labels):
+        rows = frame[frame["label"] == label]
+        samples = rows.loc[rows["kind"] == "sample", "value"]
+        colour = PALETTE[place % len(PALETTE)]
+        offsets = [place + 0.22 * ((i * 0.618) % 1 - 0.5) for i in range(len(samples))]
+        ax.plot(samples, offsets, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
+        for median in rows[rows["kind"] == "median"].itertuples():
+            ax.plot([median.low, median.high], [place, place], color=INK, linewidth=2, solid_capstyle="butt")
+            ax.plot(median.value, place, "|", color=INK, markersize=15, markeredgewidth=2.4)
+            ax.annotate(
+                frame.attrs["say"](median.value), (median.value, place), (0, 12), textcoords="offset points",
+                ha="center", fontsize=9, fontweight="bold",
+            )  # fmt: skip
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.4, -0.7)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(left=0, right=1.06 * float(frame["value"].max()))
+    ax.set_xlabel(frame.attrs["x"])
+
+
+def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """One bar a label, cut into parts. Columns: label, part, seconds. Parts too thin to label stand in the legend."""
+    ax = axes[0]
+    labels, parts = list(dict.fromkeys(frame["label"])), list(dict.fromkeys(frame["part"]))
+    left = dict.fromkeys(labels, 0.0)
+    widest = float(frame.groupby("label")["seconds"].sum().max())
+    hatches = ("", "//", "", "..", "", "\\\\", "", "xx", "", "--", "", "oo")
+    for number, part in enumerate(parts):
+        rows = frame[(frame["part"] == part) & (frame["seconds"] > 0)]
+        colour = PALETTE[number % len(PALETTE)]
+        for row in rows.itertuples():
+            place = labels.index(row.label)
+            ax.barh(
+                place, row.seconds, left=left[row.label], height=0.62, color=colour, edgecolor="white",
+                hatch=hatches[number % len(hatches)], label=part,
+            )  # fmt: skip
+            if row.seconds > 0.07 * widest:
+                middle = left[row.label] + row.seconds / 2
+                ax.text(middle, place, frame.attrs["say"](row.seconds), ha="center", va="center", fontsize=8.5,
+                        color="white" if number in (0, 1, 2, 7) else INK,
+                        bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
+            left[row.label] += row.seconds
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2, fontsize=8.5)
+
+
+def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None:
+    """Lines over a doubling axis, each with its band and its name at its end. Columns: x, y, low, high, label.
+
+    An optional column `mark` (true) rings a point; `frame.attrs["limit"]` draws a limit.
+    """
+    ax = axes[0]
+    labels = list(dict.fromkeys(frame["label"]))
+    ends = []
+    for number, label in enumerate(labels):
+        rows = frame[frame["label"] == label].sort_values("x")
+        colour = PALETTE[number % len(PALETTE)]
+        ax.fill_between(rows["x"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
+        ax.plot(rows["x"], rows["y"], color=colour, marker=MARKERS[number % len(MARKERS)], markersize=5)
+        ends.append((float(rows["y"].iloc[-1]), float(rows["x"].iloc[-1]), label, colour))
+        if "mark" in rows:
+            best = rows[rows["mark"].astype(bool)]
+            ax.plot(best["x"], best["y"], "o", markersize=13, markerfacecolor="none", markeredgecolor=colour, mew=1.8)
+    doubling_axis(ax, sorted(set(frame["x"])), frame.attrs["x"])
+    if log_y:
+        ax.set_yscale("log")
+        plain_ticks(ax.yaxis)
+    else:
+        ax.set_ylim(bottom=0)
+    for y, x, label, colour in ends:
+        ax.annotate(label, (x, y), (7, 0), textcoords="offset points", color=colour, va="center", fontsize=9)
+    if limit := frame.attrs.get("limit"):
+        value, text = limit
+        ax.axhline(value, color=INK, linestyle="--", linewidth=1)
+        ax.annotate(text, (ax.get_xlim()[0], value), (4, 4), textcoords="offset points", fontsize=8.5)
+    ax.margins(x=0.04)
+    ax.set_ylabel(frame.attrs["y"])
+    ax.set_title(frame.attrs.get("title", ""))
+
+
+def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Bars with their intervals and figures, grouped by `group`. Columns: label, group, value, low, high."""
+    ax = axes[0]
+    labels, groups = list(dict.fromkeys(frame["label"])), list(dict.fromkeys(frame["group"]))
+    width = 0.8 / len(groups)
+    for number, group in enumerate(groups):
+        for row in frame[frame["group"] == group].itertuples():
+            place = labels.index(row.label) + (number - (len(groups) - 1) / 2) * width
+            ax.bar(place, row.value, width * 0.92, color=PALETTE[number % len(PALETTE)], label=group,
+                   hatch=("", "//", "..", "\\\\")[number % 4], edgecolor="white")  # fmt: skip
+            if row.low == row.low:
+                ax.plot([place, place], [row.low, row.high], color=INK, linewidth=1.5)
+            top = row.high if row.high == row.high else row.value
+            ax.annotate(frame.attrs["say"](row.value), (place, top), (0, 3), textcoords="offset points", ha="center",
+                        fontsize=8.5)  # fmt: skip
+    ax.set_xticks(range(len(labels)), labels)
+    ax.grid(axis="x", visible=False)
+    ax.margins(y=0.15)
+    ax.set_ylabel(frame.attrs["y"])
+    ax.set_title(frame.attrs.get("title", ""))
+    if len(groups) > 1:
+        handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        ax.legend(handles.values(), handles.keys(), fontsize=8.5)
+
+
+def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Box plots of raw samples with every sample beside. Columns: label, value."""
+    ax = axes[0]
+    labels = list(dict.fromkeys(frame["label"]))
+    groups = [frame.loc[frame["label"] == label, "value"].to_numpy() for label in labels]
+    drawn = ax.boxplot(groups, widths=0.55, showfliers=False, patch_artist=True, medianprops={"color": INK})
+    for place, (box, values) in enumerate(zip(drawn["boxes"], groups, strict=True), start=1):
+        colour = PALETTE[(place - 1) % len(PALETTE)]
+        box.set(facecolor=colour, alpha=0.35)
+        spread = [place + 0.3 * ((i * 0.618) % 1 - 0.5) for i in range(len(values))]
+        ax.plot(spread, values, "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
+    ax.set_xticks(range(1, len(labels) + 1), labels)
+    ax.set_yscale("log")
+    plain_ticks(ax.yaxis)
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel(frame.attrs["y"])
+    ax.set_title(frame.attrs.get("title", ""))
+
+
+def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Points under a measured roof. Columns: label, intensity, flops_per_s; attrs: peak, bandwidth, say."""
+    import numpy as np
+
+    ax = axes[0]
+    peak, bandwidth = frame.attrs["peak"], frame.attrs["bandwidth"]
+    ridge = peak / bandwidth
+    low, high = min(float(frame["intensity"].min()), ridge) / 4, max(float(frame["intensity"].max()), ridge) * 4
+    reach = np.geomspace(low, high, 200)
+    ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK, linewidth=1.8)
+    for number, row in enumerate(frame.itertuples()):
+        colour = PALETTE[number % len(PALETTE)]
+        ax.plot(row.intensity, row.flops_per_s / 1e9, MARKERS[number % len(MARKERS)], color=colour, markersize=8)
+        ax.annotate(row.label, (row.intensity, row.flops_per_s / 1e9), (8, -10), textcoords="offset points", fontsize=8.5,
+                    color=colour)  # fmt: skip
+    ax.annotate(
+        frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=8.5
+    )
+    ax.annotate(
+        frame.attrs["bandwidth_says"], (low, low * bandwidth / 1e9), (8, 0), textcoords="offset points", fontsize=8.5
+    )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    plain_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
+    ax.set_xlabel(frame.attrs["x"])
+    ax.set_ylabel(frame.attrs["y"])
+
+
+def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
+    """A logarithmic axis with a tick at each measured place."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(places, [f"{place:,.0f}" for place in places])
+    ax.xaxis.set_minor_locator(_none())
+    ax.set_xlabel(title)
+
+
+def plain_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_locator(_none())
+
+
+def _none() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
+
+
+def ranges(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """One band a label on a logarithmic axis. Columns: label, low, high; `attrs["here"]` draws a measured line."""
+    ax = axes[0]
+    for place, row in enumerate(frame.itertuples()):
+        ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=7, alpha=0.55, solid_capstyle="butt")
+    ax.set_yticks(range(len(frame)), list(frame["label"]))
+    ax.set_xscale("log")
+    plain_ticks(ax.xaxis)
+    if here := frame.attrs.get("here"):
+        value, text = here
+        ax.axvline(value, color=PALETTE[1], linewidth=1.6)
+        ax.annotate(text, (value, len(frame) - 0.4), (5, 0), textcoords="offset points", color=PALETTE[1], fontsize=8.5)
+    ax.set_ylim(-0.7, len(frame) + 0.1)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])

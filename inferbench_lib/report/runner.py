@@ -1,0 +1,286 @@
+"""A report: notebooks executed one after another, a page from each, then the run's own files and the index.
+
+A notebook that fails leaves a page that says where and why; the others still run, and the run is incomplete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import nbformat
+
+from inferbench_lib import config, store
+from inferbench_lib.errors import ConfigError, StoreError
+from inferbench_lib.progress import PROGRESS_FILE
+from inferbench_lib.records import Run
+from inferbench_lib.report import results, studies, words
+from inferbench_lib.report.console import Console, duration
+from inferbench_lib.report.index import write_index
+from inferbench_lib.report.notebooks import environment, execute
+from inferbench_lib.report.pages import NavLink, render_page
+from inferbench_lib.report.scrub import scrub
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One notebook of a run, as the manifest tells it."""
+
+    name: str
+    title: str
+    status: str
+    reason: str
+    page: str
+    duration_s: float
+    measuring_s: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to run: notebooks in order with their parameters, and how to call it again."""
+
+    profile: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    command: str
+    timeout_s: float = 1800.0
+    notebooks: Path = NOTEBOOKS
+
+
+def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: float = 1800.0) -> Job:
+    """Read and validate every parameter file of a profile; raises ConfigError before anything runs."""
+    folder = params / profile
+    if not folder.is_dir():
+        known = ", ".join(sorted(path.name for path in params.iterdir() if path.is_dir()))
+        raise ConfigError(f"profile: expected one of {known}, got {profile}")
+    unknown = [name for name in names if name not in config.CONFIGS]
+    if unknown:
+        raise ConfigError(f"notebook: expected one of {', '.join(config.CONFIGS)}, got {unknown[0]}")
+    parameters = {}
+    for name in names:
+        path = folder / f"{name}.yaml"
+        config.load(path)
+        parameters[name] = config.read_params(path)
+    command = f"make report PROFILE={profile}"
+    return Job(profile=profile, parameters=parameters, command=command, timeout_s=timeout_s)
+
+
+def run_report(job: Job) -> int:
+    """Execute the job into a new folder under `reports/`; 0, or 1 incomplete, 130 interrupted, 143 terminated."""
+    reports = store.reports_folder()
+    with _only_one(reports), _terminable():
+        started = datetime.now(UTC)
+        folder = _new_folder(reports, started, job.profile)
+        began_s = time.monotonic()
+        pages: list[Page] = []
+        code = 0
+        try:
+            for number, name in enumerate(job.parameters, start=1):
+                title = f"[{number}/{len(job.parameters)}] {name}"
+                pages.append(_make_page(job, name, folder, title, started))
+                _say_done(title, pages[-1])
+                if pages[-1].status == "interrupted":
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            code = 130
+        except _Terminated:
+            code = 143
+        finished = {page.name for page in pages}
+        pages += [_not_run(job, name) for name in job.parameters if name not in finished]
+        status = "interrupted" if code else "complete" if all(p.status == "complete" for p in pages) else "incomplete"
+        _finish(job, folder, pages, started, time.monotonic() - began_s, status)
+        write_index(reports)
+        _say_end(folder, status, reports)
+        return code or (0 if status == "complete" else 1)
+
+
+def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime) -> Page:
+    began_s = time.monotonic()
+    work = folder / ".work"
+    work.mkdir(exist_ok=True)
+    progress_file = work / "progress.jsonl"
+    variables = {store.RUN_FOLDER: str(folder), PROGRESS_FILE: str(progress_file)}
+    with environment(**variables), Console(title, progress_file):
+        execution = execute(
+            job.notebooks / f"{name}.ipynb", work / f"{name}.ipynb", job.parameters[name], job.timeout_s
+        )
+    run = _stored(folder, name)
+    notebook = execution.notebook
+    heading = _title(notebook, name)
+    complete = execution.status == "complete"
+    verdict = studies.answer(run).verdict if run and complete else ""
+    notebook.metadata["title"] = heading
+    notebook.metadata["inferbench"] = {
+        "title": heading,
+        "notebook": name,
+        "run_id": folder.name,
+        "verdict": verdict,
+        "machine_line": words.machine_line(run.machine) if run else "",
+        "when": started.isoformat(timespec="seconds"),
+        "duration": duration(time.monotonic() - began_s),
+        "command": job.command,
+        "status": execution.status,
+        "reason": execution.reason,
+        "simulated": bool(run and run.simulated),
+    }
+    scrub(notebook)
+    store.write_file(folder / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook))
+    nav = [NavLink(label=other.replace("_", " "), href=f"{other}.html") for other in job.parameters]
+    nav.append(NavLink(label="all runs", href="../index.html"))
+    render_page(notebook, folder / f"{name}.html", title=heading, nav=nav)
+    return Page(
+        name=name,
+        title=heading,
+        status=execution.status,
+        reason=notebook.metadata["inferbench"]["reason"],
+        page=f"{name}.html",
+        duration_s=round(time.monotonic() - began_s, 2),
+        measuring_s=round(run.duration_s, 2) if run else 0.0,
+        verdict=verdict,
+    )
+
+
+def _not_run(job: Job, name: str) -> Page:
+    title = _title(nbformat.read(job.notebooks / f"{name}.ipynb", as_version=4), name)
+    return Page(
+        name=name, title=title, status="not run", reason="the run ended before it", page="", duration_s=0.0,
+        measuring_s=0.0, verdict="",
+    )  # fmt: skip
+
+
+def _stored(folder: Path, name: str) -> Run | None:
+    path = folder / "data" / f"{name}.json"
+    return store.load_run(path) if path.exists() else None
+
+
+def _title(notebook: nbformat.NotebookNode, name: str) -> str:
+    first = notebook.cells[0].source.splitlines()[0] if notebook.cells else ""
+    return first.removeprefix("# ").strip() or name
+
+
+def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, duration_s: float, status: str) -> None:
+    """The files of the whole run; the manifest last."""
+    for leftover in sorted((folder / ".work").glob("*")):
+        leftover.unlink()
+    with contextlib.suppress(OSError):
+        (folder / ".work").rmdir()
+    runs = store.load_runs(folder)
+    store.write_summary(folder)
+    store.write_file(folder / "results.md", results.markdown(runs))
+    store.write_file(folder / "results.txt", results.plain_text(runs))
+    machine_line = next((words.machine_line(run.machine) for run in runs.values()), "")
+    manifest = {
+        "run_id": folder.name,
+        "profile": job.profile,
+        "started_at": started.isoformat(timespec="seconds"),
+        "duration_s": round(duration_s, 2),
+        "machine_line": machine_line,
+        "status": status,
+        "command": job.command,
+        "simulated": any(run.simulated for run in runs.values()),
+        "verdicts": {page.name: page.verdict for page in pages if page.verdict},
+        "notebooks": [asdict(page) for page in pages],
+    }
+    store.write_manifest(folder, manifest)
+
+
+def _new_folder(reports: Path, started: datetime, profile: str) -> Path:
+    """`reports/<date>-<time>-<profile>`; raises StoreError before measuring where it cannot be written."""
+    stem = f"{started:%Y%m%d-%H%M%S}-{profile}"
+    for number in range(1, 100):
+        folder = reports / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StoreError(
+                f"reports: expected a folder that can be written to, got: {error.strerror}; "
+                "make it writable or name another with INFERBENCH_REPORTS="
+            ) from None
+        return folder
+    raise StoreError(f"reports: expected a free name like {stem}, got 99 folders of that name; remove some")
+
+
+@contextlib.contextmanager
+def _only_one(reports: Path) -> Iterator[None]:
+    """Hold the lock of the reports folder; raises StoreError naming the process that holds it."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        lock = (reports / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"reports: expected a folder that can be written to, got: {error.strerror}; "
+            "make it writable or name another with INFERBENCH_REPORTS="
+        ) from None
+    with lock:
+        if not _try_lock(lock.fileno()):
+            lock.seek(0)
+            raise StoreError(
+                f"reports: expected no other report in the making, got one by process {lock.read().strip() or '?'}; "
+                "two at once would disturb each other's figures: wait for it to end"
+            )
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} since {datetime.now(UTC):%H:%M:%S} UTC")
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether this process got the file's lock; where the system has no such locks, always."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that the kernel is ended and the run is marked."""
+
+    def stop(signal_number: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say_done(title: str, page: Page) -> None:
+    mark = "done" if page.status == "complete" else page.status.upper()
+    print(
+        f"{title}: {mark} in {duration(page.duration_s)}{f' · {page.reason}' if page.reason else ''}", file=sys.stderr
+    )
+    if page.verdict:
+        print(f"    {page.verdict}", file=sys.stderr)
+
+
+def _say_end(folder: Path, status: str, reports: Path) -> None:
+    print(
+        f"{status}: open {os.path.relpath(reports / 'index.html')} (this run: {os.path.relpath(folder)})",
+        file=sys.stderr,
+    )

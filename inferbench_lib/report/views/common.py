@@ -1,0 +1,69 @@
+"""What every page ends with: the machine, how it was measured, how to run it again, the raw data."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from inferbench_lib.records import Run
+from inferbench_lib.report.display import Table
+from inferbench_lib.report.words import escaped, joined, plural, seconds, size
+
+
+def machine(run: Run) -> Table:
+    """The machine and the software, as rows."""
+    rows = [{"what": name, "value": value} for name, value in system_rows(run)]
+    return Table(frame=pd.DataFrame(rows))
+
+
+def system_rows(run: Run) -> list[tuple[str, str]]:
+    """The machine as rows of name and value; what it does not tell is unknown."""
+    seen = run.machine
+
+    def known(value: object) -> str:
+        return "unknown" if value in (None, "") else str(value)
+
+    return [
+        ("Processor", seen.cpu_model),
+        ("Physical cores", known(seen.physical_cores)),
+        ("Logical cores", known(seen.logical_cores)),
+        ("Usable CPUs", seen.usable_reason or str(seen.usable_cpus)),
+        ("Memory", size(seen.memory_bytes) if seen.memory_bytes else "unknown"),
+        ("Caches", joined(f"{name} {size(n_bytes)}" for name, n_bytes in seen.caches.items()) or "unknown"),
+        ("Frequency governor", seen.governor),
+        ("Virtualisation", seen.virtualisation),
+        ("Accelerator", ", ".join(seen.accelerators) or seen.accelerator_reason or "none"),
+        ("Operating system", seen.operating_system),
+        ("Python", seen.python),
+        *seen.versions.items(),
+        *((f"environment: {name}", value) for name, value in seen.environment.items()),
+        ("Revision", f"{seen.git_revision}{' with uncommitted changes' if seen.git_dirty else ''}"),
+    ]
+
+
+def method(run: Run) -> str:
+    """How these figures were taken, in one paragraph that is true of this run."""
+    schedule = next(iter(run.tables.get("schedules", {}).values()), None)
+    if schedule is None:
+        return "Nothing was timed in rounds."
+    n_rounds, n_cells = len(schedule["orders"]), len(schedule["orders"][0])
+    control = sorted(value for values in schedule["control_s"] for value in values)
+    return (
+        f"{plural(n_cells, 'cell')} took turns in {plural(n_rounds, 'round')}, in an order drawn anew each round "
+        f"(seed {run.params['seed']}), each variant in a process of its own that sleeps between its turns; it ended because "
+        f"{schedule['stopped_because']}. A fixed control workload ran after every turn: {seconds(control[0])} to "
+        f"{seconds(control[-1])}. Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
+        "rounds, and a verdict is given only where the whole interval lies more than 1 % from no difference. Every "
+        "output was compared with the reference outside the timed region."
+    )
+
+
+def again(run: Run) -> str:
+    """The command and the parameters that repeat this page, as HTML."""
+    values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in run.params.items() if value is not None)
+    return (
+        f"<p>Save the parameters as <code>{run.notebook}.yaml</code> in a folder of <code>params/</code> and run "
+        f"<code>make report PROFILE=&lt;folder&gt;</code>, or change them in JupyterLab (<code>make lab</code>).</p>"
+        f"<pre>{escaped(values)}</pre>"
+    )

@@ -1,0 +1,245 @@
+"""The page of `cpu_vs_gpu`: what the processor and the accelerator do with the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from inferbench_lib.analysis.devices import CPU, DeviceCell, DeviceStudy, study
+from inferbench_lib.analysis.predicted import checks, predictions
+from inferbench_lib.records import Outcome, Verdict
+from inferbench_lib.report import figures
+from inferbench_lib.report.display import Answer, Card, Table, View
+from inferbench_lib.report.words import compared, digits, joined, ratio, seconds, size, times
+
+__all__ = ["VIEWS", "answer", "reference_table", "study", "table"]
+
+REFERENCE = {
+    "small": ("20–30", "100–150", "4–6×", "about 80 MB"),
+    "medium": ("3–5", "20–30", "5–8×", "about 500 MB"),
+    "large": ("1–2", "8–12", "6–10×", "about 1.5 GB"),
+}
+"""Published for an NVIDIA GTX 750 Ti: CPU images/s, GPU images/s, speedup, memory."""
+
+
+def answer(said: DeviceStudy) -> Answer:
+    """Which device, by how much; or plainly that there was nothing to compare with."""
+    cards = []
+    for name in said.sizes():
+        for device in (CPU, said.accelerator):
+            best = said.best(name, device) if device else None
+            if best:
+                rate = best.summary.throughput_per_s
+                cards.append(
+                    Card(
+                        value=f"{digits(rate.value)} images/s",
+                        label=f"{name} network on {device}, batch {best.batch_size}",
+                        interval=f"{digits(rate.low)} to {digits(rate.high)}"
+                        if rate.low and rate.high
+                        else "no interval",
+                    )
+                )
+    flags = dict.fromkeys(flag.text for cell in said.cells for flag in cell.measurement.flags)
+    ended = [_ended(cell) for cell in said.cells if cell.summary.outcome is not Outcome.OK]
+    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *ended))
+
+
+def _verdict(said: DeviceStudy) -> str:
+    best = [(name, cell) for name in said.sizes() if (cell := said.best(name, CPU))]
+    spoken = joined(
+        f"{digits(cell.summary.throughput_per_s.value)} images/s with the {name} network (batch {cell.batch_size})"
+        for name, cell in best
+    )
+    if said.accelerator is None:
+        return (
+            f"The GPU was not measured: {said.reason}. The processor reaches {spoken or 'nothing that was measured'}."
+        )
+    clauses = []
+    for name in said.sizes():
+        found = said.speedup(name)
+        if found is None or found.verdict is Verdict.INVALID:
+            clauses.append(f"{name}: no comparison ({found.reason if found else 'not measured'})")
+        else:
+            clauses.append(f"{name}: {compared(found, said.accelerator, 'the processor')}")
+    return f"{'; '.join(clauses)}. The processor reaches {spoken or 'nothing that was measured'}."
+
+
+def _ended(cell: DeviceCell) -> str:
+    return (
+        f"{cell.size} network on {cell.device}, batch {cell.batch_size}: {cell.summary.outcome} ({cell.summary.reason})"
+    )
+
+
+def inference_comparison(said: DeviceStudy) -> View:
+    """How fast is each network, call by call and batch by batch?"""
+    measured = [cell for cell in said.cells if cell.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)]
+    rows: list[dict[str, Any]] = []
+    for cell in measured:
+        label = cell.size if said.accelerator is None else f"{cell.size}, {cell.device}"
+        first = said.of(cell.size, cell.device)[0].summary.throughput_per_s
+        rate, centre = cell.summary.throughput_per_s, cell.summary.median_s
+        at = {"label": label, "size": cell.size, "device": cell.device, "x": cell.batch_size}
+        rows.append({**at, "panel": "rate", "y": rate.value, "low": rate.low, "high": rate.high})
+        rows.append({**at, "panel": "latency", "y": centre.value, "low": centre.low, "high": centre.high})
+        if said.accelerator is None:
+            rows.append({**at, "panel": "speedup", "y": rate.value / first.value, "low": None, "high": None})
+        elif (cell.size, cell.batch_size) in said.speedups and cell.device != CPU:
+            found = said.speedups[cell.size, cell.batch_size]
+            rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
+        if said.best(cell.size, cell.device) is cell:
+            rows.append({**at, "panel": "best", "y": rate.value, "low": rate.low, "high": rate.high})
+            rows += [
+                {**at, "panel": "box", "y": s / cell.measurement.inputs_per_call} for s in cell.measurement.samples_s
+            ]
+    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    frame.attrs = {
+        "speedup": "throughput over that of batch 1 (×)"
+        if said.accelerator is None
+        else "speedup over the processor (×)"
+    }
+    reading = " ".join(
+        _growth(said, name, device) for name, device in dict.fromkeys((c.size, c.device) for c in measured)
+    )
+    return View(
+        name="inference_comparison",
+        frame=frame,
+        draw=_four_panels,
+        alt=f"Four panels: time of an image, throughput at the best batch, throughput by batch size, speedup. {reading}",
+        reading=reading,
+        size_inches=(10.4, 7.4),
+        grid=(2, 2),
+    )
+
+
+def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
+    box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
+    boxed = box.rename(columns={"y": "value"})
+    boxed.attrs = {"y": "seconds per image", "title": "Inference time at the best batch, every call"}
+    figures.boxes(boxed, axes[:1])
+    barred = best.rename(columns={"y": "value", "device": "group"}).assign(label=best["size"])
+    barred.attrs = {"y": "images per second", "title": "Throughput at the best batch", "say": digits}
+    figures.bars(barred, axes[1:2])
+    rate.attrs = {"x": "batch size", "y": "images per second", "title": "Throughput by batch size"}
+    figures.lines(rate, axes[2:3])
+    speedup.attrs = {"x": "batch size", "y": frame.attrs["speedup"], "title": "Speedup by batch size"}
+    figures.lines(speedup, axes[3:4], log_y=False)
+
+
+def _growth(said: DeviceStudy, name: str, device: str) -> str:
+    cells = [c for c in said.of(name, device) if c.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)]
+    first, best = cells[0], max(cells, key=lambda cell: cell.summary.throughput_per_s.value)
+    gain = best.summary.throughput_per_s.value / first.summary.throughput_per_s.value
+    return (
+        f"The {name} network on {device}: {seconds(first.summary.median_s.value)} for a batch of {first.batch_size}, "
+        f"best at batch {best.batch_size} with {digits(best.summary.throughput_per_s.value)} images/s, "
+        f"{times(gain)} the throughput of batch {first.batch_size}."
+    )
+
+
+def modelled_gpus(said: DeviceStudy) -> View:
+    """What would named GPUs do? A model, not a measurement."""
+    batch_size = max((cell.batch_size for cell in said.cells), default=16)
+    found = [p for p in predictions(said, batch_size) if p.size == said.sizes()[0]]
+    frame = pd.DataFrame(
+        {"label": p.device, "low": p.low_per_s, "high": p.high_per_s, "fits": p.fits} for p in found
+    ).sort_values("high")
+    best = said.best(said.sizes()[0], CPU)
+    frame.attrs = {
+        "x": f"images per second, {said.sizes()[0]} network, batch {batch_size} (MODEL, not measured)",
+        "here": (best.summary.throughput_per_s.value, "this processor, measured") if best else None,
+    }
+    card = next(p for p in found if p.device == "GTX 750 Ti")
+    reading = (
+        f"MODEL, not measured: a GTX 750 Ti would do {digits(card.low_per_s)} to {digits(card.high_per_s)} images/s with the "
+        f"{card.size} network at batch {batch_size}, transfers included; published for it: {REFERENCE[card.size][1]}. "
+        f"{_model_error(said)}"
+    )
+    return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=f"Bands of modelled throughput. {reading}",
+                reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
+
+
+def _model_error(said: DeviceStudy) -> str:
+    tried = checks(said)
+    inside = [check for check in tried if check.is_inside]
+    if not tried:
+        return "The model could not be checked on this processor."
+    worst = max(tried, key=lambda check: max(check.factor, 1 / check.factor))
+    outside = (
+        ""
+        if len(inside) == len(tried)
+        else (
+            f"; the worst, the {worst.size} network at batch {worst.batch_size}, took {times(worst.factor)} the nearer end"
+        )
+    )
+    return (
+        f"The same model, given this processor's measured peak and bandwidth, holds {len(inside)} of {len(tried)} measured "
+        f"times in its band{outside}."
+    )
+
+
+VIEWS = (inference_comparison, modelled_gpus)
+
+
+def table(said: DeviceStudy) -> Table:
+    """Every cell as a row, with what only an accelerator has where there is one."""
+    return Table(frame=pd.DataFrame([_row(said, cell) for cell in said.cells]), reading=_protocol(said))
+
+
+def _row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
+    measured, summary = cell.measurement, cell.summary
+    ok = summary.outcome in (Outcome.OK, Outcome.UNSTABLE)
+    row = {
+        "network": cell.size,
+        "device": cell.device,
+        "batch": str(cell.batch_size),
+        "first call": seconds(measured.cold_s) if measured.cold_s is not None else "–",
+        "median": seconds(summary.median_s.value) if ok else "–",
+        "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok else "–",
+        "images/s": digits(summary.throughput_per_s.value) if ok else "–",
+        "verified": measured.verification.word if measured.verification else "–",
+        "outcome": str(summary.outcome),
+    }
+    if said.accelerator:
+        peak = measured.figures.get("peak_allocated_bytes")
+        end_to_end = sorted(measured.series.get("end_to_end_s", ()))
+        row["peak memory"] = size(peak) if peak else "–"
+        row["end to end"] = seconds(end_to_end[len(end_to_end) // 2]) if end_to_end else "–"
+        found = said.speedups.get((cell.size, cell.batch_size))
+        row["speedup"] = ratio(found) if found and cell.device != CPU and found.verdict is not Verdict.INVALID else "–"
+    return row
+
+
+def _protocol(said: DeviceStudy) -> str:
+    counts = joined(
+        f"{max((c.summary.n_samples for c in said.of(name, CPU)), default=0)} for the {name} network"
+        for name in said.sizes()
+    )
+    return f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
+
+
+def reference_table(said: DeviceStudy) -> Table:
+    """The published figures of a GTX 750 Ti beside what was measured here."""
+    rows = []
+    for name in said.sizes():
+        best, published = said.best(name, CPU), REFERENCE[name]
+        found = said.speedup(name)
+        on_device = said.best(name, said.accelerator) if said.accelerator else None
+        rows.append(
+            {
+                "network": f"{name} ({said.parameters[name]:,} parameters)",
+                "CPU here (images/s)": digits(best.summary.throughput_per_s.value) if best else "–",
+                "CPU published": published[0],
+                "GPU here (images/s)": digits(on_device.summary.throughput_per_s.value)
+                if on_device
+                else "not measured",
+                "GTX 750 Ti published": published[1],
+                "speedup here": ratio(found) if found else "not measured",
+                "speedup published": published[2],
+                "memory published": published[3],
+            }
+        )
+    return Table(
+        frame=pd.DataFrame(rows), reading="The published figures are of another machine and another processor."
+    )

@@ -1,0 +1,215 @@
+"""The page of `hardware_analysis`: what this machine can do, and which limit binds the workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from inferbench_lib.analysis.hardware import HardwareStudy, Placed, study
+from inferbench_lib.analysis.refusal import Refusal
+from inferbench_lib.records import Verdict
+from inferbench_lib.report import figures
+from inferbench_lib.report.display import Answer, Card, Table, View
+from inferbench_lib.report.words import digits, interval, joined, plural, ratio, seconds, share, size, times
+
+__all__ = ["VIEWS", "answer", "process_table", "study"]
+
+NETWORKS = {"cnn-small": "the small network", "cnn-medium": "the medium network", "cnn-large": "the large network"}
+BINDS = {
+    "compute": "arithmetic binds: a faster processor, more cores or a lower precision would change it",
+    "bandwidth": "memory bandwidth binds: a larger batch would change it",
+    "overhead": "the cost of launching operators binds: a larger batch or a compiled graph would change it",
+}
+
+
+def answer(said: HardwareStudy) -> Answer:
+    """Which limit binds, and the figures that say so."""
+    peak, memory = said.peak["limit"], said.memory["limit"]
+    cards = (
+        Card(
+            value=f"{digits(peak['value'])} GFLOP/s",
+            label=f"fp32 GEMM peak, {plural(said.peak['n_threads'], 'thread')}, {said.peak['library']}",
+            interval=f"repeats {digits(peak['low'])} to {digits(peak['high'])}",
+        ),
+        Card(
+            value=f"{digits(memory['value'])} GB/s",
+            label=f"memory bandwidth, {size(said.memory['working_set_bytes'])} by {said.memory['operation']}",
+            interval=f"repeats {digits(memory['low'])} to {digits(memory['high'])}",
+        ),
+        Card(value=str(said.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
+    )
+    drift = dict.fromkeys(flag.text for cell in said.run.measurements for flag in cell.flags)
+    return Answer(verdict=f"{_network_verdict(said)} {_forest_verdict(said)}", cards=cards, flags=(*said.flags, *drift))
+
+
+def _network_verdict(said: HardwareStudy) -> str:
+    if not said.placed:
+        return "No network was measured, so no limit can be named for one."
+    cell = max(said.placed, key=lambda placed: placed.point.share)
+    return (
+        f"{_capital(_name(cell))} reaches {digits(cell.point.reached_flops_per_s / 1e9)} GFLOP/s, "
+        f"{share(cell.point.share)} of the {digits(cell.point.attainable_flops_per_s / 1e9)} attainable here; "
+        f"{BINDS[cell.point.bound]}."
+    )
+
+
+def _forest_verdict(said: HardwareStudy) -> str:
+    within = {n: r for n, r in said.speedups.items() if 1 < n <= said.usable_cpus and r.verdict is not Verdict.INVALID}
+    if not within:
+        return "The forest's scaling over processes was not measured."
+    n = max(within)
+    return (
+        f"The forest on {plural(n, 'process', 'processes')} runs at {ratio(within[n])} the speed of one, "
+        f"{share(within[n].value / n)} of the {n}× that {plural(n, 'independent CPU')} would give."
+    )
+
+
+def gemm_peaks(said: HardwareStudy) -> View:
+    """How fast can it multiply?"""
+    frame = pd.DataFrame(
+        {
+            "label": row["dtype"],
+            "group": plural(row["n_threads"], "thread"),
+            "value": row["limit"]["value"],
+            "low": row["limit"]["low"],
+            "high": row["limit"]["high"],
+        }
+        for row in said.gemm
+    )
+    frame.attrs = {"y": "GFLOP/s (int8: giga-operations/s)", "say": digits}
+    spoken = "; ".join(
+        f"{row['dtype']} on {plural(row['n_threads'], 'thread')} {digits(row['limit']['value'])} ({row['library']})"
+        for row in said.gemm
+    )
+    reading = f"Best of interleaved repeats, in GFLOP/s, by the quickest library: {spoken}."
+    return View(name="gemm_peaks", frame=frame, draw=figures.bars, alt=f"GEMM peak by precision and threads. {reading}",
+                reading=reading)  # fmt: skip
+
+
+def bandwidth(said: HardwareStudy) -> View:
+    """How fast can it move data?"""
+    frame = pd.DataFrame(
+        {
+            "x": row["working_set_bytes"] / 1024,
+            "y": row["limit"]["value"],
+            "low": row["limit"]["low"],
+            "high": row["limit"]["high"],
+            "label": f"{row['operation']}, {plural(row['n_threads'], 'thread')}",
+        }
+        for row in said.bandwidth
+    )
+    frame.attrs = {"x": "working set (KiB)", "y": "GB/s"}
+    memory = said.memory
+    most = max(said.bandwidth, key=lambda row: row["limit"]["value"])
+    reading = (
+        f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with {size(most['working_set_bytes'])} "
+        f"({most['level']}); with {size(memory['working_set_bytes'])} ({memory['level']}) it is "
+        f"{digits(memory['limit']['value'])} GB/s by {memory['operation']}."
+    )
+    return View(name="memory_bandwidth", frame=frame, draw=figures.lines, alt=f"Bandwidth by working set. {reading}",
+                reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
+
+
+def roofline(said: HardwareStudy) -> View:
+    """Where do the networks stand?"""
+    frame = pd.DataFrame(
+        [
+            {
+                "label": f"{cell.workload}, batch {cell.batch_size}",
+                "intensity": cell.point.intensity_flops_per_byte,
+                "flops_per_s": cell.point.reached_flops_per_s,
+            }
+            for cell in said.placed
+        ],
+        columns=["label", "intensity", "flops_per_s"],
+    )
+    peak, memory = said.peak["limit"]["value"], said.memory["limit"]["value"]
+    frame.attrs = {
+        "peak": peak * 1e9,
+        "bandwidth": memory * 1e9,
+        "peak_says": f"measured peak {digits(peak)} GFLOP/s",
+        "bandwidth_says": f"measured {digits(memory)} GB/s",
+        "x": "arithmetic intensity (FLOP per byte of least traffic)",
+        "y": "GFLOP/s",
+    }
+    reading = " ".join(
+        f"{_capital(_name(cell))}: {digits(cell.point.reached_flops_per_s / 1e9)} GFLOP/s, {share(cell.point.share)} of the "
+        f"attainable; {BINDS[cell.point.bound].partition(':')[0]}."
+        for cell in said.placed
+    )
+    return View(name="roofline", frame=frame, draw=figures.roofline, alt=f"Roofline with the networks on it. {reading}",
+                reading=reading or "No network was measured.", size_inches=(7.4, 4.4))  # fmt: skip
+
+
+def scaling(said: HardwareStudy) -> View:
+    """What does another process bring?"""
+    usable = said.usable_cpus
+    rows: list[dict[str, Any]] = [
+        {"x": n, "y": r.value, "low": r.low, "high": r.high, "label": "the forest, measured"}
+        for n, r in said.speedups.items()
+    ]
+    rows += [{"x": n, "y": min(n, usable), "low": None, "high": None, "label": "ideal"} for n in said.speedups]
+    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    frame.attrs = {"x": "processes", "y": "speedup over one process (×)"}
+    spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in said.speedups.items() if n > 1)
+    reading = f"Speedup over one process: {spoken}. {_law(said)}"
+    return View(name="scaling", frame=frame, draw=_linear, alt=f"Speedup by number of processes. {reading}",
+                reading=reading)  # fmt: skip
+
+
+def _linear(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
+    figures.lines(frame, axes, log_y=False)
+
+
+def _law(said: HardwareStudy) -> str:
+    if isinstance(said.amdahl, Refusal):
+        return f"No law was fitted: {said.amdahl.reason}."
+    fraction = said.amdahl.serial_fraction
+    return (
+        f"Amdahl's law fits with a serial fraction of {share(fraction.value)} ({interval(fraction.low, fraction.high, share)}), "
+        f"so that no number of processes exceeds {times(said.amdahl.max_speedup.value)}."
+    )
+
+
+VIEWS = (gemm_peaks, bandwidth, roofline, scaling)
+
+
+def process_table(said: HardwareStudy) -> Table:
+    """What starting a process and handing it data costs."""
+    rows = [
+        {
+            "what": f"start by {row['method']}" + (f", importing {row['imports']}" if row["imports"] else ""),
+            "median": seconds(row["limit"]["value"]),
+            "repeats": f"{seconds(row['limit']['low'])} to {seconds(row['limit']['high'])}",
+        }
+        for row in said.process_start
+    ]
+    rows += [
+        {
+            "what": f"hand over {size(row['size_bytes'])} by {row['method']}",
+            "median": seconds(row["limit"]["value"]),
+            "repeats": f"{seconds(row['limit']['low'])} to {seconds(row['limit']['high'])}",
+        }
+        for row in said.transfer
+    ]
+    rows += [
+        {"what": f"one {name}", "median": seconds(row["value"]),
+         "repeats": f"{seconds(row['low'])} to {seconds(row['high'])}"}
+        for name, row in said.calls.items()
+    ]  # fmt: skip
+    start = max(said.process_start, key=lambda row: row["limit"]["value"])
+    reading = (
+        f"The dearest start is {start['method']} importing {start['imports'] or 'nothing'}: "
+        f"{seconds(start['limit']['value'])} before the first useful instruction."
+    )
+    return Table(frame=pd.DataFrame(rows), reading=reading)
+
+
+def _name(cell: Placed) -> str:
+    return f"{NETWORKS.get(cell.workload, cell.workload)} at batch {cell.batch_size}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,112 @@
+"""Numbers as words: pretty units, intervals, verdicts; no adjective without a number."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+
+from inferbench_lib.records import Figure, Interval, Machine, Ratio, Verdict
+
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """A number with so many significant digits, never in exponent notation: `0.0123`, `4.61`, `1,250`."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that reads best: `4.61 s`, `23.4 ms`."""
+    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(value) >= scale), _TIMES[-1])
+    return f"{digits(value / scale)} {unit}"
+
+
+def size(n_bytes: float) -> str:
+    """An amount of memory in decimal units: `8.3 GB`."""
+    scale, unit = next(((scale, unit) for scale, unit in _BYTES if abs(n_bytes) >= scale), _BYTES[-1])
+    return f"{digits(n_bytes / scale, 2 if n_bytes < 10 * scale else 3)} {unit}"
+
+
+def times(value: float) -> str:
+    """A ratio: `1.83×`."""
+    return f"{value:.2f}×" if value < 10 else f"{digits(value)}×"
+
+
+def interval(low: float | None, high: float | None, form: object = digits) -> str:
+    """An interval: `1.79 to 1.86`; says so where it is withheld."""
+    if low is None or high is None:
+        return "no interval: too few rounds"
+    speak = form if callable(form) else digits
+    return f"{speak(low)} to {speak(high)}"
+
+
+def ratio(value: Ratio) -> str:
+    """A speedup with its interval: `1.83× (1.79× to 1.86×)`."""
+    return f"{times(value.value)} ({interval(value.low, value.high, times)})"
+
+
+def measured(value: Interval, form: object = seconds) -> str:
+    """A value with its interval: `4.61 s (4.52 s to 4.70 s)`."""
+    speak = form if callable(form) else seconds
+    return f"{speak(value.value)} ({interval(value.low, value.high, speak)})"
+
+
+def compared(value: Ratio, candidate: str, baseline: str) -> str:
+    """What a comparison says, in one clause, with its figures."""
+    match value.verdict:
+        case Verdict.FASTER:
+            return f"{candidate} is {ratio(value)} as fast as {baseline}"
+        case Verdict.SLOWER:
+            return f"{candidate} is slower than {baseline}: {ratio(value)} its speed"
+        case Verdict.INDISTINGUISHABLE:
+            return f"{candidate} and {baseline} cannot be told apart: {ratio(value)}"
+        case _:
+            return f"{candidate} against {baseline}: no verdict ({value.verdict}: {value.reason})"
+
+
+def share(value: float) -> str:
+    """A share of a whole: `34 %`; below one percent with a decimal."""
+    percent = 100 * value
+    return f"{percent:.0f} %" if abs(percent) >= 1 or percent == 0 else f"{percent:.1f} %"
+
+
+def joined(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    parts = list(items)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """`1 process`, `4 processes`."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+def machine_line(machine: Machine) -> str:
+    """The machine in one line."""
+    memory = size(machine.memory_bytes) if machine.memory_bytes else "memory unknown"
+    cpus = plural(machine.usable_cpus, "usable CPU")
+    accelerators = ", ".join(machine.accelerators) or "no accelerator"
+    return f"{machine.cpu_model} · {cpus} · {memory} · {accelerators} · {machine.operating_system}"
+
+
+def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, str, str]]:
+    """`summary.json` entries as text: name, value with unit, interval, verdict."""
+    rows = []
+    for name, figure in figures:
+        number = isinstance(figure.value, (int, float)) and not isinstance(figure.value, bool)
+        value = "–" if figure.value is None else digits(figure.value, 4) if number else str(figure.value)  # type: ignore[arg-type]
+        if isinstance(figure.value, int):
+            value = f"{figure.value:,}"
+        spread = interval(figure.low, figure.high) if figure.low is not None else ""
+        rows.append((name, f"{value} {figure.unit}".strip(), spread, figure.verdict))
+    return rows
+
+
+def escaped(text: str) -> str:
+    """Text made safe for HTML."""
+    return html.escape(text)

@@ -1,0 +1,182 @@
+"""The variants that are measured: the forest, alone or through an executor, and the networks on a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import cycle, repeat
+
+import numpy as np
+
+from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
+from inferbench_lib.engines.native import load_forest
+from inferbench_lib.parallel.executor import CALLER
+from inferbench_lib.parallel.executors import EXECUTORS
+from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.records import Case, Measurement, Span
+from inferbench_lib.timing.accelerator import CpuAccelerator, require_accelerator
+from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.device_cell import DeviceInputs
+from inferbench_lib.timing.device_run import DeviceBench
+from inferbench_lib.timing.loop import collect
+from inferbench_lib.timing.rules import after
+from inferbench_lib.workloads.cnn import Cnn
+from inferbench_lib.workloads.forest import Forest
+
+
+def windows(n_rows: int, n_pool: int, seed: int) -> Iterator[slice]:
+    """Endless windows of `n_rows` consecutive rows at random places in a pool of `n_pool` rows."""
+    rng = np.random.default_rng(seed)
+    while True:
+        start = int(rng.integers(0, n_pool - n_rows + 1))
+        yield slice(start, start + n_rows)
+
+
+class ForestBench(LoopBench):
+    """The forest in this process, one call a sample."""
+
+    @staticmethod
+    def prepare_files(forest: Forest, largest_batch: int) -> int:
+        """Make what the benches read, before any of them is timed; the number of rows in the pool."""
+        n_pool = 2 * largest_batch + 1000
+        forest.reference_path(n_pool)
+        return n_pool
+
+    def __init__(self, forest: Forest, n_pool: int, n_threads: int) -> None:
+        super().__init__()
+        self._agree, self._seed, self._n_pool = forest.agree, forest.seed, n_pool
+        started_s = time.perf_counter()
+        self._predict = load_forest(forest.model_path, n_threads)
+        self.startup_s = {"load_s": time.perf_counter() - started_s}
+        self._rows = np.array(np.load(forest.inputs_path(n_pool), mmap_mode="r"))
+        self._reference = np.load(forest.reference_path(n_pool))
+
+    def open(self, case: Case) -> CellSeries:
+        return CellSeries(
+            case=case,
+            call=lambda rows: self._predict(self._rows[rows]),
+            batches=windows(case.batch_size, self._n_pool, self._seed),
+            agree=lambda rows, output: self._agree(output, self._reference[rows]),
+            inputs_per_call=case.batch_size,
+        )
+
+
+N_WINDOWS = 4
+"""Different inputs that an executor is asked for in turn, each `n_rows` long."""
+WINDOW_STEP = 4096
+
+
+class ExecutorBench(LoopBench):
+    """The forest over many rows through one executor; a sample is one pass over all rows."""
+
+    @staticmethod
+    def prepare_files(forest: Forest, n_rows: int) -> int:
+        """Make what the benches read, before any of them is timed; the number of rows in the pool."""
+        n_pool = n_rows + (N_WINDOWS - 1) * WINDOW_STEP
+        forest.reference_path(n_pool)
+        return n_pool
+
+    def __init__(self, forest: Forest, case: Case, n_rows: int) -> None:
+        super().__init__()
+        n_pool = self.prepare_files(forest, n_rows)
+        starts = [number * WINDOW_STEP for number in range(N_WINDOWS)]
+        path = forest.inputs_path(n_pool)
+        self._windows = [SharedArray.map_file(path, range(start, start + n_rows)) for start in starts]
+        classes = np.load(forest.reference_path(n_pool))
+        self._references = [classes[start : start + n_rows] for start in starts]
+        self._agree, self._n_rows = forest.agree, n_rows
+        self._executor = EXECUTORS[case.executor](
+            partial(load_forest, forest.model_path, case.n_threads),
+            n_processes=case.n_processes,
+            n_threads=case.n_threads,
+        )
+        self._executor.ready()
+        self.startup_s = {"executor_s": self._executor.start_s}
+        self._spans: list[tuple[Span, ...]] = []
+
+    def open(self, case: Case) -> CellSeries:
+        return CellSeries(
+            case=case,
+            call=lambda number: self._map(number, case.batch_size),
+            batches=cycle(range(1 if case.executor == "ceiling" else N_WINDOWS)),
+            agree=lambda number, output: self._agree(output, self._references[number]),
+            inputs_per_call=self._n_rows,
+        )
+
+    def _map(self, number: int, batch_size: int) -> np.ndarray:
+        started_s = time.perf_counter()
+        outputs = self._executor.map(self._windows[number], batch_size)
+        self._called = (started_s, time.perf_counter())
+        return outputs
+
+    def after_call(self, cell: CellSeries) -> None:
+        """Keep where the time of this sample went."""
+        start_s, end_s = self._called
+        call = Span(worker=CALLER, kind="call", start_s=start_s, end_s=end_s)
+        cell.spans.append((call, *self._executor.spans()))
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+class CnnBench:
+    """A network on one device."""
+
+    def __init__(self, cnn: Cnn, device: str, n_threads: int, memory_cap_bytes: int | None = None) -> None:
+        import torch
+
+        torch.set_num_threads(n_threads)
+        self._cnn, self._images, self._reference = cnn, cnn.images(), cnn.reference()
+        started_s = time.perf_counter()
+        model = cnn.build()
+        self._build_s = time.perf_counter() - started_s
+        accelerator = CpuAccelerator() if device == "cpu" else require_accelerator(device)
+        self._bench = DeviceBench(accelerator, model.to, memory_cap_bytes=memory_cap_bytes)
+        self._bench.cold_start()
+
+    def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
+        """First call, then warm-up of the cell's shape."""
+        return self._bench.prepare(case, self._inputs(case.batch_size), warmup.rule)
+
+    def turn(self, case: Case, n_samples: int) -> tuple[float, ...]:
+        """One round's samples of a cell: seconds per call."""
+        return self._bench.turn(case, n_samples)
+
+    def finish(self, case: Case) -> Measurement:
+        """The cell as it was measured."""
+        measured = self._bench.finish(case)
+        return replace(measured, startup_s={"build_s": self._build_s, **measured.startup_s})
+
+    def run(self, case: Case, n_calls: int) -> None:
+        """Calls that nobody times, for the memory pass."""
+        batch = self._inputs(case.batch_size).batches[0]
+        for _ in range(n_calls):
+            self._bench.fits(batch)
+
+    def _inputs(self, batch_size: int) -> DeviceInputs:
+        """Different batches of consecutive images, each image's logits known."""
+        n_images = len(self._images)
+        picks = [(np.arange(batch_size) + start) % n_images for start in range(0, 3 * 7, 7)]
+        return DeviceInputs(
+            batches=[self._images[pick].clone() for pick in picks],
+            check=lambda index, output: self._cnn.agree(output.numpy(), self._reference[picks[index]]),
+        )
+
+
+class ControlBench:
+    """A fixed small piece of work, by which the machine's own drift is seen."""
+
+    def __init__(self) -> None:
+        self._matrix = np.random.default_rng(0).standard_normal((256, 256), dtype=np.float32)
+
+    def seconds(self) -> float:
+        """Seconds of one piece of work, the quickest of three so that a single interruption does not count."""
+        return min(collect(self._work, repeat(None), clock=WallClock(), enough=after(3), check=lambda *_: None))
+
+    def _work(self, _: None) -> float:
+        product = self._matrix
+        for _round in range(8):
+            product = product @ self._matrix / 16
+        return float(product[0, 0]) + sum(number * number for number in range(20_000))
