@@ -8,6 +8,7 @@ import pickle
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import FunctionType
 from typing import Any
@@ -31,10 +32,11 @@ def serve(connection: Connection, environment: Mapping[str, str], payload: bytes
             made.append(pickle.loads(payload)())
         return first_line_s, imports.seconds, now(), start_cpu_s, time.process_time() - start_cpu_s
 
-    connection.send_bytes(answer(build))
+    with suppress(EOFError, ConnectionError):  # the parent's end has closed
+        connection.send_bytes(answer(build))
+        while made:
+            connection.send_bytes(answer(_call, made[0], connection.recv_bytes()))
     for instance in made:
-        while (request := _next_request(connection)) is not None:
-            connection.send_bytes(answer(_call, instance, request))
         getattr(instance, "close", lambda: None)()
 
 
@@ -58,13 +60,6 @@ class _Pickler(pickle.Pickler):
 def _can_import_main() -> bool:
     main = sys.modules["__main__"]
     return hasattr(main, "__file__") or getattr(main, "__spec__", None) is not None
-
-
-def _next_request(connection: Connection) -> bytes | None:
-    try:
-        return connection.recv_bytes()
-    except EOFError:
-        return None
 
 
 def _call(instance: Any, request: bytes) -> Any:

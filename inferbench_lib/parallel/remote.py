@@ -10,7 +10,6 @@ import atexit
 import multiprocessing
 import multiprocessing.util  # before our atexit below: handlers run last in, first out, and its own joins all children
 import os
-import pickle
 import reprlib
 import signal
 import socket
@@ -51,7 +50,8 @@ class Remote:
         self.start_spans: tuple[Span, ...] = ()
         self._is_built = False
         self._end = ""
-        self._task: str | None = "start"
+        self._owner = os.getpid()
+        self._task: str | None = "its start"
         self.connection, theirs = multiprocessing.Pipe()
         _limit_transfers(self.connection, timeout_s)
         context = multiprocessing.get_context(start_method)
@@ -85,9 +85,9 @@ class Remote:
         self._demand_alive(method)
         if self._task is not None:
             raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task}")
+        request = dumps((method, args))
         self._task = task or _describe(method, args)
         self.asked_s = now()
-        request = pickle.dumps((method, args), protocol=pickle.HIGHEST_PROTOCOL)
         try:
             self.connection.send_bytes(request)
         except BlockingIOError:
@@ -228,5 +228,8 @@ def _limit_transfers(connection: Connection, timeout_s: float) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    for remote in list(_live):
+    ours = [remote for remote in _live if remote._owner == os.getpid()]  # a forked process holds copies of others
+    for remote in ours:
+        remote.hang_up()
+    for remote in ours:
         remote.close()

@@ -45,10 +45,14 @@ class RowWorker:
             output = self._runner(self._rows[start:stop])
         if len(output) != stop - start:
             raise WrongOutput(f"runner: expected {stop - start:,} outputs, one a row, got {len(output):,}; correct it")
+        row = (output.shape[1:], output.dtype)
+        self._row = self._row or row
+        if row != self._row:
+            raise WrongOutput(f"runner: expected each row's output as {self._row} before, got {row}; correct it")
         self._held.append((self._first_row + start, output))
         if self._out is not None:
             spans += self.store(self._out)[0]
-        return spans, (output.shape[1:], output.dtype)
+        return spans, row
 
     def run_own(self, batch_size: int, out: SharedArray | None) -> Answer:
         """Compute all rows of the copy."""

@@ -1,0 +1,276 @@
+"""Running a model over many rows: every executor gives the same outputs, accounts for its time, and fails by name."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import signal
+import sys
+import types
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from itertools import count, pairwise
+from multiprocessing import resource_tracker
+from typing import Any
+
+import numpy as np
+import parallel_helpers as helpers
+import pytest
+from processes import children, is_running, shared_memory_files
+
+from inferbench_lib.errors import ConfigError, WorkerDied, WorkerHung, WorkerRaised, WrongOutput
+from inferbench_lib.parallel import imports
+from inferbench_lib.parallel.ceiling import Ceiling
+from inferbench_lib.parallel.executor import CALLER, SPAN_KINDS, Executor, idle_spans
+from inferbench_lib.parallel.executors import EXECUTORS
+from inferbench_lib.parallel.imports import ImportClock
+from inferbench_lib.parallel.naive_pool import NaivePool
+from inferbench_lib.parallel.pool import SharedPool
+from inferbench_lib.parallel.predict import parallel_predict
+from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.records import Span
+
+ROWS = helpers.numbered_rows(1003)
+SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
+POOLS = ["naive_pool", "shared_pool", "ceiling"]
+
+
+def make(name: str, load_runner: Any, **more: Any) -> Executor:
+    """The executor of that name, with two processes where it can have two."""
+    return EXECUTORS[name](load_runner, n_processes=2 if name in POOLS else 1, **more)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_outputs_come_in_order_whatever_the_batches(name: str) -> None:
+    """Plain and shared input, batches that divide the rows or not, a first call or a later one: the same outputs."""
+    with make(name, helpers.load_row_sums) as executor, SharedArray.of(ROWS) as shared:
+        for x, batch_size in ((ROWS, 100), (shared, 59), (shared, 5000), (ROWS[:2], 1)):
+            assert np.array_equal(executor.map(x, batch_size), SUMS[: len(x.array if x is shared else x)])
+
+
+@pytest.mark.parametrize("name", ["naive_pool", "shared_pool"])
+def test_a_forest_predicts_the_same_everywhere(name: str) -> None:
+    """A scikit-learn forest, pickled or loaded, gives in other processes what it gives alone."""
+    with make(name, helpers.load_small_forest) as executor:
+        assert np.array_equal(executor.map(ROWS, 250), helpers.small_forest().predict(ROWS))
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_second_of_every_worker_is_accounted_for(name: str) -> None:
+    """From the start of `map` to its end each worker's spans follow one another without overlap, and without gap."""
+    with make(name, partial(helpers.load_sleeper, 0.02)) as executor:
+        for _ in range(2):
+            executor.map(ROWS, 100)
+        spans = executor.spans()
+    assert {span.kind for span in spans} <= set(SPAN_KINDS)
+    computed = [span for span in spans if span.kind == "compute"]
+    assert sum(span.n_rows for span in computed) == len(ROWS)
+    assert all(0.02 <= span.end_s - span.start_s < 2 and span.cpu_s < 0.02 for span in computed)
+    lanes = defaultdict(list)
+    for span in spans:
+        is_warm_start = name != "naive_pool" and span.kind in ("start", "import", "load_model")
+        if span.worker != CALLER and not is_warm_start:
+            lanes[span.worker].append(span)
+    assert set(lanes) == set(range(2 if name in POOLS else 1))
+    if name in POOLS:
+        assert len({min(span.start_s for span in lane) for lane in lanes.values()}) == 1
+        assert max(abs(lanes[0][-1].end_s - lane[-1].end_s) for lane in lanes.values()) < 1e-3
+    for lane in lanes.values():
+        lane.sort(key=lambda span: span.start_s)
+        gaps = [after.start_s - before.end_s for before, after in pairwise(lane)]
+        assert min(gaps, default=0) > -1e-6
+        assert max(gaps, default=0) < (1e-6 if name in POOLS else 1e-2)
+
+
+def test_the_naive_pool_pays_for_model_and_data_in_every_task() -> None:
+    """Each task of the naive pool serializes and deserializes model, batch and outputs, in processes of this call."""
+    with NaivePool(helpers.load_row_sums, n_processes=2) as executor:
+        executor.map(ROWS, 200)
+        kinds = [span.kind for span in executor.spans()]
+    for kind in ("serialize_model", "serialize_data", "transfer", "deserialize_data", "compute", "serialize_result"):
+        assert kinds.count(kind) == 6
+    assert 1 <= kinds.count("start") <= 2  # a process that came too late for a task says nothing
+    assert executor.start_s < 0.1
+
+
+def test_a_warm_pool_keeps_its_workers() -> None:
+    """The shared pool starts its processes once, and a later `map` finds the same ones."""
+    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
+        pids = pool.pids
+        starts = [span for span in pool.spans() if span.kind == "start"]
+        assert 0 < max(span.end_s - span.start_s for span in starts) <= pool.start_s
+        for _ in range(3):
+            pool.map(ROWS, 100)
+        assert pool.pids == pids
+        assert [span for span in pool.spans() if span.kind == "start"] == starts
+    assert not any(map(is_running, pids))
+
+
+def test_the_next_batch_goes_to_whoever_is_idle() -> None:
+    """While one worker is held up by its batch, the other does all the rest."""
+    with SharedPool(partial(helpers.load_at_row, partial(helpers.nap, 1.0), 5), n_processes=2) as pool:
+        pool.map(ROWS, 100)
+        computed = [span.worker for span in pool.spans() if span.kind == "compute"]
+    assert sorted(map(computed.count, set(computed))) == [1, 10]
+
+
+def test_no_input_row_is_copied_or_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner of the shared pool sees the shared memory itself: what it writes there is seen here."""
+    with SharedPool(helpers.load_marking, n_processes=2) as pool, SharedArray.of(ROWS) as shared:
+        pool.map(shared, 100)
+        assert set(shared.array[:, 2]) == {-1.0}
+
+
+def test_outputs_go_where_they_are_wanted() -> None:
+    """A given `out` receives the outputs; one of the wrong dtype is refused rather than filled with rounded numbers."""
+    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
+        with SharedArray.empty(1003, float) as out:
+            assert pool.map(ROWS, 100, out) is out.array
+            assert np.array_equal(out.array, SUMS)
+        with SharedArray.empty(1003, np.int64) as out, pytest.raises(WrongOutput) as caught:
+            pool.map(ROWS, 100, out)
+    assert str(caught.value) == (
+        "shared_pool: expected outputs for (1003,) of int64, got (1003,) of float64; every batch must give rows of one "
+        "shape and dtype, and `out` must have room for them"
+    )
+
+
+@pytest.mark.parametrize("name", ["shared_pool", "ceiling"])
+def test_outputs_that_do_not_fit_together_are_refused(name: str) -> None:
+    """A batch with too few outputs, or with another dtype than the first, is WrongOutput, not a quiet conversion."""
+    with make(name, helpers.load_short) as pool, pytest.raises(WrongOutput) as caught:
+        pool.map(ROWS[:100], 50)
+    assert str(caught.value) == "runner: expected 50 outputs, one a row, got 49; correct it"
+    with make(name, helpers.load_ragged) as pool, pytest.raises(WrongOutput) as caught:
+        pool.map(ROWS, 100)
+    assert str(caught.value) == (
+        "runner: expected each row's output as ((), dtype('float32')) before, got ((), dtype('float64')); correct it"
+    )
+
+
+ENDS = {
+    "raising": (helpers.raise_unpicklable, WorkerRaised, "raised remote_probe.TwoArguments: broken at row 7"),
+    "killed": (
+        partial(helpers.signal_itself, signal.SIGKILL),
+        WorkerDied,
+        "was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes",
+    ),
+    "hanging": (partial(helpers.signal_itself, signal.SIGSTOP), WorkerHung, "within 1 s, got none, so"),
+}
+
+
+@pytest.mark.parametrize("fault", ENDS)
+@pytest.mark.parametrize("name", POOLS)
+def test_a_failing_worker_ends_the_pool_by_name(name: str, fault: str) -> None:
+    """A worker that raises, dies or hangs is a named error with its batch; no worker and no memory stays."""
+    act, error, text = ENDS[fault]
+    before = children_here()
+    pool = make(name, partial(helpers.load_at_row, act, 150), timeout_s=1 if fault == "hanging" else 60)
+    with pytest.raises(error) as caught:
+        pool.map(ROWS, 100)
+    message = str(caught.value)
+    assert text in message
+    assert ("its part of 1,003 rows" if name == "ceiling" else "batch 2 of 11") in message
+    assert name in message
+    if name == "shared_pool":
+        assert "batch 2 of 11 (rows 100 to 200)" in message
+    if fault == "killed":
+        assert "(pid " in message
+    assert children_here() <= before
+
+
+def test_a_pool_that_failed_says_so_when_used_again() -> None:
+    """After an error the pool is closed, and its next `map` names that instead of waiting."""
+    pool = SharedPool(partial(helpers.load_at_row, helpers.raise_unpicklable, 5), n_processes=2)
+    with pytest.raises(WorkerRaised):
+        pool.map(ROWS, 100)
+    with pytest.raises(WorkerDied, match=r"expected a live process for attach, got one that was closed"):
+        pool.map(ROWS, 100)
+
+
+def test_a_model_that_cannot_be_loaded_is_reported_by_every_pool() -> None:
+    """A failing `load_runner` is WorkerRaised at the start barrier, and no worker stays."""
+    before = children_here()
+    for kind in (SharedPool, Ceiling):
+        with pytest.raises(WorkerRaised, match="its start raised LookupError: no such model"):
+            kind(helpers.load_nothing, n_processes=2).ready()
+    assert children_here() <= before
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_impossible_numbers_are_refused(name: str) -> None:
+    """No processes, no rows or no batch: an error with what was expected and what came."""
+    with pytest.raises(ValueError, match=rf"^{name}.n_processes: expected at least 1, got 0$"):
+        EXECUTORS[name](helpers.load_row_sums, n_processes=0)
+    with make(name, helpers.load_row_sums) as executor:
+        with pytest.raises(ValueError, match="expected at least"):
+            executor.map(ROWS[:0], 10)
+        with pytest.raises((ValueError, WorkerRaised), match="expected at least 1 row and batches of at least 1"):
+            executor.map(ROWS, 0)
+
+
+def test_one_process_is_one_process() -> None:
+    """The single executor refuses more than one process."""
+    with pytest.raises(ValueError, match=r"single.n_processes: expected 1, got 2; use a pool for more"):
+        EXECUTORS["single"](helpers.load_row_sums, n_processes=2)
+
+
+def test_parallel_predict_gives_what_the_model_gives() -> None:
+    """The public function returns the model's own predictions and probabilities and leaves no process."""
+    before = children_here()
+    forest = helpers.small_forest()
+    forest.n_jobs = -1  # as in many scripts; each worker still has one CPU only
+    probabilities = parallel_predict(forest, ROWS, n_processes=2, batch_size=100, method="predict_proba")
+    assert np.array_equal(probabilities, forest.predict_proba(ROWS))
+    assert np.array_equal(parallel_predict(helpers.SumModel(), ROWS, n_processes=3), SUMS)
+    assert children_here() <= before
+
+
+def test_parallel_predict_refuses_a_model_from_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose class was defined at a prompt is refused before any process starts."""
+    main = types.ModuleType("__main__")
+    cell_model: Callable[..., Any] = type("CellModel", (), {"__module__": "__main__", "predict": len})
+    main.__dict__["CellModel"] = cell_model
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(ConfigError, match="move `CellModel` into a module and import it"):
+        parallel_predict(partial(cell_model), ROWS, n_processes=2, method="__call__")
+
+
+def test_a_shared_pool_has_no_name_in_dev_shm() -> None:
+    """Nothing that the shared pool maps could stay in /dev/shm, whoever is killed."""
+    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
+        pool.map(ROWS, 100)
+        named = {path for pid in pool.pids for path in shared_memory_files(pid)}
+    assert {path for path in named if not path.name.startswith("sem.")} == set()
+
+
+def test_idle_time_is_wait_before_the_last_compute_and_imbalance_after_it() -> None:
+    """The gaps of a lane are filled exactly, and named for whether work was still to come."""
+
+    def span(worker: int, kind: str, start_s: float, end_s: float) -> Span:
+        return Span(worker=worker, kind=kind, start_s=start_s, end_s=end_s)
+
+    busy = [span(0, "compute", 2, 3), span(0, "compute", 5, 6), span(0, "store", 6, 7), span(1, "compute", 0, 8)]
+    assert idle_spans(busy, range(3), 0, 10) == [
+        span(0, "wait", 0, 2), span(0, "wait", 3, 5), span(0, "imbalance", 7, 10),
+        span(1, "imbalance", 8, 10),
+        span(2, "imbalance", 0, 10),
+    ]  # fmt: skip
+
+
+def test_the_import_clock_counts_outermost_imports_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that imports counts once, an import outside the clock does not, and nothing stays changed."""
+    monkeypatch.setattr(imports, "perf_counter", count().__next__)  # each reading is a second later
+    before = builtins.__import__
+    with ImportClock() as clock:
+        assert helpers.fresh_import("slow_to_import") == 7  # which imports `time`
+        assert helpers.fresh_import("slow_to_import") == 7
+    helpers.fresh_import("slow_to_import")
+    assert clock.seconds == 2
+    assert builtins.__import__ is before
+
+
+def children_here() -> set[int]:
+    """This process's running children, without the resource tracker that multiprocessing keeps."""
+    return children(os.getpid()) - {resource_tracker._resource_tracker._pid}
