@@ -225,6 +225,7 @@ def test_gemm_peaks_of_this_machine() -> None:
     import torch
 
     before = torch.get_num_threads()
+    torch.set_num_threads(3)
     peaks = gemm_peaks((1, 2), dtypes=("fp32", "bf16"), budget_s=0.0)
     assert [(peak.dtype, peak.n_threads) for peak in peaks] == [("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)]
     for peak in peaks:
@@ -234,7 +235,8 @@ def test_gemm_peaks_of_this_machine() -> None:
         assert peak.limit.unit == "GFLOP/s"
         assert peak.limit.method.startswith(f"{peak.library}, ")
     assert set(peaks[0].by_library) == {"numpy", "torch"}
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
 
 
 def test_bandwidths_of_this_machine() -> None:

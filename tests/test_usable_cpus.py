@@ -144,6 +144,13 @@ def test_memory_limit_of_both_versions(tmp_path: Path) -> None:
     assert memory_limit_bytes(root) == 2147483648
 
 
+def test_no_memory_limit(tmp_path: Path) -> None:
+    """Version 1's largest number alone is no limit."""
+    files = {"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": "9223372036854771712\n"}
+    root = machine(tmp_path, files, groups="4:memory:/docker\n", mounts=V1_MOUNTS)
+    assert memory_limit_bytes(root) is None
+
+
 def test_throttling_counts_in_both_units() -> None:
     """Version 2 counts microseconds, version 1 nanoseconds."""
     expected = Throttling(periods=4, seconds=0.25)
