@@ -112,12 +112,19 @@ class HardwareAnalysis(Rounds):
     time_limit_s: PositiveFloat = 60.0
 
 
-class Calibration(Rounds):
+class Calibration(Config):
     """`calibration`: what the harness itself adds, and what it can tell apart on this machine."""
 
     comparisons: PositiveInt = 200
-    max_rounds: PositiveInt = 8
-    time_limit_s: PositiveFloat = 150.0
+    rounds_a_comparison: Annotated[int, Field(ge=6)] = 8
+    samples_a_turn: PositiveInt = 3
+    forest_batch_size: PositiveInt = 10
+    cnn_batch_size: PositiveInt = 1
+    n_features: Annotated[int, Field(ge=2)] = 50
+    n_trees: PositiveInt = 100
+    n_train: Annotated[int, Field(ge=100)] = 20_000
+    simulated_series: PositiveInt = 4000
+    time_limit_s: PositiveFloat = 90.0
 
 
 class Summary(Config):

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
-from inferbench_lib.config import Rounds
+from inferbench_lib.config import Config, Rounds
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.parallel.lifeline import thread_limits
 from inferbench_lib.parallel.remote import Remote
@@ -35,7 +35,7 @@ FLAGGED_SHARE = 1 / 3
 class Session:
     """One notebook's measuring, from the first process to the stored run. A context manager."""
 
-    def __init__(self, notebook: str, config: Rounds, *, steps: int) -> None:
+    def __init__(self, notebook: str, config: Config, *, steps: int) -> None:
         self.notebook, self.config = notebook, config
         self.progress = Progress(notebook, steps)
         self.schedules: dict[str, Schedule] = {}
@@ -62,20 +62,18 @@ class Session:
         self.progress.now(f"starting {name}")
         return self._stack.enter_context(Remote(factory, environment=thread_limits(n_threads), name=name))
 
-    def measure(self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False) -> Schedule:
-        """Let the cells take turns; their rows come back flagged with what was seen beside them."""
+    def measure(
+        self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
+    ) -> Schedule:
+        """Let the cells take turns; their rows come back flagged with what was seen beside them.
+
+        Without a `plan` of its own it takes the rounds that the parameters ask for.
+        """
         if self._control is None:
             self._control = self.host(ControlBench, "control")
-        plan = Plan(
-            min_rounds=self.config.min_rounds,
-            max_rounds=self.config.max_rounds,
-            target_width=self.config.target_width,
-            time_limit_s=self.config.time_limit_s,
-            seed=self.config.seed,
-        )
         schedule = run_rounds(
             entries,
-            plan,
+            plan or _plan(self.config),
             self.progress,
             control=partial(self._control.call, "seconds"),
             peak_memory=_peak_memory if memory else None,
@@ -130,6 +128,18 @@ class Session:
             for name, flag in texts.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )
+
+
+def _plan(config: Config) -> Plan:
+    """The rounds that a notebook's parameters ask for."""
+    assert isinstance(config, Rounds)
+    return Plan(
+        min_rounds=config.min_rounds,
+        max_rounds=config.max_rounds,
+        target_width=config.target_width,
+        time_limit_s=config.time_limit_s,
+        seed=config.seed,
+    )
 
 
 def control_flag(control_s: Sequence[Sequence[float]]) -> tuple[Flag, ...]:
