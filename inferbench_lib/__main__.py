@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="inferbench", description="What does inference cost on this machine, and why?")
+    parser = argparse.ArgumentParser(
+        prog="inferbench", description="What does inference cost on this machine, and why?"
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     report = commands.add_parser("report", help="measure, and leave reports/index.html")
     report.add_argument("--profile", default="standard", help="a folder of params/ (default: standard)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -69,13 +69,8 @@ class CellSeries:
 
     def check(self, batch: Any, output: Any) -> None:
         """Compare one output with its reference; the first failure is kept."""
-        seen, before = self.agree(batch, output), self.verification
-        if before is None:
-            self.verification = seen
-        elif before.passed:
-            differences = (before.max_abs_difference or 0.0, seen.max_abs_difference or 0.0)
-            largest = max(differences) if seen.passed else seen.max_abs_difference
-            self.verification = replace(seen, n_checked=before.n_checked + seen.n_checked, max_abs_difference=largest)
+        seen = self.agree(batch, output)
+        self.verification = seen if self.verification is None else self.verification.followed_by(seen)
 
     def collect(self, enough: Callable[[list[float]], bool]) -> list[float]:
         """Run the timing loop on this cell."""

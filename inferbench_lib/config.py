@@ -12,20 +12,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inferbench_lib.errors import ConfigError
 
+
+def _without_repeats(values: list[Any]) -> list[Any]:
+    """Each value once: a cell that is listed twice would be measured into one row."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"each value once, not {', '.join(repeated)} again")
+    return values
+
+
+Each = AfterValidator(_without_repeats)
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Executors = Literal["single", "threads", "naive_pool", "shared_pool", "ceiling"]
-Sizes = Literal["small", "medium", "large"]
+Executors = Annotated[list[Literal["single", "threads", "naive_pool", "shared_pool", "ceiling"]], Each]
+Sizes = Annotated[list[Literal["small", "medium", "large"]], Each]
+BatchSizes = Annotated[list[PositiveInt], Each]
 
 
 class Config(BaseModel):
     """What every notebook takes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     seed: Annotated[int, Field(ge=0)] = 0
     reuse: str | None = None
@@ -55,7 +66,7 @@ class CpuMultiprocess(Rounds):
     batch_size: PositiveInt = 125_000
     n_trees: PositiveInt = 100
     n_train: Annotated[int, Field(ge=100)] = 20_000
-    executors: Annotated[list[Executors], Field(min_length=1)] = [
+    executors: Annotated[Executors, Field(min_length=1)] = [
         "single",
         "threads",
         "naive_pool",
@@ -73,8 +84,8 @@ class CpuMultiprocess(Rounds):
 class CpuVsGpu(Rounds):
     """`cpu_vs_gpu`: one convolutional network on the processor and on an accelerator."""
 
-    sizes: Annotated[list[Sizes], Field(min_length=1)] = ["small", "medium", "large"]
-    batch_sizes: Annotated[list[PositiveInt], Field(min_length=1)] = [1, 2, 4, 8, 16]
+    sizes: Annotated[Sizes, Field(min_length=1)] = ["small", "medium", "large"]
+    batch_sizes: Annotated[BatchSizes, Field(min_length=1)] = [1, 2, 4, 8, 16]
     device: str = "auto"
     warmup: PositiveInt = 10
     iterations: PositiveInt = 50
@@ -87,9 +98,9 @@ class CpuVsGpu(Rounds):
 class BatchSweep(Rounds):
     """`batch_sweep`: latency, throughput and memory against batch size."""
 
-    forest_batch_sizes: list[PositiveInt] = [1, 10, 100, 1_000, 10_000, 100_000]
-    cnn_batch_sizes: list[PositiveInt] = [1, 2, 4, 8, 16, 32]
-    sizes: list[Sizes] = ["small"]
+    forest_batch_sizes: BatchSizes = [1, 10, 100, 1_000, 10_000, 100_000]
+    cnn_batch_sizes: BatchSizes = [1, 2, 4, 8, 16, 32]
+    sizes: Sizes = ["small"]
     device: str = "auto"
     n_features: Annotated[int, Field(ge=2)] = 50
     n_trees: PositiveInt = 100
@@ -99,12 +110,20 @@ class BatchSweep(Rounds):
     memory_cap_bytes: PositiveInt | None = None
     time_limit_s: PositiveFloat = 90.0
 
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Self:
+        if not self.forest_batch_sizes and not (self.sizes and self.cnn_batch_sizes):
+            raise ValueError(
+                "forest_batch_sizes, or cnn_batch_sizes and sizes: expected at least one batch size, got none"
+            )
+        return self
+
 
 class HardwareAnalysis(Rounds):
     """`hardware_analysis`: what this machine is, what it can do, and which limit binds."""
 
     budget_s: PositiveFloat = 40.0
-    sizes: list[Sizes] = ["small", "medium"]
+    sizes: Sizes = ["small", "medium"]
     n_samples: PositiveInt = 100_000
     n_features: Annotated[int, Field(ge=2)] = 50
     n_trees: PositiveInt = 100
@@ -193,7 +212,9 @@ def _explain(source: str, values: Mapping[str, Any], item: Any) -> str:
     for part in item["loc"]:
         got = got[part] if isinstance(got, (dict, list)) else got
     expected = text[0].lower() + text[1:]
-    expected = expected.removeprefix("input should be ").removeprefix("a valid ")
+    for prefix in ("input should be ", "value should have ", "a valid "):
+        expected = expected.removeprefix(prefix)
+    expected = expected.partition(" after validation")[0]
     return f"{source}: {field}: expected {expected}, got {_shown(got)}"
 
 

@@ -189,7 +189,9 @@ def process_counts(usable: int) -> tuple[int, ...]:
 def _processor_peaks(machine: Machine, usable: int) -> dict[str, float]:
     """The fp32 GEMM peak and the memory bandwidth of all usable CPUs, for the model's check; about 3 s."""
     peak = gemm.gemm_peaks((usable,), dtypes=("fp32",), budget_s=1.0)[0]
-    points = bandwidth.bandwidths((usable,), caches=machine.caches, largest_bytes=limits.QUICK_LARGEST_BYTES, budget_s=1.5)
+    points = bandwidth.bandwidths(
+        (usable,), caches=machine.caches, largest_bytes=limits.QUICK_LARGEST_BYTES, budget_s=1.5
+    )
     memory = bandwidth.memory_bandwidth(points)
     return {"peak_flops_per_s": peak.limit.value * 1e9, "bytes_per_s": memory.limit.value * 1e9}
 

@@ -52,8 +52,10 @@ class Case:
     n_threads: int = 1
 
     def __str__(self) -> str:
-        spread = f"{self.executor}, {self.n_processes} × {self.n_threads}" if self.executor != "single" else (
-            f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
+        spread = (
+            f"{self.executor}, {self.n_processes} × {self.n_threads}"
+            if self.executor != "single"
+            else (f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}")
         )
         return f"{self.workload} · {self.device} · {spread} · batch {self.batch_size:,} · {self.precision}"
 
@@ -83,6 +85,18 @@ class Verification:
     def word(self) -> str:
         """PASSED or FAILED."""
         return "PASSED" if self.passed else "FAILED"
+
+    def followed_by(self, later: Verification) -> Verification:
+        """Both as one: the first failure stays, else counts add up and the largest difference is kept."""
+        if not self.passed:
+            return self
+        differences = [one.max_abs_difference for one in (self, later) if one.max_abs_difference is not None]
+        return Verification(
+            passed=later.passed,
+            n_checked=self.n_checked + later.n_checked,
+            max_abs_difference=max(differences, default=None) if later.passed else later.max_abs_difference,
+            detail=later.detail,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

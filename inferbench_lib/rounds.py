@@ -92,13 +92,13 @@ class _Cells:
         return all(relative_width(medians) <= target_width for medians in living)
 
     def measurement(self, index: int) -> Measurement:
-        """The cell's row, whatever became of it."""
-        measured = self.attempt(index, "finish")
-        if index not in self.failures and measured is not None:
-            result: Measurement = measured
-            return result
-        outcome, reason = self.failures[index]
-        return Measurement(case=self.entries[index].case, outcome=outcome, reason=reason)
+        """The cell's row, whatever became of it; a host that still answers tells what it saw before a failure."""
+        entry, failure = self.entries[index], self.failures.pop(index, None)
+        measured: Measurement | None = self.attempt(index, "finish")
+        outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
+        if measured is None:
+            return Measurement(case=entry.case, outcome=outcome, reason=reason)
+        return measured if measured.outcome is not Outcome.OK else replace(measured, outcome=outcome, reason=reason)
 
 
 def run_rounds(

@@ -80,7 +80,7 @@ class Session:
         )
         drifted = control_flag(schedule.control_s)
         flagged = [
-            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)))
+            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
         self.schedules[name] = replace(schedule, measurements=tuple(flagged))
@@ -165,3 +165,9 @@ def _peak_memory(entry: Entry) -> int | None:
         host.call("run", entry.case, 3)
     seen = peak.value
     return None if seen is None else seen.rss_bytes if seen.pss_bytes is None else seen.pss_bytes
+
+
+def _peak(row: Measurement) -> int | None:
+    """A device's own peak where its allocator tells, else the process tree's."""
+    allocated = row.figures.get("peak_allocated_bytes")
+    return row.peak_memory_bytes if allocated is None else int(allocated)

@@ -47,8 +47,8 @@ def write_file(path: Path, content: bytes | str) -> Path:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except OSError as error:
         raise StoreError(_explain(path, len(payload), error)) from error
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import cycle, repeat
 
@@ -18,6 +17,7 @@ from inferbench_lib.parallel.shared_array import SharedArray
 from inferbench_lib.records import Case, Measurement, Span
 from inferbench_lib.timing.accelerator import CpuAccelerator, require_accelerator
 from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.timing.device_cell import DeviceInputs
 from inferbench_lib.timing.device_run import DeviceBench
 from inferbench_lib.timing.loop import collect
@@ -125,15 +125,21 @@ class CnnBench:
     """A network on one device."""
 
     def __init__(self, cnn: Cnn, device: str, n_threads: int, memory_cap_bytes: int | None = None) -> None:
+        imported_s = import_s("torch") or 0.0
         import torch
 
         torch.set_num_threads(n_threads)
         self._cnn, self._images, self._reference = cnn, cnn.images(), cnn.reference()
         started_s = time.perf_counter()
         model = cnn.build()
-        self._build_s = time.perf_counter() - started_s
+        built_s = time.perf_counter() - started_s
         accelerator = CpuAccelerator() if device == "cpu" else require_accelerator(device)
-        self._bench = DeviceBench(accelerator, model.to, memory_cap_bytes=memory_cap_bytes)
+        self._bench = DeviceBench(
+            accelerator,
+            model.to,
+            memory_cap_bytes=memory_cap_bytes,
+            startup_s={"import_s": imported_s, "build_s": built_s},
+        )
         self._bench.cold_start()
 
     def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
@@ -146,8 +152,7 @@ class CnnBench:
 
     def finish(self, case: Case) -> Measurement:
         """The cell as it was measured."""
-        measured = self._bench.finish(case)
-        return replace(measured, startup_s={"build_s": self._build_s, **measured.startup_s})
+        return self._bench.finish(case)
 
     def run(self, case: Case, n_calls: int) -> None:
         """Calls that nobody times, for the memory pass."""
@@ -176,7 +181,7 @@ class ControlBench:
         return min(collect(self._work, repeat(None), clock=WallClock(), enough=after(3), check=lambda *_: None))
 
     def _work(self, _: None) -> float:
-        product = self._matrix
+        product: np.ndarray = self._matrix
         for _round in range(8):
             product = product @ self._matrix / 16
         return float(product[0, 0]) + sum(number * number for number in range(20_000))

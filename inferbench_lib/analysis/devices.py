@@ -97,6 +97,12 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         found[f"latency_s[{name}]"] = Figure(
             value=centre.value if measured else None, low=centre.low, high=centre.high, unit="s", verdict=outcome
         )
+    for size, device in dict.fromkeys((cell.size, cell.device) for cell in said.cells):
+        if best := said.best(size, device):
+            rate = best.summary.throughput_per_s
+            found[f"best_throughput[{size},{device}]"] = Figure(
+                value=rate.value, low=rate.low, high=rate.high, unit="images/s", verdict=f"batch {best.batch_size}"
+            )
     for size in said.sizes():
         ratio = said.speedup(size)
         found[f"speedup[{size}]"] = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from inferbench_lib.analysis.breakdown import account, average
 from inferbench_lib.analysis.comparison import compare, efficiency
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Breakdown, Figure, Interval, Measurement, Ratio, Run, Summary, Verification
+from inferbench_lib.records import Breakdown, Figure, Interval, Measurement, Ratio, Run, Span, Summary, Verification
 
 BASELINE = "single"
 CEILING = "ceiling"
@@ -73,10 +73,10 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
         found[f"speedup[{name}]"] = _ratio(ratio)
         share = said.efficiencies[name]
         found[f"efficiency[{name}]"] = Figure(
-            value=share.value, low=share.low, high=share.high, unit="speedup per process", verdict=ratio.verdict
+            value=share.value, low=share.low, high=share.high, unit="", verdict=ratio.verdict
         )
         if (reached := said.share_of_ceiling(name)) is not None:
-            found[f"share_of_ceiling[{name}]"] = Figure(value=reached, unit="of the ceiling's speedup")
+            found[f"share_of_ceiling[{name}]"] = Figure(value=reached, unit="")
         if name == MULTI:
             found["speedup"], found["efficiency"] = found[f"speedup[{name}]"], found[f"efficiency[{name}]"]
     if said.ceiling is not None:
@@ -95,32 +95,36 @@ def _ratio(ratio: Ratio) -> Figure:
 
 
 def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
-    """Where each sample's time went, averaged over the samples; only of executors that recorded their spans."""
-    if BASELINE not in cells or not cells[BASELINE].samples_s:
+    """Where each sample's time went, averaged over the samples, of every way but the single process."""
+    if BASELINE not in cells or not cells[BASELINE].spans:
         return {}
-    single_s = fmean(cells[BASELINE].samples_s)
-    found = {}
-    for name, cell in cells.items():
-        accounts = [
-            account(
-                [
-                    span
-                    for span in spans
-                    if span.kind != "call" and call.start_s <= span.start_s <= span.end_s <= call.end_s
-                ],
-                start_s=call.start_s,
-                end_s=call.end_s,
-                single_s=single_s,
-                n_workers=cell.case.n_processes,
-                n_threads=cell.case.n_threads,
-            )
-            for spans in cell.spans
-            for call in spans
-            if call.kind == "call"
-        ]
-        if accounts:
-            found[name] = average(accounts)
-    return found
+    # CPU seconds: what the one process waited for a CPU itself is no part of the work.
+    single_s = fmean(sum(s.cpu_s for s in spans if s.kind == "compute") for spans in cells[BASELINE].spans)
+    accounts = {
+        name: [_account(cell, spans, single_s) for spans in cell.spans]
+        for name, cell in cells.items()
+        if name != BASELINE
+    }
+    return {name: average(found) for name, found in accounts.items() if found}
+
+
+def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
+    """One sample's account: the spans within its `call`. Threads of one process count as a worker each."""
+    call = next(span for span in spans if span.kind == "call")
+    within = [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
+    n_threads = cell.case.n_threads
+    by_thread = [
+        replace(span, worker=worker, cpu_s=span.cpu_s / n_threads) for span in within for worker in range(n_threads)
+    ]
+    in_one_process = cell.case.n_processes == 1
+    return account(
+        by_thread if in_one_process else within,
+        start_s=call.start_s,
+        end_s=call.end_s,
+        single_s=single_s,
+        n_workers=n_threads if in_one_process else cell.case.n_processes,
+        n_threads=1 if in_one_process else n_threads,
+    )
 
 
 def _verification(cells: Mapping[str, Measurement]) -> Verification:

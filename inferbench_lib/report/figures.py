@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from pandas import DataFrame
+
+DataFrame = Any  # pandas' own; its rows have no types to check
 
 # Okabe & Ito (2008): apart for every kind of colour vision, and apart in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
@@ -26,7 +27,7 @@ def style() -> Iterator[None]:
     import matplotlib as mpl
     from cycler import cycler
 
-    look = {
+    look: dict[Any, Any] = {
         "font.size": 9.5,
         "axes.titlesize": 10.5,
         "axes.titleweight": "bold",
@@ -197,8 +198,8 @@ def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
     for number, row in enumerate(frame.itertuples()):
         colour = PALETTE[number % len(PALETTE)]
         ax.plot(row.intensity, row.flops_per_s / 1e9, MARKERS[number % len(MARKERS)], color=colour, markersize=8)
-        ax.annotate(row.label, (row.intensity, row.flops_per_s / 1e9), (8, -10), textcoords="offset points", fontsize=8.5,
-                    color=colour)  # fmt: skip
+        at = (row.intensity, row.flops_per_s / 1e9)
+        ax.annotate(row.label, at, (8, -10), textcoords="offset points", fontsize=8.5, color=colour)
     ax.annotate(
         frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=8.5
     )

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
@@ -28,7 +28,7 @@ class Execution:
 class _KernelManager(AsyncKernelManager):
     """Remembers the process group of the kernel, so that nothing of it stays behind."""
 
-    groups: list[int] = []
+    groups: ClassVar[list[int]] = []
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         await super().start_kernel(**options)

@@ -59,14 +59,12 @@ def measured(value: Interval, form: object = seconds) -> str:
 def compared(value: Ratio, candidate: str, baseline: str) -> str:
     """What a comparison says, in one clause, with its figures."""
     match value.verdict:
-        case Verdict.FASTER:
-            return f"{candidate} is {ratio(value)} as fast as {baseline}"
-        case Verdict.SLOWER:
-            return f"{candidate} is slower than {baseline}: {ratio(value)} its speed"
+        case Verdict.FASTER | Verdict.SLOWER:
+            return f"{candidate}: {value.verdict}, {ratio(value)} the speed of {baseline}"
         case Verdict.INDISTINGUISHABLE:
-            return f"{candidate} and {baseline} cannot be told apart: {ratio(value)}"
+            return f"{candidate}: not to be told from {baseline}, {ratio(value)} its speed"
         case _:
-            return f"{candidate} against {baseline}: no verdict ({value.verdict}: {value.reason})"
+            return f"{candidate}: no verdict against {baseline} ({value.verdict}: {value.reason})"
 
 
 def share(value: float) -> str:

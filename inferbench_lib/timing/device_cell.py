@@ -72,17 +72,7 @@ class DeviceCell:
 
     def verify(self, seen: Verification) -> None:
         """Add to the cell's verification; the first failure stays."""
-        before = self.verification
-        if before is None:
-            self.verification = seen
-        elif before.passed:
-            differences = [each.max_abs_difference for each in (before, seen) if each.max_abs_difference is not None]
-            self.verification = Verification(
-                passed=seen.passed,
-                n_checked=before.n_checked + seen.n_checked,
-                max_abs_difference=max(differences) if seen.passed else seen.max_abs_difference,
-                detail=seen.detail,
-            )
+        self.verification = seen if self.verification is None else self.verification.followed_by(seen)
 
     def measurement(self, startup_s: Mapping[str, float], notes: Mapping[str, str]) -> Measurement:
         """Everything seen, as a value; a wrong output makes it invalid."""

@@ -27,7 +27,7 @@ def cached(name: str, suffix: str, key: Mapping[str, Any], make: Callable[[Path]
         os.close(handle)
         try:
             make(Path(temporary))
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ class Cnn:
     def reference(self) -> np.ndarray:
         """`(n_images, 10)` logits of `images()`, computed in float64 and kept."""
         key = asdict(self) | {"torch": version("torch")}
-        return np.load(cached(f"{self.name}-logits", ".npy", key, self._write_reference))
+        logits: np.ndarray = np.load(cached(f"{self.name}-logits", ".npy", key, self._write_reference))
+        return logits
 
     def agree(self, output: np.ndarray, reference: np.ndarray) -> Verification:
         """Logits must be close to the float64 ones."""
@@ -86,7 +88,7 @@ def n_parameters(size: str) -> int:
     """The number of weights and biases, from the layers' shapes."""
     width, hidden = WIDTH_AND_HIDDEN[size]
     channels = (3, width, 2 * width, 4 * width)
-    convolutions = sum(9 * n_in * n_out + n_out for n_in, n_out in zip(channels, channels[1:], strict=False))
+    convolutions = sum(9 * n_in * n_out + n_out for n_in, n_out in pairwise(channels))
     flat = 4 * width * (SIDE // 8) ** 2
     return convolutions + flat * hidden + hidden + hidden * CLASSES + CLASSES
 
@@ -100,7 +102,7 @@ def operators(size: str) -> list[dict[str, Any]]:
     width, hidden = WIDTH_AND_HIDDEN[size]
     rows: list[dict[str, Any]] = []
     side, channels = SIDE, (3, width, 2 * width, 4 * width)
-    for number, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False), start=1):
+    for number, (n_in, n_out) in enumerate(pairwise(channels), start=1):
         pixels, weights = side * side, 9 * n_in * n_out
         rows.append(_operator(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
         rows.append(_operator(f"relu{number}", 0, 0, 2 * pixels * n_out))

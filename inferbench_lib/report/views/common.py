@@ -51,7 +51,8 @@ def method(run: Run) -> str:
     control = sorted(value for values in schedule["control_s"] for value in values)
     return (
         f"{plural(n_cells, 'cell')} took turns in {plural(n_rounds, 'round')}, in an order drawn anew each round "
-        f"(seed {run.params['seed']}), each variant in a process of its own that sleeps between its turns; it ended because "
+        f"(seed {run.params['seed']}), each variant in a process of its own that sleeps between its turns; "
+        "it ended because "
         f"{schedule['stopped_because']}. A fixed control workload ran after every turn: {seconds(control[0])} to "
         f"{seconds(control[-1])}. Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
         "rounds, and a verdict is given only where the whole interval lies more than 1 % from no difference. Every "

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.analysis.devices import CPU, DeviceCell, DeviceStudy, study
-from inferbench_lib.analysis.predicted import checks, predictions
+from inferbench_lib.analysis.gpus import GPUS
+from inferbench_lib.analysis.predicted import Prediction, checks, predictions
 from inferbench_lib.records import Outcome, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import compared, digits, joined, ratio, seconds, size, times
+from inferbench_lib.report.words import compared, digits, joined, ratio, seconds, share, size, times
 
 __all__ = ["VIEWS", "answer", "reference_table", "study", "table"]
 
@@ -53,9 +54,8 @@ def _verdict(said: DeviceStudy) -> str:
         for name, cell in best
     )
     if said.accelerator is None:
-        return (
-            f"The GPU was not measured: {said.reason}. The processor reaches {spoken or 'nothing that was measured'}."
-        )
+        reason = said.reason.removeprefix("no accelerator: ")
+        return f"The GPU was not measured: {reason}. The processor reaches {spoken or 'nothing that was measured'}."
     clauses = []
     for name in said.sizes():
         found = said.speedup(name)
@@ -106,7 +106,7 @@ def inference_comparison(said: DeviceStudy) -> View:
         name="inference_comparison",
         frame=frame,
         draw=_four_panels,
-        alt=f"Four panels: time of an image, throughput at the best batch, throughput by batch size, speedup. {reading}",
+        alt=f"Four panels: time of an image, throughput at the best batch and by batch size, speedup. {reading}",
         reading=reading,
         size_inches=(10.4, 7.4),
         grid=(2, 2),
@@ -152,12 +152,27 @@ def modelled_gpus(said: DeviceStudy) -> View:
     }
     card = next(p for p in found if p.device == "GTX 750 Ti")
     reading = (
-        f"MODEL, not measured: a GTX 750 Ti would do {digits(card.low_per_s)} to {digits(card.high_per_s)} images/s with the "
-        f"{card.size} network at batch {batch_size}, transfers included; published for it: {REFERENCE[card.size][1]}. "
+        f"MODEL, not measured: a GTX 750 Ti would do {digits(card.low_per_s)} to {digits(card.high_per_s)} images/s "
+        f"with the {card.size} network at batch {batch_size}, transfers included. {_against_published(said, card)} "
         f"{_model_error(said)}"
     )
     return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=f"Bands of modelled throughput. {reading}",
                 reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
+
+
+def _against_published(said: DeviceStudy, card: Prediction) -> str:
+    """The published rate of the reference card beside the band, and what it would mean where it lies outside."""
+    low, high = (float(end) for end in REFERENCE[card.size][1].split("–"))
+    if card.low_per_s <= high and low <= card.high_per_s:
+        return f"The published {REFERENCE[card.size][1]} images/s lie in that band."
+    flops = sum(row["flops_per_image"] for row in said.run.tables["operations"][card.size])
+    peak = GPUS[card.device].fp32_flops_per_s
+    reached = flops * high / peak
+    return (
+        f"The published {REFERENCE[card.size][1]} images/s lie outside it: {digits(high)} images/s of "
+        f"{digits(flops / 1e6)} MFLOP each are {share(reached)} of that card's {digits(peak / 1e9)} GFLOP/s, "
+        " so that most of that published time was not arithmetic, but something that this model leaves out."
+    )
 
 
 def _model_error(said: DeviceStudy) -> str:
@@ -170,12 +185,13 @@ def _model_error(said: DeviceStudy) -> str:
         ""
         if len(inside) == len(tried)
         else (
-            f"; the worst, the {worst.size} network at batch {worst.batch_size}, took {times(worst.factor)} the nearer end"
+            f"; the worst, the {worst.size} network at batch {worst.batch_size}, took {times(worst.factor)} "
+            "the nearer end"
         )
     )
     return (
-        f"The same model, given this processor's measured peak and bandwidth, holds {len(inside)} of {len(tried)} measured "
-        f"times in its band{outside}."
+        f"The same model, given this processor's measured peak and bandwidth, holds {len(inside)} of {len(tried)} "
+        f"measured times in its band{outside}."
     )
 
 

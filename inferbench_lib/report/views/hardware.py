@@ -17,11 +17,14 @@ from inferbench_lib.report.words import digits, interval, joined, plural, ratio,
 __all__ = ["VIEWS", "answer", "process_table", "study"]
 
 NETWORKS = {"cnn-small": "the small network", "cnn-medium": "the medium network", "cnn-large": "the large network"}
-BINDS = {
-    "compute": "arithmetic binds: a faster processor, more cores or a lower precision would change it",
-    "bandwidth": "memory bandwidth binds: a larger batch would change it",
-    "overhead": "the cost of launching operators binds: a larger batch or a compiled graph would change it",
+NEAREST = {"compute": "arithmetic", "bandwidth": "memory bandwidth", "overhead": "the cost of launching operators"}
+REMEDIES = {
+    "compute": "a faster processor, more cores or a lower precision would change it",
+    "bandwidth": "a larger batch would change it",
+    "overhead": "a larger batch or a compiled graph would change it",
 }
+NEAR_THE_ROOF = 0.5
+"""Below this share of the attainable it is not the roof that holds a program back."""
 
 
 def answer(said: HardwareStudy) -> Answer:
@@ -48,10 +51,21 @@ def _network_verdict(said: HardwareStudy) -> str:
     if not said.placed:
         return "No network was measured, so no limit can be named for one."
     cell = max(said.placed, key=lambda placed: placed.point.share)
+    return _standing(cell)
+
+
+def _standing(cell: Placed) -> str:
+    """Where a network stands under the roof, and what would change it."""
+    point = cell.point
+    reached = (
+        f"{_capital(_name(cell))} reaches {digits(point.reached_flops_per_s / 1e9)} GFLOP/s, {share(point.share)} of "
+        f"the {digits(point.attainable_flops_per_s / 1e9)} attainable here"
+    )
+    if point.share >= NEAR_THE_ROOF:
+        return f"{reached}: {NEAREST[point.bound]} binds; {REMEDIES[point.bound]}."
     return (
-        f"{_capital(_name(cell))} reaches {digits(cell.point.reached_flops_per_s / 1e9)} GFLOP/s, "
-        f"{share(cell.point.share)} of the {digits(cell.point.attainable_flops_per_s / 1e9)} attainable here; "
-        f"{BINDS[cell.point.bound]}."
+        f"{reached}: the nearest limit is {NEAREST[point.bound]}, but {share(1 - point.share)} of it is lost in the "
+        "program itself (kernels, memory layout, calls), which another engine could win back."
     )
 
 
@@ -99,14 +113,15 @@ def bandwidth(said: HardwareStudy) -> View:
             "label": f"{row['operation']}, {plural(row['n_threads'], 'thread')}",
         }
         for row in said.bandwidth
+        if row["operation"] == said.memory["operation"]
     )
-    frame.attrs = {"x": "working set (KiB)", "y": "GB/s"}
+    frame.attrs = {"x": "working set (KiB)", "y": f"GB/s by {said.memory['operation']}"}
     memory = said.memory
     most = max(said.bandwidth, key=lambda row: row["limit"]["value"])
     reading = (
-        f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with {size(most['working_set_bytes'])} "
-        f"({most['level']}); with {size(memory['working_set_bytes'])} ({memory['level']}) it is "
-        f"{digits(memory['limit']['value'])} GB/s by {memory['operation']}."
+        f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with "
+        f"{size(most['working_set_bytes'])} ({most['level']}); with {size(memory['working_set_bytes'])} "
+        f"({memory['level']}) it is {digits(memory['limit']['value'])} GB/s by {memory['operation']}."
     )
     return View(name="memory_bandwidth", frame=frame, draw=figures.lines, alt=f"Bandwidth by working set. {reading}",
                 reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
@@ -134,11 +149,7 @@ def roofline(said: HardwareStudy) -> View:
         "x": "arithmetic intensity (FLOP per byte of least traffic)",
         "y": "GFLOP/s",
     }
-    reading = " ".join(
-        f"{_capital(_name(cell))}: {digits(cell.point.reached_flops_per_s / 1e9)} GFLOP/s, {share(cell.point.share)} of the "
-        f"attainable; {BINDS[cell.point.bound].partition(':')[0]}."
-        for cell in said.placed
-    )
+    reading = " ".join(_standing(cell) for cell in said.placed)
     return View(name="roofline", frame=frame, draw=figures.roofline, alt=f"Roofline with the networks on it. {reading}",
                 reading=reading or "No network was measured.", size_inches=(7.4, 4.4))  # fmt: skip
 
@@ -168,8 +179,9 @@ def _law(said: HardwareStudy) -> str:
         return f"No law was fitted: {said.amdahl.reason}."
     fraction = said.amdahl.serial_fraction
     return (
-        f"Amdahl's law fits with a serial fraction of {share(fraction.value)} ({interval(fraction.low, fraction.high, share)}), "
-        f"so that no number of processes exceeds {times(said.amdahl.max_speedup.value)}."
+        f"Amdahl's law fits with a serial fraction of {share(fraction.value)} "
+        f"({interval(fraction.low, fraction.high, share)}), so that no number of processes exceeds "
+        f"{times(said.amdahl.max_speedup.value)}."
     )
 
 

@@ -55,7 +55,7 @@ def _verdict(said: MultiprocessStudy) -> str:
     won = best != BASELINE and said.ratios[best].verdict is Verdict.FASTER
     if not won:
         closest = max(said.ratios, key=lambda name: said.ratios[name].value, default=None)
-        rest = f" The closest: {compared(said.ratios[closest], NAMES[closest], NAMES[BASELINE])}." if closest else ""
+        rest = f" The closest is {compared(said.ratios[closest], NAMES[closest], NAMES[BASELINE])}." if closest else ""
         return f"Stay with one process: no other way was shown to be faster here.{rest}"
     ties = [NAMES[m.case.executor] for m in ranking.ties if m.case.executor != BASELINE]
     tied = f" {_capital(joined(ties))} cannot be told from it." if ties else ""
@@ -69,10 +69,8 @@ def _verdict(said: MultiprocessStudy) -> str:
 def _because(said: MultiprocessStudy, name: str) -> str:
     """The two largest measured losses."""
     breakdown = said.breakdowns.get(name)
-    if breakdown is None:
-        return ""
-    lost = sorted(_losses(breakdown), key=lambda item: -item[1])[:2]
-    return f", of which {joined(f'{part} costs {seconds(cost)}' for part, cost in lost)}" if lost else ""
+    lost = sorted(_losses(breakdown), key=lambda item: -item[1])[:2] if breakdown else []
+    return f"; most of it to {joined(f'{part} ({seconds(cost)})' for part, cost in lost)}" if lost else ""
 
 
 def _losses(breakdown: Breakdown) -> list[tuple[str, float]]:
@@ -139,8 +137,8 @@ def _account(name: str, breakdown: Breakdown) -> str:
     largest = sorted(((value, part) for part, value in shares.items() if value >= 0.05), reverse=True)
     said = joined(f"{part} {seconds(value * lost_s)} ({share(value)})" for value, part in largest)
     return (
-        f"{_capital(name)} took {seconds(breakdown.whole_s)}, {seconds(lost_s)} more than an equal split of one process's "
-        f"work: {said}. Unexplained: {share(breakdown.unexplained_share)} of the whole."
+        f"{_capital(name)} took {seconds(breakdown.whole_s)}, {seconds(lost_s)} more than an equal split of one "
+        f"process's work: {said}. Unexplained: {share(breakdown.unexplained_share)} of the whole."
     )
 
 
@@ -162,7 +160,7 @@ def table(said: MultiprocessStudy) -> Table:
                 "of the ceiling": share(reached) if (reached := said.share_of_ceiling(name)) is not None else "–",
                 "verdict": str(r.verdict) if r else "baseline",
                 "start-up": seconds(sum(said.cells[name].startup_s.values())) if said.cells[name].startup_s else "–",
-                "verified": said.cells[name].verification.word if said.cells[name].verification else "–",
+                "verified": checked.word if (checked := said.cells[name].verification) else "–",
                 "outcome": str(summary.outcome),
             }
         )

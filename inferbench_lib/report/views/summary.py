@@ -12,13 +12,13 @@ from inferbench_lib import config, store
 from inferbench_lib.records import Run
 from inferbench_lib.report import studies
 from inferbench_lib.report.display import Answer, Table, View
-from inferbench_lib.report.figures import INK
+from inferbench_lib.report.figures import FAINT, INK
 from inferbench_lib.report.views.common import system_rows
 from inferbench_lib.report.words import figure_cells, joined, plural
 
 KEY_FIGURES = {
     "cpu_multiprocess": ("single_s", "multi_s", "speedup", "efficiency", "verification"),
-    "cpu_vs_gpu": ("throughput", "speedup"),
+    "cpu_vs_gpu": ("parameters", "best_throughput", "speedup"),
     "batch_sweep": ("best_batch", "best_throughput"),
     "hardware_analysis": ("usable_cpus", "gemm_gflops[fp32", "memory_gb_s"),
 }
@@ -62,21 +62,24 @@ def performance_summary(runs: Runs) -> View:
     rows: list[dict[str, Any]] = []
     for name, run in runs.items():
         wanted = KEY_FIGURES.get(name, ())
-        chosen = [(key, figure) for key, figure in run.summary.items() if key.startswith(wanted)]
+        chosen = [(key, figure) for key, figure in run.summary.items() if _is_key(key, wanted)]
         for key, value, spread, verdict in figure_cells(chosen):
             rows.append({"panel": "figures", "name": key, "value": value, "more": spread or verdict})
     for run in list(runs.values())[:1]:
-        rows += [{"panel": "machine", "name": name, "value": value, "more": ""} for name, value in system_rows(run)[:11]]
+        rows += [
+            {"panel": "machine", "name": name, "value": value, "more": ""} for name, value in system_rows(run)[:11]
+        ]
     for name, run in runs.items():
         rows.append({"panel": "conclusions", "name": name, "value": studies.answer(run).verdict, "more": ""})
     frame = pd.DataFrame(rows, columns=["panel", "name", "value", "more"])
     n_figures = int((frame["panel"] == "figures").sum())
+    spoken = " ".join(frame[frame["panel"] == "conclusions"]["value"])
     reading = f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, the machine, and the conclusions."
     return View(
         name="performance_summary",
         frame=frame,
         draw=_draw,
-        alt=f"Key figures, machine and conclusions of this run. {' '.join(frame[frame['panel'] == 'conclusions']['value'])}",
+        alt=f"Key figures, machine and conclusions of this run. {spoken}",
         reading=reading,
         size_inches=(11.5, 1.6 + 0.2 * max(n_figures, 11) + 0.85 * len(runs)),
         grid=(1, 1),
@@ -84,28 +87,33 @@ def performance_summary(runs: Runs) -> View:
 
 
 def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
-    """Two columns of rows above, conclusions below, all on one empty pair of axes of unit size in lines of text."""
+    """Key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
     ax = axes[0]
     ax.axis("off")
     figures, machine, conclusions = (frame[frame["panel"] == panel] for panel in ("figures", "machine", "conclusions"))
-    depth = max(len(figures), len(machine)) + 2.0
-    for left, heading, rows in ((0.0, "Key figures", figures), (0.62, "Machine", machine)):
-        ax.text(left, 0, heading, fontsize=12, fontweight="bold", color=INK, va="top")
+    for places, heading, rows in (
+        ((0.0, 0.2, 0.35), "Key figures", figures),
+        ((0.57, 0.69, 1.0), "Machine", machine),
+    ):
+        ax.text(places[0], 0, heading, fontsize=12, fontweight="bold", color=INK, va="top")
         for line, row in enumerate(rows.itertuples(), start=1):
-            ax.text(left, line + 0.4, row.name, fontsize=8.5, color=INK, va="top")
-            shift = 0.26 if left == 0 else 0.11
-            ax.text(left + shift, line + 0.4, _short(row.value, 44), fontsize=8.5, fontweight="bold", va="top")
-            if row.more:
-                ax.text(left + 0.42, line + 0.4, _short(row.more, 30), fontsize=8.5, color="#6b7280", va="top")
-    line = depth
-    ax.text(0, line, "Conclusions", fontsize=12, fontweight="bold", color=INK, va="top")
-    line += 1.5
+            ax.text(places[0], line + 0.4, row.name, fontsize=8.5, color=INK, va="top")
+            ax.text(places[1], line + 0.4, _short(str(row.value), 46), fontsize=8.5, fontweight="bold", va="top")
+            ax.text(places[2], line + 0.4, _short(str(row.more), 32), fontsize=8.5, color=FAINT, va="top")
+    depth = max(len(figures), len(machine)) + 2.4
+    ax.text(0, depth, "Conclusions", fontsize=12, fontweight="bold", color=INK, va="top")
+    depth += 1.5
     for row in conclusions.itertuples():
-        wrapped = textwrap.wrap(f"{row.name}: {row.value}", 165)
-        ax.text(0, line, "\n".join(wrapped), fontsize=8.5, color=INK, va="top", linespacing=1.25)
-        line += len(wrapped) + 0.5
+        wrapped = textwrap.wrap(f"{row.name}: {row.value}", 170)
+        ax.text(0, depth, "\n".join(wrapped), fontsize=8.5, color=INK, va="top")
+        depth += 0.85 * len(wrapped) + 0.6
     ax.set_xlim(0, 1)
-    ax.set_ylim(line, 0)
+    ax.set_ylim(depth, 0)
+
+
+def _is_key(name: str, wanted: Sequence[str]) -> bool:
+    """Whether the part before the bracket is wanted; `gemm_gflops[fp32` asks for one precision."""
+    return name.partition("[")[0] in wanted or any("[" in want and name.startswith(want) for want in wanted)
 
 
 def _short(text: str, width: int) -> str:

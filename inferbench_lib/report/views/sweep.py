@@ -30,8 +30,8 @@ def answer(said: SweepStudy) -> Answer:
         if isinstance(best, BestBatch)
     ]
     flags = dict.fromkeys(flag.text for of in said.cells.values() for cell in of.values() for flag in cell.flags)
-    return Answer(verdict=f"{_limits(said)} {' '.join(_best(said, series) for series in said.best)}", cards=tuple(cards),
-                  flags=tuple(flags))  # fmt: skip
+    verdict = f"{_limits(said)} {' '.join(_best(said, series) for series in said.best)}"
+    return Answer(verdict=verdict, cards=tuple(cards), flags=tuple(flags))
 
 
 def _limits(said: SweepStudy) -> str:
@@ -115,8 +115,8 @@ def memory_by_batch(said: SweepStudy) -> View:
         "limit": (limit / 1e6, "memory limit") if limit else None,
     }
     reading = " ".join(_memory(said, series) for series in said.cells)
-    return View(name="memory_by_batch", frame=frame, draw=figures.lines, alt=f"Peak memory against batch size. {reading}",
-                reading=reading)  # fmt: skip
+    alt = f"Peak memory against batch size. {reading}"
+    return View(name="memory_by_batch", frame=frame, draw=figures.lines, alt=alt, reading=reading)
 
 
 def _memory(said: SweepStudy, series: Series) -> str:
@@ -175,8 +175,8 @@ def _frame(said: SweepStudy) -> pd.DataFrame:
                 continue
             mark = isinstance(best, BestBatch) and best.batch_size == batch_size
             for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
-                rows.append({"quantity": quantity, "x": batch_size, "y": value.value, "low": value.low, "high": value.high,
-                             "label": _name(series), "mark": mark})  # fmt: skip
+                at = {"label": _name(series), "mark": mark, "quantity": quantity, "x": batch_size}
+                rows.append({**at, "y": value.value, "low": value.low, "high": value.high})
     frame = pd.DataFrame(rows).astype({"low": float, "high": float})
     limit = said.max_latency_s
     frame.attrs = {"limit": (limit, f"limit {seconds(limit)}") if limit is not None else None}
