@@ -113,9 +113,7 @@ class BatchSweep(Rounds):
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
         if not self.forest_batch_sizes and not (self.sizes and self.cnn_batch_sizes):
-            raise ValueError(
-                "forest_batch_sizes, or cnn_batch_sizes and sizes: expected at least one batch size, got none"
-            )
+            raise ValueError("forest_batch_sizes, or cnn_batch_sizes and sizes: expected a batch size, got none")
         return self
 
 
