@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from inferbench_lib.analysis.statistics import relative_width
@@ -69,13 +70,18 @@ class _Cells:
         self.round_medians: list[list[float]] = [[] for _ in entries]
         self.windows: list[list[tuple[float, float]]] = [[] for _ in entries]
 
-    def attempt(self, index: int, method: str, *arguments: Any) -> Any:
-        """Call the cell's host; note a failure of the cell, or of every cell of a process that ended."""
+    def ask(self, index: int, method: str, *arguments: Any) -> Any:
+        """Call the cell's host; None where the cell has failed or fails now."""
+        entry = self.entries[index]
+        return self.attempt(index, lambda: entry.host.call(method, entry.case, *arguments))
+
+    def attempt(self, index: int, act: Callable[[], Any]) -> Any:
+        """What `act` gives; note a failure of the cell, or of every cell of a process that ended."""
         if index in self.failures:
             return None
         host = self.entries[index].host
         try:
-            return host.call(method, self.entries[index].case, *arguments)
+            return act()
         except OutOfMemory as error:
             self.failures[index] = (Outcome.OOM, str(error))
         except WorkerError as error:
@@ -94,7 +100,7 @@ class _Cells:
     def measurement(self, index: int) -> Measurement:
         """The cell's row, whatever became of it; a host that still answers tells what it saw before a failure."""
         entry, failure = self.entries[index], self.failures.pop(index, None)
-        measured: Measurement | None = self.attempt(index, "finish")
+        measured: Measurement | None = self.ask(index, "finish")
         outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
         if measured is None:
             return Measurement(case=entry.case, outcome=outcome, reason=reason)
@@ -118,7 +124,7 @@ def run_rounds(
     cells = _Cells(entries)
     for index, entry in enumerate(entries):
         progress.now(f"warming up {entry.case}")
-        cells.attempt(index, "prepare", entry.warmup)
+        cells.ask(index, "prepare", entry.warmup)
         progress.step()
     shuffler = random.Random(plan.seed)
     orders: list[tuple[int, ...]] = []
@@ -131,7 +137,7 @@ def run_rounds(
         for index in order:
             progress.now(f"round {len(orders) + 1}: {entries[index].case}")
             begin_s = read_s()
-            samples = cells.attempt(index, "turn", entries[index].n_samples)
+            samples = cells.ask(index, "turn", entries[index].n_samples)
             if samples:
                 cells.windows[index].append((begin_s, read_s()))
                 cells.round_medians[index].append(sorted(samples)[len(samples) // 2])
@@ -140,7 +146,9 @@ def run_rounds(
         orders.append(tuple(order))
         control_s.append(tuple(controls))
         stopped_because = _reason_to_stop(cells, plan, len(orders), read_s() - started_s)
-    peaks = [peak_memory(entry) if peak_memory and i not in cells.failures else None for i, entry in enumerate(entries)]
+    peaks: list[int | None] = [None] * len(entries)
+    if peak_memory:
+        peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]
     measurements = tuple(replace(cells.measurement(index), peak_memory_bytes=peak) for index, peak in enumerate(peaks))
     progress.shorten(progress.done)
     return Schedule(
