@@ -1,0 +1,224 @@
+"""How a variant prepares a cell, takes its turns and hands over what it saw, in virtual time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
+from inferbench_lib.records import Case, Outcome, Verification
+from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.variants import N_WINDOWS, WINDOW_STEP, ControlBench, ForestBench, windows
+from inferbench_lib.workloads.forest import Forest
+from inferbench_lib.workloads.outputs import equal
+
+CASE = Case(workload="fake", batch_size=4)
+
+
+class FakeBench(LoopBench):
+    """Its n-th call takes `costs_ns[n]` (the last for ever after) and answers `answer(batch)`; right is `batch + 1`."""
+
+    def __init__(self, costs_ns: list[int], answer: Callable[[int], Any] = lambda batch: batch + 1) -> None:
+        super().__init__()
+        self.costs_ns, self.answer = costs_ns, answer
+        self.given: list[int] = []
+        self.after: list[int] = []
+        self.now_ns = 0
+        self.startup_s = {"load_s": 0.5}
+
+    def open(self, case: Case) -> CellSeries:
+        return CellSeries(
+            case=case,
+            call=self._call,
+            batches=count(),
+            agree=lambda batch, output: equal(np.asarray(output), np.asarray(batch + 1)),
+            inputs_per_call=case.batch_size,
+            clock=WallClock(lambda: self.now_ns),
+        )
+
+    def after_call(self, cell: CellSeries) -> None:
+        self.after.append(len(self.given))
+        self.now_ns += 10**9
+
+    def _call(self, batch: int) -> Any:
+        self.given.append(batch)
+        self.now_ns += self.costs_ns[min(len(self.given), len(self.costs_ns)) - 1]
+        return self.answer(batch)
+
+
+FIVE = WarmUp(min_calls=5, max_calls=5)
+
+
+def test_cold_warm_up_and_samples_are_apart() -> None:
+    """The first call is the cold one, the next five the warm-up, and only what turns took are samples."""
+    bench = FakeBench([9000, 50, 40, 30, 20, 10, 7, 8, 9])
+    assert bench.prepare(CASE, FIVE) == (50e-9, 40e-9, 30e-9, 20e-9, 10e-9)
+    assert bench.turn(CASE, 2) == (7e-9, 8e-9)
+    assert bench.turn(CASE, 1) == (9e-9,)
+    row = bench.finish(CASE)
+    assert row.cold_s == 9000e-9
+    assert row.warmup_s == (50e-9, 40e-9, 30e-9, 20e-9, 10e-9)
+    assert row.samples_s == (7e-9, 8e-9, 9e-9)
+    assert row.round_sizes == (2, 1)
+    assert (row.calls_per_sample, row.inputs_per_call) == (1, 4)
+    assert (row.outcome, row.reason, row.case) == (Outcome.OK, "", CASE)
+    assert (row.startup_s, row.worker_pid) == ({"load_s": 0.5}, os.getpid())
+
+
+def test_warm_up_lasts_until_the_series_is_level() -> None:
+    """A falling series is warmed up for longer than the minimum, a level one for ten calls: two windows of five."""
+    falling = [0, *(10_000 - 700 * number for number in range(12)), 100]
+    level = FakeBench([0, 100])
+    ramp = FakeBench(falling)
+    warm_up = WarmUp(min_calls=3, max_calls=40)
+    assert len(level.prepare(CASE, warm_up)) == 10
+    assert 10 + 5 < len(ramp.prepare(CASE, warm_up)) <= 12 + 10
+
+
+def test_no_input_comes_twice() -> None:
+    """Cold call, warm-up and turns each take the next input of one endless row."""
+    bench = FakeBench([10])
+    bench.prepare(CASE, FIVE)
+    bench.turn(CASE, 3)
+    bench.turn(CASE, 3)
+    assert bench.given == list(range(12))
+
+
+def test_what_is_noted_after_a_call_is_not_timed() -> None:
+    """A subclass notes something after each sample of a turn, and its second of work is in no sample."""
+    bench = FakeBench([10])
+    bench.prepare(CASE, FIVE)
+    assert bench.turn(CASE, 3) == (10e-9,) * 3
+    assert bench.after == [7, 8, 9]
+
+
+def test_every_output_is_verified() -> None:
+    """Cold call, warm-up and samples are all compared with the reference."""
+    bench = FakeBench([10])
+    bench.prepare(CASE, FIVE)
+    bench.turn(CASE, 3)
+    seen = bench.finish(CASE).verification
+    assert seen is not None
+    assert (seen.word, seen.n_checked) == ("PASSED", 9)
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (lambda batch: batch + 1 + (batch >= 7), "1 of 1 values differ, first at []: expected 8, got 9"),
+        (lambda batch: float("nan") if batch == 2 else batch + 1, "1 of 1 values are not finite"),
+        (lambda batch: [batch + 1, batch + 1], "shape: expected (), got (2,)"),
+        (lambda batch: 1, "1 of 1 values differ, first at []: expected 2, got 1"),
+    ],
+    ids=["one output", "NaN in the warm-up", "wrong shape", "cached result"],
+)
+def test_wrong_output_makes_the_row_invalid_with_where(answer: Callable[[int], Any], detail: str) -> None:
+    """The first output that differs decides, wherever it came, and later right ones do not mend it."""
+    bench = FakeBench([10], answer)
+    bench.prepare(CASE, FIVE)
+    bench.turn(CASE, 6)
+    row = bench.finish(CASE)
+    assert row.verification is not None
+    assert (row.outcome, row.verification.word, row.verification.detail) == (Outcome.INVALID, "FAILED", detail)
+    assert row.reason == f"outputs differ from the reference: {detail}"
+    assert len(row.samples_s) == 6
+
+
+def test_cells_of_one_bench_are_apart() -> None:
+    """Two cells of one process keep their own inputs, samples and verification."""
+    other = Case(workload="fake", batch_size=8)
+    bench = FakeBench([10])
+    for case in (CASE, other):
+        bench.prepare(case, FIVE)
+    bench.turn(CASE, 2)
+    bench.turn(other, 1)
+    rows = bench.finish(CASE), bench.finish(other)
+    assert [row.round_sizes for row in rows] == [(2,), (1,)]
+    assert [row.inputs_per_call for row in rows] == [4, 8]
+    assert [row.verification.n_checked for row in rows if row.verification] == [8, 7]
+
+
+def test_memory_pass_leaves_no_trace() -> None:
+    """Calls of the memory pass are neither samples nor checked."""
+    bench = FakeBench([10])
+    bench.prepare(CASE, FIVE)
+    bench.turn(CASE, 2)
+    before = bench.finish(CASE)
+    bench.run(CASE, 4)
+    assert len(bench.given) == 1 + 5 + 2 + 4
+    assert (bench.finish(CASE).samples_s, bench.finish(CASE).verification) == (before.samples_s, before.verification)
+
+
+def test_cell_must_say_how_it_opens() -> None:
+    """A bench that opens no cell fails loudly."""
+    with pytest.raises(NotImplementedError):
+        LoopBench().prepare(CASE, FIVE)
+
+
+def test_verifications_add_up() -> None:
+    """Counts add, the largest difference stays, the first failure wins."""
+    good, better = (Verification(passed=True, n_checked=5, max_abs_difference=d) for d in (0.2, 0.1))
+    bad = Verification(passed=False, n_checked=5, max_abs_difference=3.0, detail="there")
+    assert good.followed_by(better) == Verification(passed=True, n_checked=10, max_abs_difference=0.2)
+    assert bad.followed_by(good) == bad
+    assert good.followed_by(bad) == Verification(passed=False, n_checked=10, max_abs_difference=3.0, detail="there")
+
+
+# The forest's bench
+
+
+@pytest.fixture
+def forest(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Forest:
+    """A small forest with its files in a folder of the test's own."""
+    monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path))
+    return Forest(n_features=4, n_trees=3, n_train=200)
+
+
+def test_forest_bench_measures_and_verifies(forest: Forest) -> None:
+    """A batch of seven rows is seven inputs, verified against the stored classes."""
+    bench = ForestBench(forest, ForestBench.prepare_files(forest, 7), 1)
+    case = Case(workload="forest", batch_size=7)
+    bench.prepare(case, WarmUp(min_calls=2, max_calls=2))
+    bench.turn(case, 3)
+    row = bench.finish(case)
+    assert row.verification is not None
+    assert (row.outcome, row.inputs_per_call, row.verification.n_checked) == (Outcome.OK, 7, 7 * 6)
+    assert min(row.samples_s) > 0
+    assert row.startup_s["load_s"] > 0
+
+
+def test_forest_bench_sees_a_wrong_forest(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions that are not the reference's make the row invalid."""
+    bench = ForestBench(forest, ForestBench.prepare_files(forest, 50), 1)
+    monkeypatch.setattr(bench, "_predict", lambda rows: np.zeros(len(rows), dtype=bool))
+    case = Case(workload="forest", batch_size=50)
+    bench.prepare(case, WarmUp(min_calls=1, max_calls=1))
+    assert bench.finish(case).outcome is Outcome.INVALID
+
+
+def test_windows_differ_and_lie_within_the_pool() -> None:
+    """Windows have the batch's length, lie anywhere in the pool, its ends included, and follow the seed."""
+    drawn = windows(3, 6, seed=0)
+    seen = [next(drawn) for _ in range(200)]
+    assert {window.stop - window.start for window in seen} == {3}
+    assert {window.start for window in seen} == {0, 1, 2, 3}
+    again = windows(3, 6, seed=0)
+    assert [next(again) for _ in range(5)] == seen[:5]
+
+
+def test_pool_is_larger_than_the_largest_batch(forest: Forest) -> None:
+    """There is room for different windows of the largest batch, in both benches' files."""
+    assert ForestBench.prepare_files(forest, 100) == 1200
+    from inferbench_lib.variants import ExecutorBench
+
+    assert ExecutorBench.prepare_files(forest, 50) == 50 + (N_WINDOWS - 1) * WINDOW_STEP
+
+
+def test_control_gives_the_quickest_of_three() -> None:
+    """The control workload is real work: it takes time, and less than a second."""
+    assert 0 < ControlBench().seconds() < 1
