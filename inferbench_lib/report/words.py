@@ -16,25 +16,32 @@ def digits(value: float, significant: int = 3) -> str:
     """A number with so many significant digits, never in exponent notation: `0.0123`, `4.61`, `1,250`."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
+    decimals = max(0, significant - 1 - math.floor(math.log10(abs(_rounded(value, significant)))))
     return f"{value:,.{decimals}f}"
+
+
+def _rounded(value: float, significant: int = 3) -> float:
+    """What will be read: 9.996 is 10.0, and 999.6 ms are a second."""
+    return float(f"{value:.{significant - 1}e}")
 
 
 def seconds(value: float) -> str:
     """A duration in the unit that reads best: `4.61 s`, `23.4 ms`."""
-    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(value) >= scale), _TIMES[-1])
+    if value == 0:
+        return "0 s"
+    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(_rounded(value)) >= scale), _TIMES[-1])
     return f"{digits(value / scale)} {unit}"
 
 
 def size(n_bytes: float) -> str:
     """An amount of memory in decimal units: `8.3 GB`."""
-    scale, unit = next(((scale, unit) for scale, unit in _BYTES if abs(n_bytes) >= scale), _BYTES[-1])
+    scale, unit = next(((scale, unit) for scale, unit in _BYTES if abs(_rounded(n_bytes)) >= scale), _BYTES[-1])
     return f"{digits(n_bytes / scale, 2 if n_bytes < 10 * scale else 3)} {unit}"
 
 
 def times(value: float) -> str:
-    """A ratio: `1.83×`."""
-    return f"{value:.2f}×" if value < 10 else f"{digits(value)}×"
+    """A ratio: `1.83×`, `0.74×`, `0.0040×`."""
+    return f"{value:.2f}×" if 0.1 <= value < 9.995 else f"{digits(value, 3 if value > 1 else 2)}×"
 
 
 def interval(low: float | None, high: float | None, form: object = digits) -> str:
@@ -96,13 +103,22 @@ def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, 
     """`summary.json` entries as text: name, value with unit, interval, verdict."""
     rows = []
     for name, figure in figures:
-        number = isinstance(figure.value, (int, float)) and not isinstance(figure.value, bool)
-        value = "–" if figure.value is None else digits(figure.value, 4) if number else str(figure.value)  # type: ignore[arg-type]
-        if isinstance(figure.value, int):
-            value = f"{figure.value:,}"
         spread = interval(figure.low, figure.high) if figure.low is not None else ""
-        rows.append((name, f"{value} {figure.unit}".strip(), spread, figure.verdict))
+        rows.append((name, _figure_value(figure), spread, figure.verdict))
     return rows
+
+
+def _figure_value(figure: Figure) -> str:
+    match figure.value:
+        case None:
+            return "–"
+        case int():
+            value = f"{figure.value:,}"
+        case float():
+            value = digits(figure.value, 4)
+        case str():
+            value = figure.value
+    return f"{value} {figure.unit}".strip()
 
 
 def escaped(text: str) -> str:
