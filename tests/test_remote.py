@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import nbformat
@@ -198,6 +200,22 @@ def test_an_interrupted_call_ends_its_process(remote: Remote) -> None:
         remote.call("pid")
 
 
+def test_ctrl_c_while_a_process_starts_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt that comes during the start is raised after it, and the new process is gone."""
+    started: list[BaseProcess] = []
+    start = SpawnProcess.start
+
+    def interrupted_start(process: SpawnProcess) -> None:
+        start(process)
+        started.append(process)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted_start)
+    with pytest.raises(KeyboardInterrupt):
+        Remote(Probe)
+    assert [process.exitcode for process in started] == [-signal.SIGKILL]
+
+
 def test_one_request_at_a_time(remote: Remote) -> None:
     """A second request before the first answer is a mistake of the program, said as such."""
     remote.ready()
@@ -271,7 +289,10 @@ import threading, time
 from inferbench_lib.parallel.remote import Remote
 from remote_probe import Probe
 made = []
-thread = threading.Thread(target=lambda: made.append(Remote(Probe)))
+def start():
+    made.append(Remote(Probe))
+    made[0].ready()
+thread = threading.Thread(target=start)
 thread.start()
 thread.join()
 time.sleep(0.5)

@@ -55,11 +55,16 @@ class Remote:
         self.connection, theirs = multiprocessing.Pipe()
         _limit_transfers(self.connection, timeout_s)
         context = multiprocessing.get_context(start_method)
-        with theirs, starting_processes(environment or {}):
-            self.asked_s = self._started_s = now()
-            arguments = (theirs, dict(environment or {}), payload, in_main_thread())
-            self._process = context.Process(target=serve, args=arguments, name=name)  # type: ignore[attr-defined]
-            self._process.start()
+        arguments = (theirs, dict(environment or {}), payload, in_main_thread())
+        self._process = context.Process(target=serve, args=arguments, name=name)  # type: ignore[attr-defined]
+        try:
+            with theirs, starting_processes(environment or {}):
+                self.asked_s = self._started_s = now()
+                self._process.start()
+        except BaseException:  # a Ctrl-C that waited for the start comes here, with a process that nobody would own
+            if self._process.pid is not None:
+                self.kill()
+            raise
         self.pid: int = self._process.pid
         _live.add(self)
 
