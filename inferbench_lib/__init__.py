@@ -15,7 +15,7 @@ _HOMES = {
     "cpu_vs_gpu": "experiments",
     "batch_sweep": "experiments",
     "hardware_analysis": "experiments",
-    "calibration": "experiments",
+    "calibration": "calibrate",
     "parameters": "config",
     "parallel_predict": "parallel.predict",
     "answer": "report.display",

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from inferbench_lib.errors import StoreError
+from inferbench_lib.privacy import scrub_text
 from inferbench_lib.records import SCHEMA_VERSION, Figure, Run
 
 RUN_FOLDER = "INFERBENCH_RUN_FOLDER"
@@ -78,8 +79,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def dump_run(run: Run) -> bytes:
-    """The record as JSON."""
-    return _adapter(Run).dump_json(run)
+    """The record as JSON, without where it was made."""
+    return scrub_text(_adapter(Run).dump_json(run).decode()).encode()
 
 
 def save_run(run: Run, folder: Path | None = None) -> Path:

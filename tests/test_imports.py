@@ -37,8 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "variants": ROOMS | {"benches"},
     "rounds": ROOMS | {"benches", "variants"},
     "session": CONDUCT - {"session"},
+    "probes": ROOMS | {"benches"},
     "report": GROUND | {"config", "store", "analysis"},
     "experiments": CONDUCT | {"report"},
+    "calibrate": CONDUCT | {"probes", "report"},
     "__main__": CONDUCT | {"report", "experiments"},
 }
 # Frameworks with one door each.

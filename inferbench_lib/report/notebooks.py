@@ -30,6 +30,11 @@ class _KernelManager(AsyncKernelManager):
 
     groups: ClassVar[list[int]] = []
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if os.name == "posix":
+            self.transport = "ipc"  # sockets in the user's own folder: nobody else on the machine can listen
+
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         await super().start_kernel(**options)
         pid = getattr(self.provisioner, "pid", None)

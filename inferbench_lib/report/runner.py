@@ -174,8 +174,7 @@ def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, du
     """The files of the whole run; the manifest last."""
     for leftover in sorted((folder / ".work").glob("*")):
         leftover.unlink()
-    with contextlib.suppress(OSError):
-        (folder / ".work").rmdir()
+    (folder / ".work").rmdir()
     runs = store.load_runs(folder)
     store.write_summary(folder)
     store.write_file(folder / "results.md", results.markdown(runs))

@@ -7,13 +7,14 @@ from types import ModuleType
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Answer
-from inferbench_lib.report.views import devices, hardware, multiprocess, sweep
+from inferbench_lib.report.views import calibration, devices, hardware, multiprocess, sweep
 
 PAGES: Mapping[str, ModuleType] = {
     "cpu_multiprocess": multiprocess,
     "cpu_vs_gpu": devices,
     "batch_sweep": sweep,
     "hardware_analysis": hardware,
+    "calibration": calibration,
 }
 
 

@@ -26,7 +26,6 @@ from inferbench_lib.report.views.calibration_tables import (
     bias_interval,
     detectable_table,
     latest,
-    nanoseconds,
     percent,
     table,
 )
@@ -55,7 +54,11 @@ def answer(said: CalibrationStudy) -> Answer:
         label = f"smallest slowdown found in {alike.n_rounds} rounds"
         cards.insert(0, Card(value=percent(ratio - 1), label=label, interval="with 80 % chance"))
     cards += [
-        Card(value=percent(bias.relative.value), label=f"bias at {seconds(bias.duration_s)}", interval=bias_interval(bias))
+        Card(
+            value=percent(bias.relative.value),
+            label=f"bias at {seconds(bias.duration_s)}",
+            interval=bias_interval(bias),
+        )
         for label, bias in said.biases.items()
         if label == "50us"
     ]
@@ -69,16 +72,16 @@ def _verdict(said: CalibrationStudy) -> str:
     if not n or ratio is None:
         return "No verdict: identical variants could not be compared; see what failed, or give it more time."
     alarms = (
-        f"{plural(alike.n_alarms, 'false alarm')} in {n} comparisons of identical work, where a t-test on the same calls "
-        f"raised {alike.naive_alarms()}"
+        f"{plural(alike.n_alarms, 'false alarm')} in {n} comparisons of identical work, where a t-test on the same "
+        f"calls raised {alike.naive_alarms()}"
     )
     if alike.n_alarms > ALARM_LIMIT * n:
         return f"Do not trust verdicts of this machine now: {alarms}. Close what else runs and calibrate again."
-    found = f"{alike.n_rounds} rounds find a slowdown of {percent(ratio - 1)} with 80 % chance"
+    found = f"{percent(ratio - 1)} and more, which {alike.n_rounds} rounds find with 80 % chance"
     if ratio <= QUIET:
-        return f"This machine is quiet enough for differences of {percent(ratio - 1)} and more: {found}; {alarms}."
+        return f"This machine is quiet enough for differences of {found}; {alarms}."
     return (
-        f"This machine is quiet enough only for differences of {percent(ratio - 1)} and more: {found}; {alarms}. "
+        f"This machine is quiet enough only for differences of {found}; {alarms}. "
         "Close what else runs, or take more rounds, to tell smaller ones apart."
     )
 
@@ -91,7 +94,8 @@ def bias_by_duration(said: CalibrationStudy) -> View:
             p5, p95 = (100 * (float(end) - 1) for end in np.quantile(bias.ratios, [0.05, 0.95]))
             low, high = (None if end is None else 100 * end for end in (bias.relative.low, bias.relative.high))
             rows.append({"label": seconds(bias.duration_s), "kind": kind, "value": 100 * bias.relative.value,
-                         "low": low, "high": high, "p5": p5, "p95": p95, "limit": 100 * BIAS_LIMITS[label]})  # fmt: skip
+                         "low": low, "high": high, "p5": p5, "p95": p95,
+                         "limit": 100 * BIAS_LIMITS[label]})  # fmt: skip
     frame = pd.DataFrame(rows).astype({"low": float, "high": float})
     frame.attrs = {"x": "true duration of a call", "y": "measured above true (%)"}
     spoken = "; ".join(
@@ -128,8 +132,8 @@ def identical_ratios(said: CalibrationStudy) -> View:
     reading = (
         f"{n} comparisons of {alike.n_rounds} rounds each, from {plural(alike.n_blocks, 'block')} of rounds; {shared}. "
         f"Told apart: {alike.n_alarms} ({interval(rate.low, rate.high, share)} of comparisons), without a verdict: "
-        f"{alike.n_withheld}. Welch's t-test takes each call for independent and tells {alike.naive_alarms()} apart on the "
-        f"same calls, {alike.naive_alarms(in_turn=True)} when one variant's first half meets the other's second."
+        f"{alike.n_withheld}. Welch's t-test takes each call for independent and tells {alike.naive_alarms()} apart on "
+        f"the same calls, {alike.naive_alarms(in_turn=True)} when one variant's first half meets the other's second."
     )
     return View(
         name="identical_ratios",
@@ -144,7 +148,12 @@ def identical_ratios(said: CalibrationStudy) -> View:
 
 def coverage_points(said: CalibrationStudy) -> View:
     """Do the intervals hold what they promise?"""
-    frame = pd.DataFrame([{"x": one.lag1, "y": one.share, "label": f"{one.quantity}, {one.n_rounds} rounds of {one.calls_per_round}"} for one in said.coverage])
+    frame = pd.DataFrame(
+        [
+            {"x": one.lag1, "y": one.share, "label": f"{one.quantity}, {one.n_rounds} rounds of {one.calls_per_round}"}
+            for one in said.coverage
+        ]
+    )
     frame.attrs = {
         "x": "lag-1 autocorrelation of the calls",
         "y": "intervals that hold the truth",
@@ -152,12 +161,13 @@ def coverage_points(said: CalibrationStudy) -> View:
     }
     spoken = joined(f"{digits(value)} at {lag1}" for lag1, value in said.promised().items())
     found = joined(
-        f"{share(least)} with {n_rounds} rounds of {calls}" for (n_rounds, calls), least in said.least_detection().items()
+        f"{share(least)} with {n_rounds} rounds of {calls}"
+        for (n_rounds, calls), least in said.least_detection().items()
     )
     reading = (
         f"With {PROMISED[0]} rounds of {PROMISED[1]} calls the 95 % interval of a median holds the truth in a share of "
-        f"{spoken} of the simulated series (by autocorrelation). A slowdown of {share(SLOWDOWN)} in calls that scatter by "
-        f"{share(NOISE)} is found in at least {found}."
+        f"{spoken} of the simulated series (by autocorrelation). A slowdown of {share(SLOWDOWN)} in calls that scatter "
+        f"by {share(NOISE)} is found in at least {found}."
     )
     return View(
         name="coverage",
@@ -174,14 +184,20 @@ def _draw_biases(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
     limits = frame.groupby("label", sort=False)["limit"].first()
     for place, limit in enumerate(limits[labels]):
         ax.fill_between([place - 0.4, place + 0.4], -limit, limit, color=PALETTE[2], alpha=0.15, linewidth=0)
-    for number, (kind, rows) in enumerate(frame.groupby("kind", sort=False)):
+    for number, kind in enumerate(dict.fromkeys(frame["kind"])):
+        rows = frame[frame["kind"] == kind]
         colour, shift = PALETTE[number], 0.24 * number - 0.12
         for row in rows.itertuples():
-            place = labels.index(row.label) + shift
-            ax.plot([place, place], [row.p5, row.p95], color=colour, linewidth=1)
-            ax.plot([place, place], [row.low, row.high], color=colour, linewidth=5, alpha=0.5, solid_capstyle="butt")
-        places = [labels.index(label) + shift for label in rows["label"]]
-        ax.plot(places, rows["value"], MARKERS[number], color=colour, label=kind)
+            at = labels.index(row.label) + shift
+            ax.plot([at, at], [row.p5, row.p95], color=colour, linewidth=1)
+            ax.plot([at, at], [row.low, row.high], color=colour, linewidth=5, alpha=0.5, solid_capstyle="butt")
+        ax.plot(
+            [labels.index(label) + shift for label in rows["label"]],
+            rows["value"],
+            MARKERS[number],
+            color=colour,
+            label=kind,
+        )
     ax.axhline(0, color=INK, linewidth=1)
     ax.set_yscale("symlog", linthresh=1)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

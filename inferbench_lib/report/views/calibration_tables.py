@@ -1,4 +1,4 @@
-"""The rows of `calibration`: what is promised and whether it holds, what can be told apart, the latest one made here."""
+"""The tables of `calibration`: promises and whether they hold, what can be told apart, the latest one made here."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def table(said: CalibrationStudy) -> Table:
     """What the harness promises of itself, and whether it holds here."""
     rows = [{"what": what, "measured": value, "interval": ends, "expected": expected, "holds": "yes" if holds else "no"}
             for what, value, ends, expected, holds in _promises(said)]  # fmt: skip
-    seen = said.overhead
+    cost = {name: seconds(value / 1e9) for name, value in said.overhead.items()}
     reading = (
-        f"A sample pays {nanoseconds(seen['clock_ns'])} for its clock and {nanoseconds(seen['loop_ns'])} more for the loop, whatever the "
-        f"workload; {nanoseconds(seen['between_ns'])} pass between two samples and are in none. A spin's true time is what its own "
-        f"first and last reading say, and {nanoseconds(seen['spin_edge_ns'])} for what lies outside them."
+        f"A sample pays {cost['clock_ns']} for its clock and {cost['loop_ns']} more for the loop, whatever the "
+        f"workload; {cost['between_ns']} pass between two samples and are in none. A spin's true time is what its own "
+        f"first and last reading say, and {cost['spin_edge_ns']} for what lies outside them."
     )
     return Table(frame=pd.DataFrame(rows), reading=reading)
 
@@ -77,8 +77,8 @@ def detectable_table(said: CalibrationStudy) -> Table:
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {percent(observed - 1)}" if observed else "no slowdown"
     reading = (
-        f"The scatter of the rounds of identical variants says so by normal theory. Tried on the very comparisons above, 80 % "
-        f"of them would have found {tried}, and {share(found)} one of {share(SLOWDOWN)}."
+        "The scatter of the rounds of identical variants says so by normal theory. Of the very comparisons above, "
+        f"80 % would have found {tried}, and {share(found)} one of {share(SLOWDOWN)}."
         if found is not None
         else "Nothing was compared."
     )
@@ -86,8 +86,7 @@ def detectable_table(said: CalibrationStudy) -> Table:
 
 
 def latest(machine: Machine | None = None) -> Table:
-    """What the latest `make calibrate` found here; how to make one where there is none. `machine` tells whether it is of
-    another machine than the page."""
+    """What the latest `make calibrate` found, and whether on this `machine`; where there is none, how to make one."""
     path = store.reports_folder() / FILE
     if not path.exists():
         return _nothing("How well this machine can measure is not known yet: `make calibrate` finds out in 3 minutes.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import escaped, joined, plural, seconds, size
+from inferbench_lib.report.words import joined, plural, seconds, size
 
 
 def machine(run: Run) -> Table:
@@ -57,14 +55,4 @@ def method(run: Run) -> str:
         f"{seconds(control[-1])}. Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
         "rounds, and a verdict is given only where the whole interval lies more than 1 % from no difference. Every "
         "output was compared with the reference outside the timed region."
-    )
-
-
-def again(run: Run) -> str:
-    """The command and the parameters that repeat this page, as HTML."""
-    values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in run.params.items() if value is not None)
-    return (
-        f"<p>Save the parameters as <code>{run.notebook}.yaml</code> in a folder of <code>params/</code> and run "
-        f"<code>make report PROFILE=&lt;folder&gt;</code>, or change them in JupyterLab (<code>make lab</code>).</p>"
-        f"<pre>{escaped(values)}</pre>"
     )

@@ -57,8 +57,12 @@ def _verdict(said: MultiprocessStudy) -> str:
         closest = max(said.ratios, key=lambda name: said.ratios[name].value, default=None)
         rest = f" The closest is {compared(said.ratios[closest], NAMES[closest], NAMES[BASELINE])}." if closest else ""
         return f"Stay with one process: no other way was shown to be faster here.{rest}"
-    ties = [NAMES[m.case.executor] for m in ranking.ties if m.case.executor != BASELINE]
-    tied = f" {_capital(joined(ties))} cannot be told from it." if ties else ""
+    ties = [
+        NAMES[cell.case.executor]
+        for cell, against in zip(ranking.order[1:], ranking.against_best[1:], strict=True)
+        if against.verdict is Verdict.INDISTINGUISHABLE
+    ]
+    tied = f" Not to be told from it: {joined(ties)}." if ties else ""
     losers = [name for name, r in said.ratios.items() if r.verdict is Verdict.SLOWER]
     lost = "".join(
         f" {_capital(NAMES[name])} loses: {ratio(said.ratios[name])}{_because(said, name)}." for name in losers

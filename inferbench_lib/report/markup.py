@@ -1,0 +1,191 @@
+"""From a notebook's plain HTML to a page's: anchors, numbered figures, tables that scroll and sort, nothing remote."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from dataclasses import dataclass
+
+from bs4 import BeautifulSoup, Tag
+
+# Powers of a unit's prefix, so that "900 µs" sorts below "1.2 ms". Sources: SI brochure (9th ed.), IEC 80000-13.
+_SCALES = {"n": 1e-9, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY_SCALES = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+_TIMES_S = {"min": 60.0, "h": 3600.0}
+_NUMBER = re.compile(
+    r"^[\s~≈<>≤≥±\[(]*(?P<sign>[-−–+]?)(?P<digits>\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+    r"(?:\s*(?P<prefix>[KMGT]i|[nµμmkMGT])?(?P<unit>s|B|Hz|FLOP|b|W)\b|\s*(?P<time>min|h)\b)?"
+)
+_BLANKS = frozenset({"", "–", "—", "-", "−", "nan", "NaN", "None", "<NA>", "n/a", "not measured", "withheld"})
+_DROPPED = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "template", "video", "audio")
+_CSS_PIXELS_PER_INCH, _FIGURE_PIXELS_PER_INCH = 96, 144
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """One line of the contents."""
+
+    level: int
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """A notebook's HTML, ready for the page, with what the page shows elsewhere taken out of it."""
+
+    html: str
+    parameters: str
+    contents: tuple[Heading, ...]
+    has_answer: bool
+    has_error: bool
+
+
+def finish(html: str) -> Body:
+    """Make a notebook's HTML fit for a page that stands alone."""
+    soup = BeautifulSoup(html, "html.parser")
+    _unplug(soup)
+    _tidy_failure(soup)
+    if first := soup.find("h1"):
+        first.decompose()  # the page says its title itself
+    for extra in soup.find_all("h1"):
+        extra.name = "h2"
+    taken = {"main", "failed", "run-it-again"}
+    contents = tuple(_anchor(heading, taken, soup) for heading in soup.find_all(["h2", "h3"]))
+    for number, figure in enumerate(soup.find_all("figure"), start=1):
+        _number(figure, number, soup)
+    for number, table in enumerate(soup.find_all("table"), start=1):
+        _frame(table, number, soup)
+    for block in soup.find_all("pre"):
+        block["tabindex"] = "0"  # a box that can scroll can be reached by keyboard
+    parameters = "\n".join(str(block.extract()) for block in soup.select("details.parameters"))
+    return Body(
+        html=str(soup),
+        parameters=parameters,
+        contents=contents,
+        has_answer=soup.select_one(".answer") is not None,
+        has_error=soup.select_one("#failed") is not None,
+    )
+
+
+def sort_key(text: str) -> float | None:
+    """The number that a table cell's text begins with, in its base unit; None when it does not begin with one."""
+    found = _NUMBER.match(text.strip())
+    if not found:
+        return None
+    value = float(found["digits"].replace(",", ""))
+    prefix = found["prefix"] or ""
+    scale = _TIMES_S.get(found["time"] or "") or _BINARY_SCALES.get(prefix) or _SCALES[prefix]
+    return (-value if found["sign"] in {"-", "−", "–"} else value) * scale
+
+
+def _unplug(soup: BeautifulSoup) -> None:
+    """Take out what could run or fetch. The page's policy forbids it too; this keeps the console silent."""
+    for element in soup.find_all(_DROPPED):
+        element.decompose()
+    for style in soup.select("style[scoped]"):
+        style.decompose()  # pandas' own; ours is in the page
+    for element in soup.find_all(True):
+        for name in [name for name in element.attrs if name.startswith("on") or name in {"srcset", "ping", "border"}]:
+            del element[name]
+    for picture in soup.find_all("img"):
+        if not str(picture.get("src", "")).startswith("data:"):
+            picture.replace_with(f"[picture: {picture.get('alt') or 'not in this file'}]")
+    for link in soup.find_all("a", href=True):
+        target = str(link["href"]).strip()
+        if re.match(r"https?://", target):
+            address = re.sub(r"^https?://", "", target)
+            if address not in link.get_text():
+                link.append(f" ({address})")
+            link.unwrap()
+        elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|//", target) and not (
+            target.startswith("data:") and link.has_attr("download")
+        ):
+            link.unwrap()
+
+
+def _tidy_failure(soup: BeautifulSoup) -> None:
+    """Drop papermill's own error notes, whose links lead nowhere here, and give the first error an anchor."""
+    for note in soup.select("#papermill-error-cell, a[href='#papermill-error-cell']"):
+        (note.find_parent("span") or note).decompose()
+    if error := soup.select_one("div.error"):
+        error["id"] = "failed"
+
+
+def _anchor(heading: Tag, taken: set[str], soup: BeautifulSoup) -> Heading:
+    text = heading.get_text(" ", strip=True)
+    stem = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
+    anchor, count = stem, 1
+    while anchor in taken:
+        count += 1
+        anchor = f"{stem}-{count}"
+    taken.add(anchor)
+    heading["id"] = anchor
+    heading.append(_permalink(anchor, text, soup))
+    return Heading(level=int(heading.name[1]), anchor=anchor, text=text)
+
+
+def _permalink(anchor: str, text: str, soup: BeautifulSoup) -> Tag:
+    link = soup.new_tag("a", attrs={"class": "permalink", "href": f"#{anchor}", "aria-label": f"Link to {text}"})
+    link.string = "#"
+    return link
+
+
+def _number(figure: Tag, number: int, soup: BeautifulSoup) -> None:
+    """`Figure 3.` before the caption, a permalink after it, and the size that keeps the page from jumping."""
+    figure["id"] = f"figure-{number}"
+    if (picture := figure.find("img")) and (size := _png_size(str(picture.get("src", "")))):
+        scale = _CSS_PIXELS_PER_INCH / _FIGURE_PIXELS_PER_INCH
+        picture["width"], picture["height"] = (str(round(pixels * scale)) for pixels in size)
+    if caption := figure.find("figcaption"):
+        words = soup.new_tag("span", attrs={"class": "caption"})
+        label = soup.new_tag("b")
+        label.string = f"Figure {number}."
+        words.extend([label, " ", *list(caption.contents)])
+        caption.append(words)
+        caption.append(_permalink(f"figure-{number}", f"figure {number}", soup))
+
+
+def _png_size(source: str) -> tuple[int, int] | None:
+    """Width and height in pixels, from the header of a PNG data URI (W3C PNG specification, section 11.2.1)."""
+    prefix = "data:image/png;base64,"
+    if not source.startswith(prefix):
+        return None
+    header = base64.b64decode(source[len(prefix) : len(prefix) + 32])
+    return struct.unpack(">II", header[16:24]) if header[12:16] == b"IHDR" else None
+
+
+def _frame(table: Tag, number: int, soup: BeautifulSoup) -> None:
+    """Give a table its own scrolling box, right-aligned number columns and, where its shape allows, sorting."""
+    box = {"class": "table", "role": "region", "tabindex": "0", "aria-label": f"Table {number}"}
+    table.wrap(soup.new_tag("div", attrs=box))
+    head = table.find("thead")
+    body = table.find("tbody")
+    if head is None or body is None or table.select_one("[rowspan], [colspan]"):
+        return
+    heads = head.find_all("tr")
+    rows = [row.find_all(["th", "td"]) for row in body.find_all("tr")]
+    columns = heads[-1].find_all(["th", "td"])
+    for cell in table.select("tr[style], th[style], td[style]"):
+        if "text-align" in str(cell["style"]):
+            del cell["style"]
+    for cell in [cell for cell in columns if cell.name == "th" and cell.get_text(strip=True)]:
+        cell["scope"] = "col"
+    for position, column in enumerate(columns):
+        _align([row[position] for row in rows if position < len(row)], column)
+    if len(heads) == 1 and all(len(row) == len(columns) for row in rows) and "dataframe" in table.get("class", []):
+        table["class"] = [*table["class"], "sortable"]
+
+
+def _align(cells: list[Tag], head: Tag) -> None:
+    texts = [cell.get_text(" ", strip=True) for cell in cells]
+    keys = [None if text in _BLANKS else sort_key(text) for text in texts]
+    if not any(key is not None for key in keys):
+        return
+    if any(key is None and text not in _BLANKS for key, text in zip(keys, texts, strict=True)):
+        return
+    for cell, key in zip(cells, keys, strict=True):
+        cell["class"] = [*cell.get("class", []), "num"]
+        cell["data-sort"] = "" if key is None else repr(key)
+    head["class"] = [*head.get("class", []), "num"]
