@@ -9,15 +9,8 @@ from dataclasses import dataclass
 
 from bs4 import BeautifulSoup, Tag
 
-# Powers of a unit's prefix, so that "900 µs" sorts below "1.2 ms". Sources: SI brochure (9th ed.), IEC 80000-13.
-_SCALES = {"n": 1e-9, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_BINARY_SCALES = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
-_TIMES_S = {"min": 60.0, "h": 3600.0}
-_NUMBER = re.compile(
-    r"^[\s~≈<>≤≥±\[(]*(?P<sign>[-−–+]?)(?P<digits>\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
-    r"(?:\s*(?P<prefix>[KMGT]i|[nµμmkMGT])?(?P<unit>s|B|Hz|FLOP|b|W)\b|\s*(?P<time>min|h)\b)?"
-)
-_BLANKS = frozenset({"", "–", "—", "-", "−", "nan", "NaN", "None", "<NA>", "n/a", "not measured", "withheld"})
+from inferbench_lib.report.table_markup import frame_table
+
 _DROPPED = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "template", "video", "audio")
 _CSS_PIXELS_PER_INCH, _FIGURE_PIXELS_PER_INCH = 96, 144
 
@@ -56,7 +49,7 @@ def finish(html: str) -> Body:
     for number, figure in enumerate(soup.find_all("figure"), start=1):
         _number(figure, number, soup)
     for number, table in enumerate(soup.find_all("table"), start=1):
-        _frame(table, number, soup)
+        frame_table(table, number, soup)
     for block in soup.find_all("pre"):
         block["tabindex"] = "0"  # a box that can scroll can be reached by keyboard
     parameters = "\n".join(str(block.extract()) for block in soup.select("details.parameters"))
@@ -69,23 +62,13 @@ def finish(html: str) -> Body:
     )
 
 
-def sort_key(text: str) -> float | None:
-    """The number that a table cell's text begins with, in its base unit; None when it does not begin with one."""
-    found = _NUMBER.match(text.strip())
-    if not found:
-        return None
-    value = float(found["digits"].replace(",", ""))
-    prefix = found["prefix"] or ""
-    scale = _TIMES_S.get(found["time"] or "") or _BINARY_SCALES.get(prefix) or _SCALES[prefix]
-    return (-value if found["sign"] in {"-", "−", "–"} else value) * scale
-
-
 def _unplug(soup: BeautifulSoup) -> None:
     """Take out what could run or fetch. The page's policy forbids it too; this keeps the console silent."""
     for element in soup.find_all(_DROPPED):
         element.decompose()
-    for style in soup.select("style[scoped]"):
-        style.decompose()  # pandas' own; ours is in the page
+    for style in soup.find_all("style"):
+        if style.has_attr("scoped") or not style.get_text(strip=True):
+            style.decompose()  # pandas' own; ours is in the page
     for element in soup.find_all(True):
         for name in [name for name in element.attrs if name.startswith("on") or name in {"srcset", "ping", "border"}]:
             del element[name]
@@ -154,38 +137,3 @@ def _png_size(source: str) -> tuple[int, int] | None:
         return None
     header = base64.b64decode(source[len(prefix) : len(prefix) + 32])
     return struct.unpack(">II", header[16:24]) if header[12:16] == b"IHDR" else None
-
-
-def _frame(table: Tag, number: int, soup: BeautifulSoup) -> None:
-    """Give a table its own scrolling box, right-aligned number columns and, where its shape allows, sorting."""
-    box = {"class": "table", "role": "region", "tabindex": "0", "aria-label": f"Table {number}"}
-    table.wrap(soup.new_tag("div", attrs=box))
-    head = table.find("thead")
-    body = table.find("tbody")
-    if head is None or body is None or table.select_one("[rowspan], [colspan]"):
-        return
-    heads = head.find_all("tr")
-    rows = [row.find_all(["th", "td"]) for row in body.find_all("tr")]
-    columns = heads[-1].find_all(["th", "td"])
-    for cell in table.select("tr[style], th[style], td[style]"):
-        if "text-align" in str(cell["style"]):
-            del cell["style"]
-    for cell in [cell for cell in columns if cell.name == "th" and cell.get_text(strip=True)]:
-        cell["scope"] = "col"
-    for position, column in enumerate(columns):
-        _align([row[position] for row in rows if position < len(row)], column)
-    if len(heads) == 1 and all(len(row) == len(columns) for row in rows) and "dataframe" in table.get("class", []):
-        table["class"] = [*table["class"], "sortable"]
-
-
-def _align(cells: list[Tag], head: Tag) -> None:
-    texts = [cell.get_text(" ", strip=True) for cell in cells]
-    keys = [None if text in _BLANKS else sort_key(text) for text in texts]
-    if not any(key is not None for key in keys):
-        return
-    if any(key is None and text not in _BLANKS for key, text in zip(keys, texts, strict=True)):
-        return
-    for cell, key in zip(cells, keys, strict=True):
-        cell["class"] = [*cell.get("class", []), "num"]
-        cell["data-sort"] = "" if key is None else repr(key)
-    head["class"] = [*head.get("class", []), "num"]

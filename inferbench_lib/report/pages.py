@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import copy
 import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +63,10 @@ def render_page(
     Raises ReportError for a picture without alt text and for a link that leads out of the reports' folder.
     """
     _require_relative(nav)
-    shown = [cell for cell in notebook.cells if _is_shown(cell)]
-    _describe_pictures(shown)
-    body = markup.finish(_to_html(notebook, shown))
+    shown = copy.deepcopy(notebook)
+    shown.cells = [cell for cell in shown.cells if _is_shown(cell)]
+    _describe_pictures(shown.cells)
+    body = markup.finish(_exporter().from_notebook_node(shown)[0])
     about = dict(notebook.metadata.get("inferbench", {}))
     keys = ("machine_line", "when", "duration", "command", "simulated", "run_id", "notebook")
     text = shell.render(
@@ -72,7 +75,7 @@ def render_page(
         page_name=html_path.name,
         nav=nav,
         banner=banner or find_fault(notebook),
-        about={key: about.get(key, "") for key in keys},
+        about={key: about.get(key, "") for key in keys} | {"when": _moment(about.get("when", ""))},
         verdict="" if body.has_answer else about.get("verdict", ""),
         description=about.get("verdict", ""),
         body=Markup(body.html),
@@ -119,6 +122,14 @@ def plain_text(text: str) -> str:
     return "\n".join(_CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines)
 
 
+def _moment(when: str) -> str:
+    """An ISO time as `<time>`; other words as they are."""
+    try:
+        return shell.moment_words(datetime.fromisoformat(when))
+    except ValueError:
+        return when
+
+
 def _tags(cell: NotebookNode) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
@@ -147,7 +158,7 @@ def _describe_pictures(cells: Sequence[NotebookNode]) -> None:
             for kind in _PICTURES:
                 if kind not in output.get("data", {}) or "text/html" in output.data:
                     continue
-                about = output.metadata.setdefault(kind, NotebookNode())
+                about = output.metadata.setdefault(kind, {})
                 if str(about.get("alt", "")).strip():
                     continue
                 if not raised:
@@ -157,12 +168,6 @@ def _describe_pictures(cells: Sequence[NotebookNode]) -> None:
                         f'write display(fig, metadata={{"{kind}": {{"alt": "what it shows"}}}})'
                     )
                 about["alt"] = "Unfinished: the cell raised while it drew this"
-
-
-def _to_html(notebook: NotebookNode, cells: list[NotebookNode]) -> str:
-    part = NotebookNode(notebook | {"cells": cells})
-    body, _ = _exporter().from_notebook_node(part)
-    return str(body)
 
 
 @cache

@@ -39,9 +39,7 @@ def duration_words(seconds: float) -> str:
 
 def moment_words(when: datetime) -> Markup:
     """A moment as a `<time>` element, to the minute, in the time zone it was recorded in."""
-    zone = when.strftime("%z")
-    offset = "UTC" if zone == "+0000" else f"UTC{zone[:3]}:{zone[3:5]}"
-    words = f"{when.strftime('%Y-%m-%d %H:%M')} {offset}"
+    words = f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".strip()
     return Markup('<time datetime="{}">{}</time>').format(when.isoformat(timespec="seconds"), words)
 
 
