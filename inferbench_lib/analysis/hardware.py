@@ -12,7 +12,7 @@ from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.roofline import RooflinePoint, place
 from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Figure, Measurement, Outcome, Ratio, Run
+from inferbench_lib.records import Figure, Flag, Measurement, Outcome, Ratio, Run
 
 Row = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class HardwareStudy:
     process_start: Sequence[Row]
     transfer: Sequence[Row]
     calls: Mapping[str, Row]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     peak: Row
     memory: Row
     placed: tuple[Placed, ...]
@@ -67,7 +67,7 @@ def study(run: Run) -> HardwareStudy:
         process_start=limits["process_start"],
         transfer=limits["transfer"],
         calls=limits["calls"],
-        flags=tuple(flag["text"] for flag in limits["flags"]),
+        flags=tuple(Flag(**flag) for flag in limits["flags"]),
         peak=peak,
         memory=memory,
         placed=_placed(run, peak["limit"]["value"] * 1e9, memory["limit"]["value"] * 1e9),

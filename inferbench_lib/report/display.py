@@ -51,6 +51,11 @@ class View:
     size_inches: tuple[float, float] = (7.4, 3.6)
     grid: tuple[int, int] = (1, 1)
 
+    @property
+    def caption(self) -> str:
+        """What the picture shows: the first sentence of its alt text; the rest is read back below it."""
+        return f"{self.alt.partition('. ')[0].removesuffix('.')}."
+
     def figure(self) -> Figure:
         """The drawn figure."""
         from matplotlib.figure import Figure
@@ -93,7 +98,7 @@ def show(view: View) -> None:
     picture = BytesIO()
     view.figure().savefig(picture, format="png", metadata={"Software": None})
     store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture.getvalue())
-    display(Image(picture.getvalue(), format="png"), metadata={"image/png": {"alt": view.alt}})
+    display(Image(picture.getvalue(), format="png"), metadata={"image/png": {"alt": view.alt, "caption": view.caption}})
     read(view.reading)
 
 

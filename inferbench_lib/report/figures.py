@@ -168,16 +168,14 @@ def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Box plots of raw samples with every sample beside. Columns: label, value."""
+    import seaborn
+
     ax = axes[0]
-    labels = list(dict.fromkeys(frame["label"]))
-    groups = [frame.loc[frame["label"] == label, "value"].to_numpy() for label in labels]
-    drawn = ax.boxplot(groups, widths=0.55, showfliers=False, patch_artist=True, medianprops={"color": INK})
-    for place, (box, values) in enumerate(zip(drawn["boxes"], groups, strict=True), start=1):
-        colour = PALETTE[(place - 1) % len(PALETTE)]
-        box.set(facecolor=colour, alpha=0.35)
-        spread = [place + 0.3 * ((i * 0.618) % 1 - 0.5) for i in range(len(values))]
-        ax.plot(spread, values, "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
-    ax.set_xticks(range(1, len(labels) + 1), labels)
+    colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(dict.fromkeys(frame["label"]))}
+    look = {"data": frame, "x": "label", "y": "value", "hue": "label", "palette": colours, "ax": ax, "legend": False}
+    seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4)
+    seaborn.stripplot(**look, size=3, alpha=0.45)
+    ax.set_xlabel("")
     ax.set_yscale("log")
     plain_ticks(ax.yaxis)
     ax.grid(axis="x", visible=False)

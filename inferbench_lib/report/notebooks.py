@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,16 @@ class Execution:
 
 
 class _KernelManager(AsyncKernelManager):
-    """Remembers the process group of the kernel, so that nothing of it stays behind."""
+    """Talks to the kernel where nobody else can listen, and remembers its process group, so that none of it stays."""
 
     groups: ClassVar[list[int]] = []
+    sockets: ClassVar[list[tempfile.TemporaryDirectory[str]]] = []
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if os.name == "posix":
-            self.transport = "ipc"  # sockets in the user's own folder: nobody else on the machine can listen
+            self.sockets.append(tempfile.TemporaryDirectory(prefix="inferbench-"))
+            self.transport, self.ip = "ipc", f"{self.sockets[-1].name}/kernel"
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         await super().start_kernel(**options)
@@ -101,10 +104,12 @@ def _where(notebook: nbformat.NotebookNode) -> str:
 
 
 def _end_processes() -> None:
-    """End what is left of the kernels' own process groups."""
+    """End what is left of the kernels' own process groups, and remove their sockets."""
     while _KernelManager.groups:
         with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
             os.killpg(_KernelManager.groups.pop(), signal.SIGKILL)
+    while _KernelManager.sockets:
+        _KernelManager.sockets.pop().cleanup()
 
 
 @contextlib.contextmanager

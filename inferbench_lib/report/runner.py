@@ -128,7 +128,7 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
         "run_id": folder.name,
         "verdict": verdict,
         "machine_line": words.machine_line(run.machine) if run else "",
-        "when": started.isoformat(timespec="seconds"),
+        "when": f"{started:%Y-%m-%d %H:%M} UTC",
         "duration": duration(time.monotonic() - began_s),
         "command": job.command,
         "status": execution.status,

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from inferbench_lib.records import Figure, Interval, Machine, Ratio, Verdict
+from inferbench_lib.records import Figure, Flag, Interval, Machine, Ratio, Verdict
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -72,6 +72,17 @@ def compared(value: Ratio, candidate: str, baseline: str) -> str:
             return f"{candidate}: not to be told from {baseline}, {ratio(value)} its speed"
         case _:
             return f"{candidate}: no verdict against {baseline} ({value.verdict}: {value.reason})"
+
+
+def gathered(flags: Iterable[Flag], n_cells: int) -> tuple[str, ...]:
+    """One sentence for each kind of flag, however many cells carry it."""
+    by_name: dict[str, list[str]] = {}
+    for flag in flags:
+        by_name.setdefault(flag.name, []).append(flag.text)
+    return tuple(
+        text[0] if n_cells == 1 else f"{text[0]} ({len(text)} of {plural(n_cells, 'cell')})"
+        for text in by_name.values()
+    )
 
 
 def share(value: float) -> str:

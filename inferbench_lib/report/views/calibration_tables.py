@@ -89,14 +89,14 @@ def latest(machine: Machine | None = None) -> Table:
     """What the latest `make calibrate` found, and whether on this `machine`; where there is none, how to make one."""
     path = store.reports_folder() / FILE
     if not path.exists():
-        return _nothing("How well this machine can measure is not known yet: `make calibrate` finds out in 3 minutes.")
+        return _nothing("How well this machine can measure is not known yet: make calibrate finds out in 3 minutes.")
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         rows = [{"what": what, "measured": _latest_row(said, name)} for name, what in _LATEST.items()]
         about = f"{said['sentence']} Measured {said['started_at']} (run {said['run_id']})"
         processor = said["processor"]
     except (ValueError, KeyError, TypeError) as error:
-        return _nothing(f"{FILE}: expected what `make calibrate` wrote, got a damaged file ({error}); run it again.")
+        return _nothing(f"{FILE}: expected what make calibrate wrote, got a damaged file ({error}); run it again.")
     other = machine is not None and processor != machine.cpu_model
     return Table(frame=pd.DataFrame(rows), reading=f"{about}{f' on another processor, {processor}' if other else ''}.")
 
@@ -124,7 +124,7 @@ def _latest_row(said: dict[str, float | None], name: str) -> str:
 
 
 def _nothing(text: str) -> Table:
-    return Table(frame=pd.DataFrame(columns=["what", "measured"]), reading=text)
+    return Table(frame=pd.DataFrame([{"what": "calibration", "measured": "not measured"}]), reading=text)
 
 
 def percent(value: float) -> str:

@@ -12,7 +12,7 @@ from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, interval, joined, plural, ratio, seconds, share, size, times
+from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size, times
 
 __all__ = ["VIEWS", "answer", "process_table", "study"]
 
@@ -43,8 +43,12 @@ def answer(said: HardwareStudy) -> Answer:
         ),
         Card(value=str(said.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
-    drift = dict.fromkeys(flag.text for cell in said.run.measurements for flag in cell.flags)
-    return Answer(verdict=f"{_network_verdict(said)} {_forest_verdict(said)}", cards=cards, flags=(*said.flags, *drift))
+    cells = said.run.measurements
+    seen = gathered(
+        (*said.flags, *(flag for cell in cells for flag in cell.flags)),
+        len(said.run.tables["limits"]["telemetry"]) + len(cells),
+    )
+    return Answer(verdict=f"{_network_verdict(said)} {_forest_verdict(said)}", cards=cards, flags=seen)
 
 
 def _network_verdict(said: HardwareStudy) -> str:

@@ -12,7 +12,18 @@ from inferbench_lib.analysis.multiprocess import BASELINE, MultiprocessStudy, st
 from inferbench_lib.records import Breakdown, Figure, Outcome, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import compared, digits, joined, measured, plural, ratio, seconds, share, times
+from inferbench_lib.report.words import (
+    compared,
+    digits,
+    gathered,
+    joined,
+    measured,
+    plural,
+    ratio,
+    seconds,
+    share,
+    times,
+)
 
 NAMES = {
     "single": "one process",
@@ -30,13 +41,13 @@ def answer(said: MultiprocessStudy) -> Answer:
     """What to use here, by how much, and how sure."""
     cards = [
         Card(value=times(r.value), label=f"speedup of {NAMES[name]}", interval=_spread(r))
-        for name, r in said.ratios.items()
+        for name, r in sorted(said.ratios.items(), key=lambda item: -item[1].value)
         if r.verdict is not Verdict.INVALID
     ]
     if said.ceiling is not None and said.ceiling.verdict is not Verdict.INVALID:
         label = "the ceiling: independent processes, nothing shared"
         cards.append(Card(value=times(said.ceiling.value), label=label, interval=_spread(said.ceiling)))
-    flags = dict.fromkeys(flag.text for cell in said.cells.values() for flag in cell.flags)
+    flags = gathered((flag for cell in said.cells.values() for flag in cell.flags), len(said.cells))
     unstable = [
         f"{NAMES[name]} is unstable: {summary.reason}"
         for name, summary in said.summaries.items()

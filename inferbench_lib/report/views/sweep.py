@@ -13,7 +13,7 @@ from inferbench_lib.analysis.sweep import Series, SweepStudy, study
 from inferbench_lib.records import Outcome, Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, joined, plural, seconds, size
+from inferbench_lib.report.words import digits, gathered, joined, plural, seconds, size
 
 __all__ = ["VIEWS", "answer", "study", "table"]
 
@@ -29,9 +29,10 @@ def answer(said: SweepStudy) -> Answer:
         for series, best in said.best.items()
         if isinstance(best, BestBatch)
     ]
-    flags = dict.fromkeys(flag.text for of in said.cells.values() for cell in of.values() for flag in cell.flags)
+    cells = [cell for of in said.cells.values() for cell in of.values()]
+    flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
     verdict = f"{_limits(said)} {' '.join(_best(said, series) for series in said.best)}"
-    return Answer(verdict=verdict, cards=tuple(cards), flags=tuple(flags))
+    return Answer(verdict=verdict, cards=tuple(cards), flags=flags)
 
 
 def _limits(said: SweepStudy) -> str:
