@@ -21,7 +21,7 @@ SHORTEST_NAME = 3
 
 
 def scrub_text(text: str) -> str:
-    """`text` with this machine's folders, user and host replaced by `<repo>`, `<home>`, `<user>`, `<host>` and so on."""
+    """`text` with this machine's folders, user and host replaced: `<repo>`, `<home>`, `<user>`, `<host>` and so on."""
     for replace in _rules(str(ROOT), str(Path.home()), _user(), socket.gethostname()):
         text = replace(text)
     return text

@@ -13,7 +13,7 @@ import pytest
 from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
 from inferbench_lib.records import Case, Outcome, Verification
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.variants import N_WINDOWS, WINDOW_STEP, ControlBench, ForestBench, windows
+from inferbench_lib.variants import N_WINDOWS, WINDOW_STEP, ControlBench, ExecutorBench, ForestBench, windows
 from inferbench_lib.workloads.forest import Forest
 from inferbench_lib.workloads.outputs import equal
 
@@ -201,6 +201,25 @@ def test_forest_bench_sees_a_wrong_forest(forest: Forest, monkeypatch: pytest.Mo
     assert bench.finish(case).outcome is Outcome.INVALID
 
 
+def test_an_executor_starts_before_its_first_call(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading the model is the start-up's; a sample holds computing and storing, on each of the windows in turn."""
+    case = Case(workload="forest", batch_size=20, executor="single")
+    bench = ExecutorBench(forest, case, 50)
+    starts: list[float] = []
+    monkeypatch.setattr(bench._executor, "_load_runner", lambda: starts.append(1.0))
+    asked, run = list[Any](), bench._executor.map
+    monkeypatch.setattr(bench._executor, "map", lambda rows, size: (asked.append(rows), run(rows, size))[1])
+    bench.prepare(case, WarmUp(min_calls=2, max_calls=2))
+    bench.turn(case, 5)
+    row = bench.finish(case)
+    assert row.startup_s["executor_s"] > 0
+    assert starts == []
+    assert [span.kind for span in row.spans[0]] == ["call", "compute", "compute", "compute", "store"]
+    assert [bench._windows.index(rows) for rows in asked] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert row.verification is not None
+    assert (row.outcome, row.inputs_per_call, row.verification.n_checked) == (Outcome.OK, 50, 8 * 50)
+
+
 def test_windows_differ_and_lie_within_the_pool() -> None:
     """Windows have the batch's length, lie anywhere in the pool, its ends included, and follow the seed."""
     drawn = windows(3, 6, seed=0)
@@ -214,8 +233,6 @@ def test_windows_differ_and_lie_within_the_pool() -> None:
 def test_pool_is_larger_than_the_largest_batch(forest: Forest) -> None:
     """There is room for different windows of the largest batch, in both benches' files."""
     assert ForestBench.prepare_files(forest, 100) == 1200
-    from inferbench_lib.variants import ExecutorBench
-
     assert ExecutorBench.prepare_files(forest, 50) == 50 + (N_WINDOWS - 1) * WINDOW_STEP
 
 

@@ -58,6 +58,16 @@ def test_a_difference_below_the_threshold_is_none() -> None:
     assert compare_rounds([1.0] * 8, [1.005] * 8, min_effect=0.001).verdict is Verdict.SLOWER
 
 
+def test_a_verdict_needs_the_whole_interval() -> None:
+    """Ratios from 0.9 to 1.4 have their centre above the threshold and an end below 1: neither faster nor slower."""
+    wide = [1.2, 0.9, 1.4, 1.1, 1.0, 1.3]
+    faster, slower = compare_rounds(wide, [1.0] * 6), compare_rounds([1.0] * 6, wide)
+    assert (faster.low, faster.high) == (pytest.approx(0.9), pytest.approx(1.4))
+    assert faster.value == pytest.approx(1 / slower.value)
+    assert faster.value > 1.1
+    assert faster.verdict is slower.verdict is Verdict.INDISTINGUISHABLE
+
+
 def test_five_rounds_are_too_few() -> None:
     """The value is given, the verdict is what is missing."""
     ratio = compare(cell(2.0, (1.0,) * 3), cell(1.0, (1.0,) * 3))
@@ -123,6 +133,7 @@ def test_efficiency_is_over_processes() -> None:
     speedup = Ratio(value=0.738, low=0.7, high=0.8, verdict=Verdict.SLOWER)
     result = efficiency(speedup, 4)
     assert (result.value, result.low, result.high) == (pytest.approx(0.1845), pytest.approx(0.175), pytest.approx(0.2))
+    assert efficiency(speedup, 3).value == pytest.approx(0.246)  # whatever the cores of this machine
     with pytest.raises(ValueError, match=r"^efficiency: expected n_processes of at least 1, got 0$"):
         efficiency(speedup, 0)
 

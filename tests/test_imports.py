@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = "inferbench_lib"
 
-GROUND = {"records", "errors", "progress"}
+GROUND = {"records", "errors", "progress", "privacy"}
 ROOMS = GROUND | {"analysis", "workloads", "engines", "timing", "parallel", "machine"}
 # How a measurement is conducted, between the rooms and `experiments`: all but the session leave params and files alone.
 CONDUCT = ROOMS | {"config", "store", "benches", "variants", "rounds", "session"}
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
     "progress": set(),
+    "privacy": set(),
     "config": GROUND,
     "store": GROUND,
     "analysis": {"records"},

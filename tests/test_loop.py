@@ -24,10 +24,10 @@ class FakeTime:
         return self.ns
 
     def taking(self, *durations_ns: int) -> Callable[[int], int]:
-        """A call that takes the n-th of these for batch n, and answers with ten times its batch."""
+        """A call that takes the n-th of these, over and over, for batch n, and answers with ten times its batch."""
 
         def call(batch: int) -> int:
-            self.ns += durations_ns[batch]
+            self.ns += durations_ns[batch % len(durations_ns)]
             return 10 * batch
 
         return call

@@ -116,7 +116,7 @@ def inference_comparison(said: DeviceStudy) -> View:
 def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
     boxed = box.rename(columns={"y": "value"})
-    boxed.attrs = {"y": "seconds per image", "title": "Inference time at the best batch, every call"}
+    boxed.attrs = {"y": "milliseconds per image", "title": "Inference time at the best batch, every call"}
     figures.boxes(boxed, axes[:1])
     barred = best.rename(columns={"y": "value", "device": "group"}).assign(label=best["size"])
     barred.attrs = {"y": "images per second", "title": "Throughput at the best batch", "say": digits}
