@@ -222,6 +222,11 @@ class Summary:
     outcome: Outcome = Outcome.OK
     reason: str = ""
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether its numbers may be shown and compared: there are samples, the outputs were right, nothing failed."""
+        return self.n_samples > 0 and self.outcome in (Outcome.OK, Outcome.UNSTABLE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:

@@ -136,9 +136,9 @@ def best_batch(
 
 
 def _not_usable(summary: Summary) -> str:
-    if summary.outcome not in (Outcome.OK, Outcome.UNSTABLE):
-        return f"{summary.outcome}: {summary.reason}"
-    return "" if summary.n_samples else "no samples"
+    if summary.is_measured:
+        return ""
+    return f"{summary.outcome}: {summary.reason}" if summary.outcome is not Outcome.OK else "no samples"
 
 
 def _too_slow(summary: Summary, max_latency_s: float | None, percentile: float) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferbench_lib.analysis.comparison import compare
+from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Figure, Measurement, Outcome, Ratio, Run, Summary, Verdict
+from inferbench_lib.records import Figure, Measurement, Ratio, Run, Summary
 
 CPU = "cpu"
 
@@ -44,7 +45,7 @@ class DeviceStudy:
 
     def best(self, size: str, device: str) -> DeviceCell | None:
         """The cell with the highest throughput; None where none was measured."""
-        measured = [cell for cell in self.of(size, device) if cell.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)]
+        measured = [cell for cell in self.of(size, device) if cell.summary.is_measured]
         return max(measured, key=lambda cell: cell.summary.throughput_per_s.value, default=None)
 
     def sizes(self) -> list[str]:
@@ -88,32 +89,17 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
     """The entries of `summary.json`."""
     found = {f"parameters[{size}]": Figure(value=count, unit="parameters") for size, count in said.parameters.items()}
     for cell in said.cells:
-        name, rate = f"{cell.size},{cell.device},b{cell.batch_size}", cell.summary.throughput_per_s
-        centre, measured = cell.summary.median_s, cell.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)
-        outcome = cell.summary.outcome
-        found[f"throughput[{name}]"] = Figure(
-            value=rate.value if measured else None, low=rate.low, high=rate.high, unit="images/s", verdict=outcome
-        )
-        found[f"latency_s[{name}]"] = Figure(
-            value=centre.value if measured else None, low=centre.low, high=centre.high, unit="s", verdict=outcome
-        )
+        name, said_of = f"{cell.size},{cell.device},b{cell.batch_size}", cell.summary
+        rate, centre, known = said_of.throughput_per_s, said_of.median_s, said_of.is_measured
+        found[f"throughput[{name}]"] = entry(rate, "images/s", said_of.outcome, is_known=known)
+        found[f"latency_s[{name}]"] = entry(centre, "s", said_of.outcome, is_known=known)
     for size, device in dict.fromkeys((cell.size, cell.device) for cell in said.cells):
         if best := said.best(size, device):
             rate = best.summary.throughput_per_s
-            found[f"best_throughput[{size},{device}]"] = Figure(
-                value=rate.value, low=rate.low, high=rate.high, unit="images/s", verdict=f"batch {best.batch_size}"
-            )
+            found[f"best_throughput[{size},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
     for size in said.sizes():
         ratio = said.speedup(size)
         found[f"speedup[{size}]"] = (
-            Figure(value=None, unit="×", verdict="not measured")
-            if ratio is None
-            else Figure(
-                value=None if ratio.verdict is Verdict.INVALID else ratio.value,
-                low=ratio.low,
-                high=ratio.high,
-                unit="×",
-                verdict=ratio.verdict,
-            )
+            Figure(value=None, unit="×", verdict="not measured") if ratio is None else entry(ratio, "×", ratio.verdict)
         )
     return found

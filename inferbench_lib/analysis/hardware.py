@@ -8,11 +8,12 @@ from statistics import median
 from typing import Any
 
 from inferbench_lib.analysis.comparison import compare
+from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.roofline import RooflinePoint, place
 from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Figure, Flag, Measurement, Outcome, Ratio, Run
+from inferbench_lib.records import Figure, Flag, Measurement, Ratio, Run
 
 Row = Mapping[str, Any]
 
@@ -90,14 +91,9 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
         share = Figure(value=cell.point.share, unit="of attainable", verdict=f"bound by {cell.point.bound}")
         found[f"roofline_share[{cell.workload},b{cell.batch_size}]"] = share
     for n, ratio in said.speedups.items():
-        found[f"scaling_speedup[{n}]"] = Figure(
-            value=ratio.value, low=ratio.low, high=ratio.high, unit="×", verdict=ratio.verdict
-        )
+        found[f"scaling_speedup[{n}]"] = entry(ratio, "×", ratio.verdict)
     if isinstance(said.amdahl, AmdahlFit):
-        fraction = said.amdahl.serial_fraction
-        found["serial_fraction"] = Figure(
-            value=fraction.value, low=fraction.low, high=fraction.high, unit="of the work"
-        )
+        found["serial_fraction"] = entry(said.amdahl.serial_fraction, "of the work")
     else:
         found["serial_fraction"] = Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
     return found
@@ -113,7 +109,7 @@ def _placed(run: Run, peak_flops_per_s: float, bytes_per_s: float) -> tuple[Plac
     for cell in run.measurements:
         rows = run.tables["operations"].get(cell.case.workload.removeprefix("cnn-"))
         summary = summarize(cell)
-        if rows is None or summary.outcome not in (Outcome.OK, Outcome.UNSTABLE) or not summary.n_samples:
+        if rows is None or not summary.is_measured:
             continue
         batch_size = cell.case.batch_size
         seconds = summary.median_s.value
@@ -130,7 +126,8 @@ def _placed(run: Run, peak_flops_per_s: float, bytes_per_s: float) -> tuple[Plac
 
 
 def _throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
-    """Rows per second by round of the cells that took every round."""
+    """Rows per second by round of the measured cells that took every round."""
+    cells = {n: cell for n, cell in cells.items() if summarize(cell).is_measured}
     n_rounds = max((len(cell.round_sizes) for cell in cells.values()), default=0)
     return {
         n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]

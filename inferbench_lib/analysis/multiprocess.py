@@ -8,8 +8,20 @@ from statistics import fmean
 
 from inferbench_lib.analysis.breakdown import account, average
 from inferbench_lib.analysis.comparison import compare, efficiency
+from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Breakdown, Figure, Interval, Measurement, Ratio, Run, Span, Summary, Verification
+from inferbench_lib.records import (
+    Breakdown,
+    Figure,
+    Interval,
+    Measurement,
+    Ratio,
+    Run,
+    Span,
+    Summary,
+    Verdict,
+    Verification,
+)
 
 BASELINE = "single"
 CEILING = "ceiling"
@@ -39,7 +51,7 @@ class MultiprocessStudy:
     def share_of_ceiling(self, name: str) -> float | None:
         """How much of what the hardware allows an executor reached; None where either was not measured."""
         ratio = self.ratios.get(name)
-        if self.ceiling is None or ratio is None:
+        if self.ceiling is None or ratio is None or Verdict.INVALID in (self.ceiling.verdict, ratio.verdict):
             return None
         return ratio.value / self.ceiling.value
 
@@ -68,30 +80,19 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for name, key in ((BASELINE, "single_s"), (MULTI, "multi_s")):
         if name in said.summaries:
-            found[key] = _seconds(said.summaries[name])
+            summary = said.summaries[name]
+            found[key] = entry(summary.median_s, "s", summary.outcome, is_known=summary.is_measured)
     for name, ratio in said.ratios.items():
-        found[f"speedup[{name}]"] = _ratio(ratio)
-        share = said.efficiencies[name]
-        found[f"efficiency[{name}]"] = Figure(
-            value=share.value, low=share.low, high=share.high, unit="", verdict=ratio.verdict
-        )
+        found[f"speedup[{name}]"] = entry(ratio, "×", ratio.verdict)
+        found[f"efficiency[{name}]"] = entry(said.efficiencies[name], "", ratio.verdict)
         if (reached := said.share_of_ceiling(name)) is not None:
             found[f"share_of_ceiling[{name}]"] = Figure(value=reached, unit="")
         if name == MULTI:
             found["speedup"], found["efficiency"] = found[f"speedup[{name}]"], found[f"efficiency[{name}]"]
     if said.ceiling is not None:
-        found["ceiling_speedup"] = _ratio(said.ceiling)
+        found["ceiling_speedup"] = entry(said.ceiling, "×", said.ceiling.verdict)
     found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
     return found
-
-
-def _seconds(summary: Summary) -> Figure:
-    centre = summary.median_s
-    return Figure(value=centre.value, low=centre.low, high=centre.high, unit="s", verdict=summary.outcome)
-
-
-def _ratio(ratio: Ratio) -> Figure:
-    return Figure(value=ratio.value, low=ratio.low, high=ratio.high, unit="×", verdict=ratio.verdict)
 
 
 def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:

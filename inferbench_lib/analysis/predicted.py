@@ -62,7 +62,7 @@ def checks(said: DeviceStudy) -> list[ModelCheck]:
     )
     found = []
     for cell in said.cells:
-        if cell.device == CPU and cell.summary.n_samples:
+        if cell.device == CPU and cell.summary.is_measured:
             band = device_model(_operations(said, cell.size, cell.batch_size), here)
             found.append(
                 ModelCheck(

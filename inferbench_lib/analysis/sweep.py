@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from inferbench_lib.analysis.batching import BestBatch, Knee, best_batch, knee
+from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.statistics import summarize
-from inferbench_lib.records import Figure, Measurement, Outcome, Run, Summary
+from inferbench_lib.records import Figure, Measurement, Run, Summary
 
 Series = tuple[str, str]
 """A workload and a device."""
@@ -70,8 +71,7 @@ def figures(said: SweepStudy) -> dict[str, Figure]:
             verdict=f"refused: {best.reason}" if isinstance(best, Refusal) else "best under the limits",
         )
         if isinstance(best, BestBatch):
-            rate = best.throughput_per_s
-            found[f"best_throughput[{name}]"] = Figure(value=rate.value, low=rate.low, high=rate.high, unit="inputs/s")
+            found[f"best_throughput[{name}]"] = entry(best.throughput_per_s, "inputs/s")
         bend = said.knees[workload, device]
         found[f"knee[{name}]"] = Figure(
             value=None if isinstance(bend, Refusal) else bend.batch_size,
@@ -85,7 +85,7 @@ def figures(said: SweepStudy) -> dict[str, Figure]:
 
 def _knee(cells: Mapping[int, Measurement]) -> Knee | Refusal:
     """Throughput by round of the cells that took every round; refused when fewer than two did."""
-    usable = {size: cell for size, cell in cells.items() if cell.outcome in (Outcome.OK, Outcome.UNSTABLE)}
+    usable = {size: cell for size, cell in cells.items() if summarize(cell).is_measured}
     n_rounds = max((len(cell.round_sizes) for cell in usable.values()), default=0)
     whole = {size: cell for size, cell in usable.items() if len(cell.round_sizes) == n_rounds and n_rounds}
     if len(whole) < 2:
