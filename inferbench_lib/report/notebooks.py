@@ -39,7 +39,8 @@ class _KernelManager(AsyncKernelManager):
             self.transport, self.ip = "ipc", f"{self.sockets[-1].name}/kernel"
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        await super().start_kernel(**options)
+        with Path(os.devnull).open("wb") as nowhere:  # its log of sockets and interrupts; what cells print comes as output
+            await super().start_kernel(stderr=nowhere, **options)
         pid = getattr(self.provisioner, "pid", None)
         if pid:
             self.groups.append(pid)
