@@ -6,8 +6,9 @@ Every frame has the columns that its function names. Axis titles with units stan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +51,22 @@ def style() -> Iterator[None]:
         yield
 
 
+def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
+    """The same drawing, with a word in its place where there is nothing to draw."""
+
+    @wraps(draw)
+    def drawn(frame: DataFrame, axes: Sequence[Axes], **options: Any) -> None:
+        if frame.empty:
+            axes[0].axis("off")
+            axes[0].set_title(frame.attrs.get("title", ""))
+            axes[0].text(0.5, 0.5, "not measured", transform=axes[0].transAxes, ha="center", va="center", color=FAINT)
+        else:
+            draw(frame, axes, **options)
+
+    return drawn
+
+
+@_or_says_so
 def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Raw points with their median and its interval, one row a label. Columns: label, kind, value, low, high.
 
@@ -77,6 +94,7 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_xlabel(frame.attrs["x"])
 
 
+@_or_says_so
 def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """One bar a label, cut into parts. Columns: label, part, seconds. Parts too thin to label stand in the legend."""
     ax = axes[0]
@@ -107,6 +125,7 @@ def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2, fontsize=8.5)
 
 
+@_or_says_so
 def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None:
     """Lines over a doubling axis, each with its band and its name at its end. Columns: x, y, low, high, label.
 
@@ -141,6 +160,7 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
     ax.set_title(frame.attrs.get("title", ""))
 
 
+@_or_says_so
 def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Bars with their intervals and figures, grouped by `group`. Columns: label, group, value, low, high."""
     ax = axes[0]
@@ -166,6 +186,7 @@ def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
         ax.legend(handles.values(), handles.keys(), fontsize=8.5)
 
 
+@_or_says_so
 def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Box plots of raw samples with every sample beside. Columns: label, value."""
     import seaborn
@@ -183,6 +204,7 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_title(frame.attrs.get("title", ""))
 
 
+@_or_says_so
 def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Points under a measured roof. Columns: label, intensity, flops_per_s; attrs: peak, bandwidth, say."""
     import numpy as np

@@ -88,7 +88,7 @@ def gathered(flags: Iterable[Flag], n_cells: int) -> tuple[str, ...]:
 def share(value: float) -> str:
     """A share of a whole: `34 %`; below one percent with a decimal."""
     percent = 100 * value
-    return f"{percent:.0f} %" if abs(percent) >= 1 or percent == 0 else f"{percent:.1f} %"
+    return f"{percent:.1f} %" if 0.05 <= abs(percent) < 0.95 else f"{percent:z.0f} %"
 
 
 def joined(items: Iterable[str]) -> str:

@@ -74,11 +74,11 @@ def _ended(cell: DeviceCell) -> str:
 
 def inference_comparison(said: DeviceStudy) -> View:
     """How fast is each network, call by call and batch by batch?"""
-    measured = [cell for cell in said.cells if cell.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)]
+    measured = [cell for cell in said.cells if cell.summary.is_measured]
     rows: list[dict[str, Any]] = []
     for cell in measured:
         label = cell.size if said.accelerator is None else f"{cell.size}, {cell.device}"
-        first = said.of(cell.size, cell.device)[0].summary.throughput_per_s
+        first = _measured(said, cell.size, cell.device)[0].summary.throughput_per_s
         rate, centre = cell.summary.throughput_per_s, cell.summary.median_s
         at = {"label": label, "size": cell.size, "device": cell.device, "x": cell.batch_size}
         rows.append({**at, "panel": "rate", "y": rate.value, "low": rate.low, "high": rate.high})
@@ -87,21 +87,25 @@ def inference_comparison(said: DeviceStudy) -> View:
             rows.append({**at, "panel": "speedup", "y": rate.value / first.value, "low": None, "high": None})
         elif (cell.size, cell.batch_size) in said.speedups and cell.device != CPU:
             found = said.speedups[cell.size, cell.batch_size]
-            rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
+            if found.verdict is not Verdict.INVALID:
+                rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
         if said.best(cell.size, cell.device) is cell:
             rows.append({**at, "panel": "best", "y": rate.value, "low": rate.low, "high": rate.high})
             rows += [
-                {**at, "panel": "box", "y": s / cell.measurement.inputs_per_call} for s in cell.measurement.samples_s
+                {**at, "panel": "box", "y": 1e3 * s / cell.measurement.inputs_per_call}
+                for s in cell.measurement.samples_s
             ]
-    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    columns = ["label", "size", "device", "panel", "x", "y", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
     frame.attrs = {
-        "speedup": "throughput over that of batch 1 (×)"
+        "speedup": "throughput over that of the smallest batch (×)"
         if said.accelerator is None
         else "speedup over the processor (×)"
     }
     reading = " ".join(
         _growth(said, name, device) for name, device in dict.fromkeys((c.size, c.device) for c in measured)
     )
+    reading = reading or "No network was measured."
     return View(
         name="inference_comparison",
         frame=frame,
@@ -128,7 +132,7 @@ def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 
 
 def _growth(said: DeviceStudy, name: str, device: str) -> str:
-    cells = [c for c in said.of(name, device) if c.summary.outcome in (Outcome.OK, Outcome.UNSTABLE)]
+    cells = _measured(said, name, device)
     first, best = cells[0], max(cells, key=lambda cell: cell.summary.throughput_per_s.value)
     gain = best.summary.throughput_per_s.value / first.summary.throughput_per_s.value
     return (
@@ -136,6 +140,10 @@ def _growth(said: DeviceStudy, name: str, device: str) -> str:
         f"best at batch {best.batch_size} with {digits(best.summary.throughput_per_s.value)} images/s, "
         f"{times(gain)} the throughput of batch {first.batch_size}."
     )
+
+
+def _measured(said: DeviceStudy, name: str, device: str) -> list[DeviceCell]:
+    return [cell for cell in said.of(name, device) if cell.summary.is_measured]
 
 
 def modelled_gpus(said: DeviceStudy) -> View:
@@ -171,7 +179,7 @@ def _against_published(said: DeviceStudy, card: Prediction) -> str:
     return (
         f"The published {REFERENCE[card.size][1]} images/s lie outside it: {digits(high)} images/s of "
         f"{digits(flops / 1e6)} MFLOP each are {share(reached)} of that card's {digits(peak / 1e9)} GFLOP/s, "
-        " so that most of that published time was not arithmetic, but something that this model leaves out."
+        "so that most of that published time was not arithmetic, but something that this model leaves out."
     )
 
 
@@ -205,14 +213,14 @@ def table(said: DeviceStudy) -> Table:
 
 def _row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
     measured, summary = cell.measurement, cell.summary
-    ok = summary.outcome in (Outcome.OK, Outcome.UNSTABLE)
+    ok = summary.is_measured
     row = {
         "network": cell.size,
         "device": cell.device,
         "batch": str(cell.batch_size),
         "first call": seconds(measured.cold_s) if measured.cold_s is not None else "–",
         "median": seconds(summary.median_s.value) if ok else "–",
-        "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok else "–",
+        "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok and summary.n_samples > 1 else "–",
         "images/s": digits(summary.throughput_per_s.value) if ok else "–",
         "verified": measured.verification.word if measured.verification else "–",
         "outcome": str(summary.outcome),
@@ -251,7 +259,7 @@ def reference_table(said: DeviceStudy) -> Table:
                 if on_device
                 else "not measured",
                 "GTX 750 Ti published": published[1],
-                "speedup here": ratio(found) if found else "not measured",
+                "speedup here": ratio(found) if found and found.verdict is not Verdict.INVALID else "not measured",
                 "speedup published": published[2],
                 "memory published": published[3],
             }

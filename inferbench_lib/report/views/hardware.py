@@ -23,6 +23,8 @@ REMEDIES = {
     "bandwidth": "a larger batch would change it",
     "overhead": "a larger batch or a compiled graph would change it",
 }
+MOST_SPEEDUP = 1000
+"""A serial fraction below its inverse cannot be told from none."""
 NEAR_THE_ROOF = 0.5
 """Below this share of the attainable it is not the roof that holds a program back."""
 
@@ -75,6 +77,8 @@ def _standing(cell: Placed) -> str:
 
 def _forest_verdict(said: HardwareStudy) -> str:
     within = {n: r for n, r in said.speedups.items() if 1 < n <= said.usable_cpus and r.verdict is not Verdict.INVALID}
+    if said.usable_cpus == 1:
+        return "With one usable CPU there is nothing that several processes could win."
     if not within:
         return "The forest's scaling over processes was not measured."
     n = max(within)
@@ -161,15 +165,15 @@ def roofline(said: HardwareStudy) -> View:
 def scaling(said: HardwareStudy) -> View:
     """What does another process bring?"""
     usable = said.usable_cpus
+    known = {n: r for n, r in said.speedups.items() if r.verdict is not Verdict.INVALID}
     rows: list[dict[str, Any]] = [
-        {"x": n, "y": r.value, "low": r.low, "high": r.high, "label": "the forest, measured"}
-        for n, r in said.speedups.items()
+        {"x": n, "y": r.value, "low": r.low, "high": r.high, "label": "the forest, measured"} for n, r in known.items()
     ]
-    rows += [{"x": n, "y": min(n, usable), "low": None, "high": None, "label": "ideal"} for n in said.speedups]
-    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    rows += [{"x": n, "y": min(n, usable), "low": None, "high": None, "label": "ideal"} for n in known]
+    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"]).astype({"low": float, "high": float})
     frame.attrs = {"x": "processes", "y": "speedup over one process (×)"}
-    spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in said.speedups.items() if n > 1)
-    reading = f"Speedup over one process: {spoken}. {_law(said)}"
+    spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in known.items() if n > 1)
+    reading = f"Speedup over one process: {spoken or 'not measured'}. {_law(said)}"
     return View(name="scaling", frame=frame, draw=_linear, alt=f"Speedup by number of processes. {reading}",
                 reading=reading)  # fmt: skip
 
@@ -181,11 +185,11 @@ def _linear(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 def _law(said: HardwareStudy) -> str:
     if isinstance(said.amdahl, Refusal):
         return f"No law was fitted: {said.amdahl.reason}."
-    fraction = said.amdahl.serial_fraction
+    fraction, most = said.amdahl.serial_fraction, said.amdahl.max_speedup.value
+    bound = f"so that no number of processes exceeds {times(most)}" if most < MOST_SPEEDUP else "too little to bind"
     return (
         f"Amdahl's law fits with a serial fraction of {share(fraction.value)} "
-        f"({interval(fraction.low, fraction.high, share)}), so that no number of processes exceeds "
-        f"{times(said.amdahl.max_speedup.value)}."
+        f"({interval(fraction.low, fraction.high, share)}), {bound}."
     )
 
 

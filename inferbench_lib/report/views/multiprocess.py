@@ -48,26 +48,28 @@ def answer(said: MultiprocessStudy) -> Answer:
         label = "the ceiling: independent processes, nothing shared"
         cards.append(Card(value=times(said.ceiling.value), label=label, interval=_spread(said.ceiling)))
     flags = gathered((flag for cell in said.cells.values() for flag in cell.flags), len(said.cells))
-    unstable = [
-        f"{NAMES[name]} is unstable: {summary.reason}"
+    ended = [
+        f"{_capital(NAMES[name])}: {summary.outcome} ({summary.reason})"
         for name, summary in said.summaries.items()
-        if summary.outcome is Outcome.UNSTABLE
+        if summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *unstable))
+    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *ended))
 
 
 def _verdict(said: MultiprocessStudy) -> str:
     if not said.verification.passed:
         return f"No verdict: verification FAILED ({said.verification.detail})."
-    ranking = rank(list(said.cells.values()))
-    if ranking is None or BASELINE not in said.summaries:
+    if BASELINE not in said.summaries or not said.summaries[BASELINE].is_measured:
         return "No verdict: one process was not measured, and nothing can be compared without it."
+    ranking = rank([said.cells[name] for name, r in said.ratios.items() if r.verdict is Verdict.FASTER])
+    if ranking is None:
+        known = {name: r for name, r in said.ratios.items() if r.verdict is not Verdict.INVALID}
+        if not known:
+            return "Stay with one process: no other way was measured."
+        closest = max(known, key=lambda name: known[name].value)
+        spoken = compared(known[closest], NAMES[closest], NAMES[BASELINE])
+        return f"Stay with one process: no other way was shown to be faster here. The closest is {spoken}."
     best = ranking.best.case.executor
-    won = best != BASELINE and said.ratios[best].verdict is Verdict.FASTER
-    if not won:
-        closest = max(said.ratios, key=lambda name: said.ratios[name].value, default=None)
-        rest = f" The closest is {compared(said.ratios[closest], NAMES[closest], NAMES[BASELINE])}." if closest else ""
-        return f"Stay with one process: no other way was shown to be faster here.{rest}"
     ties = [
         NAMES[cell.case.executor]
         for cell, against in zip(ranking.order[1:], ranking.against_best[1:], strict=True)
@@ -95,26 +97,22 @@ def _losses(breakdown: Breakdown) -> list[tuple[str, float]]:
 def executor_times(said: MultiprocessStudy) -> View:
     """How long does each way take?"""
     rows: list[dict[str, Any]] = []
-    for name, cell in said.cells.items():
-        rows += [
-            {"label": NAMES[name], "kind": "sample", "value": s, "low": None, "high": None} for s in cell.samples_s
-        ]
-        centre = said.summaries[name].median_s
-        if cell.samples_s:
-            rows.append(
-                {"label": NAMES[name], "kind": "median", "value": centre.value, "low": centre.low, "high": centre.high}
-            )
-    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    known = {name: summary.median_s for name, summary in said.summaries.items() if summary.is_measured}
+    for name, centre in known.items():
+        at = {"label": NAMES[name]}
+        rows += [{**at, "kind": "sample", "value": s, "low": None, "high": None} for s in said.cells[name].samples_s]
+        rows.append({**at, "kind": "median", "value": centre.value, "low": centre.low, "high": centre.high})
+    frame = pd.DataFrame(rows, columns=["label", "kind", "value", "low", "high"]).astype({"low": float, "high": float})
     n_samples = int(said.run.params["n_samples"])
     frame.attrs = {"x": f"seconds for {n_samples:,} rows (less is better)", "say": seconds}
-    spoken = "; ".join(f"{NAMES[name]} {measured(s.median_s)}" for name, s in said.summaries.items() if s.n_samples)
+    spoken = "; ".join(f"{NAMES[name]} {measured(centre)}" for name, centre in known.items()) or "no way was measured"
     ratios = "; ".join(compared(r, NAMES[name], NAMES[BASELINE]) for name, r in said.ratios.items())
     return View(
         name="executor_times",
         frame=frame,
         draw=figures.strips,
         alt=f"Seconds for {n_samples:,} rows, every sample with median and 95 % interval. {_capital(spoken)}.",
-        reading=f"Medians with 95 % intervals: {spoken}. {_capital(ratios)}.",
+        reading=f"Medians with 95 % intervals: {spoken}.{f' {_capital(ratios)}.' if ratios else ''}",
         size_inches=(7.4, 0.9 + 0.62 * len(said.cells)),
     )
 
@@ -134,6 +132,7 @@ def where_the_time_went(said: MultiprocessStudy) -> View:
     frame = frame[frame["seconds"] > 0.005 * frame["seconds"].max()]
     frame.attrs = {"x": "seconds of wall time, averaged over the workers", "say": seconds}
     readings = " ".join(_account(NAMES[name], breakdown) for name, breakdown in said.breakdowns.items())
+    readings = readings or "There is no measured way to hold against one process, and so nothing to account for."
     return View(
         name="where_the_time_went",
         frame=frame,
@@ -168,7 +167,7 @@ def table(said: MultiprocessStudy) -> Table:
         rows.append(
             {
                 "way": NAMES[name],
-                "median": seconds(summary.median_s.value) if summary.n_samples else "–",
+                "median": seconds(summary.median_s.value) if summary.is_measured else "–",
                 "95 % interval": _spread_s(summary.median_s.low, summary.median_s.high),
                 "speedup": times(r.value) if r and r.verdict is not Verdict.INVALID else "–",
                 "efficiency": share(said.efficiencies[name].value) if r and r.verdict is not Verdict.INVALID else "–",

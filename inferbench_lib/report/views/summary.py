@@ -38,11 +38,11 @@ def answer(runs: Runs) -> Answer:
     if not runs:
         return Answer(verdict="Nothing was measured: no notebook of this run left a record.")
     missing = [name for name in config.REPORT_NOTEBOOKS if name not in runs and name in studies.PAGES]
-    flags = [f"{joined(missing)} left no record: what it measures is not part of this summary"] if missing else []
+    flags = [f"No part of this summary, since without a record: {joined(missing)}"] if missing else []
     answers = [studies.answer(run) for run in runs.values()]
     flagged = sum(1 for one in answers if one.flags)
     if flagged:
-        flags.append(f"{plural(flagged, 'notebook')} of {len(answers)} carry warnings: read them on their pages")
+        flags.append(f"With warnings, to be read on their pages: {flagged} of {plural(len(answers), 'notebook')}")
     cards = tuple(card for one in answers for card in one.cards[:1])
     first = answers[0].verdict
     return Answer(verdict=first, cards=cards, flags=tuple(flags))

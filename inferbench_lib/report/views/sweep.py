@@ -10,7 +10,7 @@ import pandas as pd
 from inferbench_lib.analysis.batching import BestBatch
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.sweep import Series, SweepStudy, study
-from inferbench_lib.records import Outcome, Summary
+from inferbench_lib.records import Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, joined, plural, seconds, size
@@ -127,7 +127,7 @@ def _memory(said: SweepStudy, series: Series) -> str:
     first, last = min(seen), max(seen)
     return (
         f"{_capital(_name(series))}: peak {size(seen[first])} at batch {first:,}, {size(seen[last])} at batch {last:,} "
-        "(the whole process, measured in a pass of its own)."
+        f"({'the whole process, in a pass of its own' if series[1] == 'cpu' else 'what the device handed out'})."
     )
 
 
@@ -154,7 +154,7 @@ def _row(series: Series, batch_size: int, summary: Summary, said: SweepStudy) ->
         for tail in summary.percentiles
         if tail.p > 0.5
     }
-    ok = summary.outcome in (Outcome.OK, Outcome.UNSTABLE) and summary.n_samples > 0
+    ok = summary.is_measured
     return {
         "workload": _name(series),
         "batch": f"{batch_size:,}",
@@ -172,13 +172,14 @@ def _frame(said: SweepStudy) -> pd.DataFrame:
     for series, of in said.summaries.items():
         best = said.best[series]
         for batch_size, summary in of.items():
-            if summary.outcome not in (Outcome.OK, Outcome.UNSTABLE):
+            if not summary.is_measured:
                 continue
             mark = isinstance(best, BestBatch) and best.batch_size == batch_size
             for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
                 at = {"label": _name(series), "mark": mark, "quantity": quantity, "x": batch_size}
                 rows.append({**at, "y": value.value, "low": value.low, "high": value.high})
-    frame = pd.DataFrame(rows).astype({"low": float, "high": float})
+    columns = ["label", "mark", "quantity", "x", "y", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
     limit = said.max_latency_s
     frame.attrs = {"limit": (limit, f"limit {seconds(limit)}") if limit is not None else None}
     return frame
