@@ -39,7 +39,7 @@ class _KernelManager(AsyncKernelManager):
             self.transport, self.ip = "ipc", f"{self.sockets[-1].name}/kernel"
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        with Path(os.devnull).open("wb") as nowhere:  # its log of sockets and interrupts; what cells print comes as output
+        with Path(os.devnull).open("wb") as nowhere:  # its log of interrupts; what cells print comes as output
             await super().start_kernel(stderr=nowhere, **options)
         pid = getattr(self.provisioner, "pid", None)
         if pid:

@@ -36,7 +36,7 @@ def system_rows(run: Run) -> list[tuple[str, str]]:
         ("Python", seen.python),
         *seen.versions.items(),
         *((f"environment: {name}", value) for name, value in seen.environment.items()),
-        ("Revision", f"{seen.git_revision}{' with uncommitted changes' if seen.git_dirty else ''}"),
+        ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
     ]
 
 
