@@ -63,13 +63,14 @@ def study(run: Run) -> MultiprocessStudy:
     others = {name: cell for name, cell in cells.items() if name != BASELINE}
     ratios = {name: compare(cells[BASELINE], cell) for name, cell in others.items()} if BASELINE in cells else {}
     n_processes = int(run.params["n_processes"])
+    summaries = {name: summarize(cell) for name, cell in cells.items()}
     return MultiprocessStudy(
         run=run,
         cells=cells,
-        summaries={name: summarize(cell) for name, cell in cells.items()},
+        summaries=summaries,
         ratios=ratios,
         efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
-        breakdowns=_breakdowns(cells),
+        breakdowns=_breakdowns({name: cell for name, cell in cells.items() if summaries[name].is_measured}),
         verification=_verification(everything),
         ceiling=compare(cells[BASELINE], everything[CEILING]) if {BASELINE, CEILING} <= everything.keys() else None,
     )

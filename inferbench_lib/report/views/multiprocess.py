@@ -203,9 +203,10 @@ def verification(said: MultiprocessStudy) -> Figure:
 
 
 def _spread(value: Ratio) -> str:
-    return (
-        "no interval yet" if value.low is None or value.high is None else f"{times(value.low)} to {times(value.high)}"
-    )
+    if value.low is None or value.high is None:
+        return "no interval yet"
+    unsure = ", unstable" if value.verdict is Verdict.UNSTABLE else ""
+    return f"{times(value.low)} to {times(value.high)}{unsure}"
 
 
 def _spread_s(low: float | None, high: float | None) -> str:
