@@ -1,0 +1,107 @@
+"""What a run of several ways over processes says, on samples whose every ratio is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inferbench_lib.analysis.multiprocess import MultiprocessStudy, figures, study
+from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
+
+PROCESSES, CORES = 3, 8
+RIGHT = Verification(passed=True, n_checked=10, max_abs_difference=0.0)
+
+
+def cell(executor: str, seconds: float, n_processes: int = 1) -> Measurement:
+    """Six rounds of one call each."""
+    case = Case(workload="forest", batch_size=5, executor=executor, n_processes=n_processes)
+    return Measurement(case=case, samples_s=(seconds,) * 6, round_sizes=(1,) * 6, verification=RIGHT)
+
+
+SINGLE = cell("single", 4.0)
+POOL, NAIVE, CEILING = (
+    cell(executor, seconds, PROCESSES)
+    for executor, seconds in (("shared_pool", 2.0), ("naive_pool", 8.0), ("ceiling", 1.6))
+)
+
+
+def said(*cells: Measurement) -> MultiprocessStudy:
+    """The study of a run with these cells, on a machine whose cores are not the processes."""
+    machine = Machine(physical_cores=CORES, logical_cores=2 * CORES, usable_cpus=CORES)
+    run = Run(
+        notebook="cpu_multiprocess",
+        run_id="r",
+        machine=machine,
+        params={"n_processes": PROCESSES},
+        measurements=cells,
+    )
+    return study(run)
+
+
+def test_speedup_is_single_over_multi() -> None:
+    """4 s alone, 2 s with the shared pool and 8 s with the naive one: speedups of 2 and 0.5, faster and slower."""
+    ratios = said(SINGLE, POOL, NAIVE).ratios
+    assert {name: ratio.value for name, ratio in ratios.items()} == pytest.approx(
+        {"shared_pool": 2.0, "naive_pool": 0.5}
+    )
+    assert (ratios["shared_pool"].verdict, ratios["naive_pool"].verdict) == (Verdict.FASTER, Verdict.SLOWER)
+
+
+def test_efficiency_is_over_processes_and_not_over_cores() -> None:
+    """A speedup of 2 with 3 processes on 8 cores is an efficiency of two thirds."""
+    assert said(SINGLE, POOL).efficiencies["shared_pool"].value == pytest.approx(2 / 3)
+
+
+def test_share_of_the_ceiling_is_what_was_reached_of_it() -> None:
+    """A speedup of 2 where the hardware allows 2.5 is 0.8 of it; without a ceiling there is no share."""
+    with_ceiling = said(SINGLE, POOL, CEILING)
+    assert with_ceiling.ceiling is not None
+    assert with_ceiling.ceiling.value == pytest.approx(2.5)
+    assert with_ceiling.share_of_ceiling("shared_pool") == pytest.approx(0.8)
+    assert set(with_ceiling.cells) == {"single", "shared_pool"}
+    assert said(SINGLE, POOL).share_of_ceiling("shared_pool") is None
+
+
+def test_one_wrong_path_fails_the_verification_of_all() -> None:
+    """The first path whose outputs differ is the verdict, also when it is the ceiling; nothing checked is no pass."""
+    wrong = Verification(passed=False, n_checked=10, detail="row 3")
+    seen = said(SINGLE, POOL, replace(CEILING, verification=wrong)).verification
+    assert (seen.word, seen.detail) == ("FAILED", "row 3")
+    assert said(SINGLE, POOL, NAIVE).verification == Verification(passed=True, n_checked=30)
+    failed = replace(SINGLE, samples_s=(), round_sizes=(), verification=None, outcome=Outcome.FAILED, reason="died")
+    assert said(failed).verification.detail == "nothing was verified: every cell failed"
+    assert not said(failed).verification.passed
+
+
+def test_the_figures_of_the_recommended_way_have_short_names() -> None:
+    """`multi_s`, `speedup` and `efficiency` are those of the shared pool, with interval, unit and verdict."""
+    found = figures(said(SINGLE, POOL, NAIVE, CEILING))
+    assert (found["single_s"].value, found["multi_s"].value) == (4.0, 2.0)
+    assert found["speedup"] == found["speedup[shared_pool]"]
+    assert (found["speedup"].value, found["speedup"].unit) == (pytest.approx(2.0), "×")
+    assert found["efficiency"].value == pytest.approx(2 / 3)
+    assert found["efficiency[naive_pool]"].value == pytest.approx(0.5 / 3)
+    assert found["share_of_ceiling[naive_pool]"].value == pytest.approx(0.2)
+    assert found["ceiling_speedup"].value == pytest.approx(2.5)
+    assert (found["verification"].value, found["verification"].verdict) == ("PASSED", "")
+
+
+def test_useful_compute_is_an_equal_share_of_the_single_process() -> None:
+    """Alone 4 CPU seconds, two workers of 2.5 s each: 2 s useful and 0.5 s slowed; a start before the call is none."""
+    case = replace(POOL.case, n_processes=2)
+    alone = (
+        Span(worker=-1, kind="call", start_s=0.0, end_s=5.0),
+        Span(worker=0, kind="compute", start_s=0.0, end_s=5.0, cpu_s=4.0),
+    )
+    spread = (
+        Span(worker=-1, kind="call", start_s=10.0, end_s=12.5),
+        *(Span(worker=w, kind="start", start_s=7.0, end_s=9.0) for w in (0, 1)),
+        *(Span(worker=w, kind="compute", start_s=10.0, end_s=12.5, cpu_s=2.5) for w in (0, 1)),
+    )
+    breakdown = said(replace(SINGLE, spans=(alone,)), replace(POOL, case=case, spans=(spread,))).breakdowns
+    assert {part.name: part.seconds for part in breakdown["shared_pool"].parts if part.seconds} == {
+        "useful compute": 2.0,
+        "compute slowed by shared resources": 0.5,
+    }
+    assert breakdown["shared_pool"].unexplained_s == 0.0
