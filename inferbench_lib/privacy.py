@@ -36,7 +36,8 @@ def _rules(root: str, home: str, user: str, host: str) -> tuple[Callable[[str], 
         for folder, word in sorted(folders.items(), key=lambda item: -len(item[0]))
         if len(Path(folder).parts) > 1
     ]
-    rules.append(_pattern(rf"(?i:([/\\](?:home|users)[/\\]){re.escape(user)})(?![\w.-])", r"\1<user>"))
+    if user:
+        rules.append(_pattern(rf"(?i:([/\\](?:home|users)[/\\]){re.escape(user)})(?![\w-])", r"\1<user>"))
     rules += [
         _pattern(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", word)
         for name, word in ((host, "<host>"), (host.partition(".")[0], "<host>"), (user, "<user>"))
@@ -46,7 +47,7 @@ def _rules(root: str, home: str, user: str, host: str) -> tuple[Callable[[str], 
 
 
 def _folder(folder: str, word: str) -> Callable[[str], str]:
-    return _pattern(rf"(?<![\w.<-]){re.escape(folder)}(?![\w.-])", word)
+    return _pattern(rf"(?<![\w.<-]){re.escape(folder)}(?![\w-])", word)
 
 
 def _pattern(pattern: str, word: str) -> Callable[[str], str]:

@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from inferbench_lib.report import shell
 from inferbench_lib.store import write_file
 
 MANIFEST = "manifest.json"
-FRONT_PAGES = ("summary.html", "cpu_multiprocess.html")
+FRONT_PAGES = ("index.html", "summary.html", "cpu_multiprocess.html")
+_RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PageLink:
-    """One notebook of a run; `href` is empty where it left no page."""
-
-    title: str
-    href: str
-    status: str
-    reason: str
-    verdict: str
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it ran to its end."""
-        return self.status == "complete"
+def _in_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRow:
-    """One run; `trouble` says what is wrong with it."""
+def _plain_name(page: str) -> str:
+    """A page lies in its run's folder: a manifest that came from elsewhere cannot send its reader away."""
+    if page and not re.fullmatch(r"\w[\w.-]*\.html", page):
+        raise ValueError(f"expected a page beside the manifest, such as summary.html, got {page!r}")
+    return page
 
-    run_id: str
-    when: datetime
-    status: str
-    trouble: str = ""
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class NotebookEntry(_Lenient):
+    """How one notebook of a run ended; `page` is empty where it left none."""
+
+    name: str
+    status: Literal["complete", "failed", "timed out", "killed", "interrupted", "not run"]
+    title: str = ""
+    reason: str = ""
+    page: Annotated[str, AfterValidator(_plain_name)] = ""
+    verdict: str = ""
+
+
+class Manifest(_Lenient):
+    """What the index reads of a run's `manifest.json`; more keys are allowed."""
+
+    schema_version: Literal[1]
+    started_at: Annotated[datetime, AfterValidator(_in_utc)]
+    status: Literal["complete", "incomplete", "interrupted"]
+    notebooks: tuple[NotebookEntry, ...]
     profile: str = ""
     machine_line: str = ""
     command: str = ""
     duration_s: float = 0.0
     simulated: bool = False
-    pages: tuple[PageLink, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the index: a run with its manifest, or without one and `trouble` saying why."""
+
+    run_id: str
+    when: datetime
+    status: str
+    trouble: str = ""
+    manifest: Manifest | None = None
+    pages: tuple[tuple[str, NotebookEntry], ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -54,59 +78,56 @@ class RunRow:
 
     @property
     def front_page(self) -> str:
-        """The page to open first; empty without one."""
-        hrefs = [page.href for page in self.pages if page.href]
-        preferred = [f"{self.run_id}/{name}" for name in FRONT_PAGES if f"{self.run_id}/{name}" in hrefs]
-        return next(iter(preferred + hrefs), "")
+        """The page to open first, relative to the index; empty without one."""
+        written = {entry.page: href for href, entry in self.pages if href}
+        return next((written[name] for name in FRONT_PAGES if name in written), next(iter(written.values()), ""))
 
 
 def write_index(reports: Path) -> Path:
-    """Scan the run folders and write `index.html` beside them, newest run first; its path."""
-    rows = sorted((_read(folder) for folder in _run_folders(reports)), key=lambda row: row.when, reverse=True)
-    n_troubled = sum(1 for row in rows if not row.is_complete)
-    return write_file(reports / "index.html", shell.render("runs.html.j2", runs=rows, n_troubled=n_troubled))
+    """Scan the run folders and write `index.html` beside them, newest run first; its path.
+
+    Raises StoreError where it cannot be written.
+    """
+    rows = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id), reverse=True)
+    n_troubled = sum(not row.is_complete for row in rows)
+    return write_file(reports / "index.html", shell.render("runs.html.j2", rows=rows, n_troubled=n_troubled))
 
 
-def _run_folders(reports: Path) -> list[Path]:
-    """Folders that hold a manifest, or were begun as a run: JupyterLab's own folder is none."""
-    folders = [path for path in reports.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return [path for path in folders if (path / MANIFEST).exists() or (path.name[:8].isdigit() and path.name != "lab")]
+def _run_folders(reports: Path) -> Iterator[Path]:
+    """Folders that hold a manifest, and those named as a run whose manifest was never written."""
+    for folder in reports.glob("*/"):
+        if (folder / MANIFEST).exists() or _RUN_FOLDER.fullmatch(folder.name):
+            yield folder
 
 
-def _read(folder: Path) -> RunRow:
+def _read(folder: Path) -> Row:
     path = folder / MANIFEST
-    changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    when = _begun(folder)
     if not path.exists():
-        trouble = "it left no manifest: it is still running, or it was ended before it could write one"
-        return RunRow(run_id=folder.name, when=changed, status="unfinished", trouble=trouble)
+        trouble = "It left no manifest: it is still running, or it was ended before it could write one."
+        return Row(run_id=folder.name, when=when, status="unfinished", trouble=trouble)
     try:
-        return _row(folder.name, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        trouble = f"its manifest cannot be read ({type(error).__name__}: {error})"
-        return RunRow(run_id=folder.name, when=changed, status="damaged", trouble=trouble)
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        return Row(run_id=folder.name, when=when, status="unreadable", trouble=_explain(error))
+    ended = [entry for entry in manifest.notebooks if entry.status != "complete"]
+    # A manifest that calls itself complete over a notebook that did not end is not believed.
+    status = "incomplete" if manifest.status == "complete" and ended else manifest.status
+    pages = tuple((f"{folder.name}/{entry.page}" if entry.page else "", entry) for entry in manifest.notebooks)
+    return Row(run_id=folder.name, when=manifest.started_at, status=status, manifest=manifest, pages=pages)
 
 
-def _row(run_id: str, manifest: Mapping[str, Any]) -> RunRow:
-    pages = tuple(
-        PageLink(
-            title=str(page.get("title") or page["name"]),
-            href=f"{run_id}/{page['page']}" if page.get("page") else "",
-            status=str(page["status"]),
-            reason=str(page.get("reason", "")),
-            verdict=str(page.get("verdict", "")),
-        )
-        for page in manifest["notebooks"]
-    )
-    failed = [page.title for page in pages if not page.is_complete]
-    return RunRow(
-        run_id=run_id,
-        when=datetime.fromisoformat(manifest["started_at"]).astimezone(UTC),
-        status=str(manifest["status"]),
-        trouble=f"Not complete: {', '.join(failed)}" if failed else "",
-        profile=str(manifest.get("profile", "")),
-        machine_line=str(manifest.get("machine_line", "")),
-        command=str(manifest.get("command", "")),
-        duration_s=float(manifest.get("duration_s", 0.0)),
-        simulated=bool(manifest.get("simulated", False)),
-        pages=pages,
-    )
+def _begun(folder: Path) -> datetime:
+    """When a run without a readable manifest was begun: its folder is named by that; else when the folder changed."""
+    if _RUN_FOLDER.fullmatch(folder.name):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+
+
+def _explain(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return f"{MANIFEST}: expected a readable file, got: {error.strerror}."
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or "the file"
+    return f"{MANIFEST}: {field}: {first['msg']}. The run's own files may still be good: open them in its folder."

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Any
 
 from nbformat import NotebookNode
 
 from inferbench_lib.privacy import scrub_text
 
-_PICTURES = ("image/png", "image/jpeg")
+_PICTURES = frozenset({"image/png", "image/jpeg"})
+_MARKUP = frozenset({"text/html", "text/markdown", "image/svg+xml"})
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+_NEUTRAL_WORD = re.compile(r"<(repo|environment|python|home|tmp|user|host)>")
+_EMBEDDED = re.compile(r"(data:(?P<media_type>[\w/.+-]+);base64,)(?P<payload>[A-Za-z0-9+/=]+)")
 
 
 def scrub(notebook: NotebookNode) -> None:
-    """Take this machine's paths and names out of every text of the notebook, in place; pictures stay as they are."""
+    """Take this machine's paths and names out of every text of the notebook, in place.
+
+    Downloads embedded in its HTML are cleaned too; pictures stay as they are.
+    """
     for name in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(name, None)
-    _scrub(notebook)
+    _scrub(notebook, is_markup=False)
 
 
-def _scrub(node: Any) -> Any:
+def _scrub(node: Any, *, is_markup: bool) -> Any:
     if isinstance(node, str):
-        return scrub_text(node)
+        return _scrub_markup(node) if is_markup else _scrub_plain(node)
     if isinstance(node, list):
-        node[:] = [_scrub(item) for item in node]
+        node[:] = [_scrub(item, is_markup=is_markup) for item in node]
     elif isinstance(node, dict):
-        for key in list(node):
-            if key not in _PICTURES:
-                node[key] = _scrub(node[key])
+        is_prose = node.get("cell_type") == "markdown"
+        for key, value in node.items():
+            if key in _PICTURES and isinstance(value, str):
+                continue  # the picture itself; what is said about it is text
+            node[key] = _scrub(value, is_markup=key in _MARKUP or (is_prose and key == "source"))
     return node
+
+
+def _scrub_plain(text: str) -> str:
+    """Text between colour codes, piece by piece: the `m` that ends a code must not look like part of a path."""
+    pieces = _COLOUR.split(text)
+    return "".join(piece if _COLOUR.fullmatch(piece) else scrub_text(piece) for piece in pieces)
+
+
+def _scrub_markup(text: str) -> str:
+    """HTML or Markdown: a neutral word must not read as a tag, nor a name be found in the letters of a picture."""
+    pieces, end = [], 0
+    for found in _EMBEDDED.finditer(text):
+        pieces += [_visibly(text[end : found.start()]), _scrub_embedded(found)]
+        end = found.end()
+    return "".join([*pieces, _visibly(text[end:])])
+
+
+def _visibly(text: str) -> str:
+    return _NEUTRAL_WORD.sub(r"&lt;\1&gt;", scrub_text(text))
+
+
+def _scrub_embedded(found: re.Match[str]) -> str:
+    if not re.match(r"text/|application/json", found["media_type"]):
+        return found[0]
+    text = base64.b64decode(found["payload"]).decode()
+    return found[1] + base64.b64encode(scrub_text(text).encode()).decode("ascii")

@@ -1,0 +1,206 @@
+"""The index of runs: rebuilt from the manifests, newest first, no run ever skipped in silence."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from inferbench_lib.report.index import write_index
+
+
+def notebook(name: str, **changes: Any) -> dict[str, Any]:
+    entry = {
+        "name": name, "title": f"The {name}", "status": "complete", "reason": "", "page": f"{name}.html",
+        "duration_s": 12.5, "verdict": f"{name} is 1.8× faster.", "a_later_key": [1],
+    }  # fmt: skip
+    return entry | changes
+
+
+def add_run(reports: Path, run_id: str, **changes: Any) -> Path:
+    manifest = {
+        "schema_version": 1, "run_id": run_id, "profile": "standard", "started_at": "2026-07-12T14:03:02+00:00",
+        "duration_s": 161.0, "machine_line": "Example CPU · 2 usable CPUs", "status": "complete",
+        "command": "make report PROFILE=standard", "simulated": False, "verdicts": {}, "files": {},
+        "notebooks": [notebook("cpu_vs_gpu"), notebook("cpu_multiprocess")], "a_later_key": {"x": 1},
+    }  # fmt: skip
+    folder = reports / run_id
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes), encoding="utf-8")
+    return folder
+
+
+def rows(reports: Path, page: Page) -> Locator:
+    page.goto(write_index(reports).as_uri())
+    return page.locator("#runs tbody tr")
+
+
+def test_complete_run(tmp_path: Path, page: Page) -> None:
+    """A run says when, how long, on what, how it ended, what each notebook found, and links to each page."""
+    add_run(tmp_path, "20260712-140302-standard")
+    (row,) = rows(tmp_path, page).all()
+    assert row.locator("th").inner_text().split("\n") == [
+        "2026-07-12 14:03 UTC",
+        "20260712-140302-standard",
+        "took 2 min 41 s",
+    ]
+    cells = row.locator("td")
+    assert cells.all_inner_texts()[:3] == ["complete", "standard", "Example CPU · 2 usable CPUs"]
+    assert [line for line in cells.nth(3).inner_text().split("\n") if line] == [
+        "The cpu_vs_gpu", "cpu_vs_gpu is 1.8× faster.",
+        "The cpu_multiprocess", "cpu_multiprocess is 1.8× faster.",
+        "make report PROFILE=standard",
+    ]  # fmt: skip
+    assert [link.get_attribute("href") for link in row.get_by_role("link").all()] == [
+        "20260712-140302-standard/cpu_multiprocess.html",
+        "20260712-140302-standard/cpu_vs_gpu.html",
+        "20260712-140302-standard/cpu_multiprocess.html",
+    ]
+
+
+def test_newest_first_across_time_zones(tmp_path: Path, page: Page) -> None:
+    """Runs are ordered by the moment they began, whatever their zone or folder name; without a zone it is UTC."""
+    add_run(tmp_path, "b", started_at="2026-07-12T23:30:00+09:00")  # 14:30 UTC
+    add_run(tmp_path, "c", started_at="2026-07-12T14:45:00")
+    add_run(tmp_path, "a", started_at="2026-07-12T12:40:00-02:00")  # 14:40 UTC
+    assert rows(tmp_path, page).locator("time").all_inner_texts() == [
+        "2026-07-12 14:45 UTC",
+        "2026-07-12 14:40 UTC",
+        "2026-07-12 14:30 UTC",
+    ]
+
+
+def test_incomplete_run_says_what_failed(tmp_path: Path, page: Page) -> None:
+    """A notebook that was killed is marked with its reason; one that never ran has no link."""
+    entries = [
+        notebook("cpu_vs_gpu", status="killed", reason="out of memory in cell 4", verdict=""),
+        notebook("batch_sweep", status="not run", reason="the run ended before it", page="", verdict=""),
+    ]
+    add_run(tmp_path, "20260712-140302-standard", status="interrupted", notebooks=entries, simulated=True)
+    (row,) = rows(tmp_path, page).all()
+    assert row.locator("td").first.inner_text() == "interrupted SIMULATED"
+    assert row.locator("li").all_inner_texts() == [
+        "The cpu_vs_gpu killed out of memory in cell 4",
+        "The batch_sweep not run the run ended before it",
+    ]
+    assert row.locator("li").nth(1).get_by_role("link").count() == 0
+    assert page.locator(".provenance").inner_text().split("\n") == ["1 run", "1 not complete"]
+
+
+def test_complete_is_not_believed_over_a_failed_notebook(tmp_path: Path, page: Page) -> None:
+    """A manifest that calls a run complete though a notebook failed is shown as incomplete."""
+    add_run(tmp_path, "a", notebooks=[notebook("cpu_vs_gpu", status="failed")])
+    assert rows(tmp_path, page).locator("td").first.inner_text() == "incomplete"
+
+
+def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
+    """A run folder without a manifest is a row dated by its name; other folders are not runs."""
+    (tmp_path / "20260601-101500-quick").mkdir()
+    (tmp_path / "lab").mkdir()
+    (tmp_path / ".work").mkdir()
+    (row,) = rows(tmp_path, page).all()
+    assert row.locator("th").inner_text().split("\n") == ["2026-06-01 10:15 UTC", "20260601-101500-quick"]
+    assert row.locator("td").first.inner_text() == "unfinished"
+    assert row.locator("td").nth(3).inner_text() == (
+        "It left no manifest: it is still running, or it was ended before it could write one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        ('{"schema_version": 1,', "manifest.json: the file: Invalid JSON: EOF while parsing"),
+        ("[]", "manifest.json: the file: Input should be an object."),
+        ('{"schema_version": 2}', "manifest.json: schema_version: Input should be 1."),
+        ({"status": "fine"}, "manifest.json: status: Input should be 'complete', 'incomplete' or 'interrupted'."),
+        ({"started_at": "yesterday"}, "manifest.json: started_at: Input should be a valid datetime"),
+        (
+            {"notebooks": [notebook("x", page="../../private.html")]},
+            "manifest.json: notebooks.0.page: Value error, expected a page beside the manifest, "
+            "such as summary.html, got '../../private.html'.",
+        ),
+    ],
+)
+def test_unreadable_manifest_is_a_row(
+    tmp_path: Path, page: Page, manifest: str | dict[str, Any], expected: str
+) -> None:
+    """A manifest that is cut off, foreign, of another schema or leads elsewhere is shown with what is wrong in it."""
+    folder = add_run(tmp_path, "20260601-101500-quick", **(manifest if isinstance(manifest, dict) else {}))
+    if isinstance(manifest, str):
+        (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    add_run(tmp_path, "20260712-140302-standard")
+    table = rows(tmp_path, page)
+    assert table.locator("td:nth-child(2)").all_inner_texts() == ["complete", "unreadable"]
+    assert table.nth(1).locator("td").nth(3).inner_text().startswith(expected)
+    assert table.nth(1).get_by_role("link").count() == 0
+
+
+def test_no_run_yet_says_how_to_make_one(tmp_path: Path, page: Page) -> None:
+    """An empty index, even of a folder that is not there yet, tells its reader what to type."""
+    assert rows(tmp_path / "reports", page).count() == 0
+    assert page.locator("pre.command").inner_text() == "make report"
+    assert "There is no run yet." in page.locator("main").inner_text()
+
+
+def test_hostile_manifest_is_text(tmp_path: Path, page: Page) -> None:
+    """Markup from a manifest or a folder's name is shown, never obeyed."""
+    bad = "<img src=x onerror=\"document.title='owned'\">"
+    entry = notebook("x", title=bad, verdict=bad, status="failed", reason=bad)
+    run_id = "a'\"%3Cb><b>&#"
+    add_run(tmp_path, run_id, profile=bad, machine_line=bad, command=bad, notebooks=[entry])
+    (row,) = rows(tmp_path, page).all()
+    assert row.inner_text().count(bad) == 6
+    assert page.locator("img").count() == 0
+    assert page.title() == "inferbench: all runs"
+    (tmp_path / run_id / "x.html").write_text("<title>arrived</title>", encoding="utf-8")
+    row.get_by_role("link").first.click()
+    assert page.title() == "arrived"
+
+
+def test_filter_and_sort(tmp_path: Path, page: Page) -> None:
+    """The box keeps the runs that hold every word typed and counts them; a heading sorts them."""
+    add_run(tmp_path, "one", machine_line="Small laptop", started_at="2026-07-01T00:00:00+00:00")
+    add_run(tmp_path, "two", machine_line="Big server", started_at="2026-07-02T00:00:00+00:00")
+    add_run(
+        tmp_path,
+        "three",
+        machine_line="Small server",
+        command="make quick",
+        profile="quick",
+        started_at="2026-07-03T00:00:00+00:00",
+    )
+    machines = rows(tmp_path, page).locator("td:nth-child(4)")
+    assert machines.all_inner_texts() == ["Small server", "Big server", "Small laptop"]
+    box = page.get_by_role("searchbox", name="Filter")
+    box.fill("SERVER standard")
+    assert [cell.inner_text() for cell in machines.all() if cell.is_visible()] == ["Big server"]
+    assert page.get_by_role("status").inner_text() == "1 of 3"
+    box.fill("")
+    page.get_by_role("button", name="Machine").click()
+    assert machines.all_inner_texts() == ["Big server", "Small laptop", "Small server"]
+    page.get_by_role("button", name="When").click()
+    assert machines.all_inner_texts() == ["Small laptop", "Big server", "Small server"]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_index_is_quiet_and_fits(tmp_path: Path, page: Page, width: int) -> None:
+    """At each width the index reads one file, says nothing on the console and does not scroll sideways."""
+    for number in range(3):
+        entry = notebook(
+            "x", verdict="a long sentence of a verdict " * 8, reason="A_very_long_name" * 8, status="failed"
+        )
+        add_run(tmp_path, f"2026071{number}-140302-standard", notebooks=[entry], machine_line="Example CPU · " * 9)
+    page.set_viewport_size({"width": width, "height": 800})
+    requests: list[str] = []
+    messages: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: messages.append(message.text))
+    assert rows(tmp_path, page).count() == 3
+    assert [url for url in requests if not url.startswith("data:")] == [(tmp_path / "index.html").as_uri()]
+    assert messages == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert re.findall(r"\w+://", (tmp_path / "index.html").read_text(encoding="utf-8")) == []
