@@ -7,6 +7,7 @@ timer. The figures are left in `reports/calibration.json` too, where every later
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,11 +15,11 @@ from typing import Any
 
 from inferbench_lib import config, store
 from inferbench_lib.analysis import calibration as analysis
-from inferbench_lib.analysis.identical import N_VARIANTS
+from inferbench_lib.analysis.identical import IN_A_ROW, N_VARIANTS, ROW
 from inferbench_lib.analysis.simulation import AR1_LAGS, coverage, detection_rate
 from inferbench_lib.benches import LoopBench
 from inferbench_lib.probes import AgreementBench, CnnCalls, HarnessBench
-from inferbench_lib.records import Case, Measurement, Run
+from inferbench_lib.records import Case, Measurement, Outcome, Run
 from inferbench_lib.report.views import calibration as page
 from inferbench_lib.report.views.calibration_tables import FILE
 from inferbench_lib.rounds import Entry, Plan
@@ -30,7 +31,10 @@ from inferbench_lib.workloads.forest import Forest
 HARNESS_ROUNDS = 12
 AGREEMENT_ROUNDS = 40
 AGREEMENT_CALLS = 5
+STRETCHES = 3
 N_WORKLOADS = 2
+RESERVED_S = 15.0
+"""For what comes after the rounds of identical variants: their calls in a row, and reading what was seen beside them."""
 
 Variant = tuple[Case, Callable[[], LoopBench]]
 
@@ -43,8 +47,8 @@ def calibration(**params: Any) -> Run:
         run = store.stored_run("calibration", cfg.reuse)
         store.save_run(run)
         return run
-    plan = _plan(cfg)
-    n_turns = N_WORKLOADS * N_VARIANTS * (1 + plan.max_rounds)
+    ends_s = time.monotonic() + cfg.time_limit_s - RESERVED_S
+    n_turns = N_WORKLOADS * N_VARIANTS * (1 + _plan(cfg, ends_s).max_rounds)
     steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS + 1
     with Session("calibration", cfg, steps=steps) as session:
         session.progress.now("preparing the forest, its rows and the network's reference")
@@ -54,7 +58,7 @@ def calibration(**params: Any) -> Run:
         session.progress.now("drawing series whose truth is known")
         simulated = _simulated(cfg)
         session.progress.step()
-        identical = _identical(session, work, plan, cfg.samples_a_turn)
+        identical = _identical(session, work, cfg, ends_s)
         run = session.finish(
             [*spins, *agreements, *identical],
             {"overhead": looks, "simulated": simulated},
@@ -64,14 +68,14 @@ def calibration(**params: Any) -> Run:
     return run
 
 
-def _plan(cfg: config.Calibration) -> Plan:
-    """Rounds enough for comparisons that share no call, as far as the time allows; none ends them early."""
+def _plan(cfg: config.Calibration, ends_s: float) -> Plan:
+    """Rounds enough for comparisons that share no call, as far as the time until `ends_s` allows; one block at least."""
     blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
     return Plan(
         min_rounds=cfg.rounds_a_comparison,
         max_rounds=blocks * cfg.rounds_a_comparison,
         target_width=0.0,
-        time_limit_s=cfg.time_limit_s,
+        time_limit_s=max(0.0, ends_s - time.monotonic()),
         seed=cfg.seed,
     )
 
@@ -114,15 +118,29 @@ def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measureme
     return tuple(replace(row, notes={**row.notes, "part": analysis.AGREEMENT}) for row in rows)
 
 
-def _identical(session: Session, work: tuple[Variant, ...], plan: Plan, samples_a_turn: int) -> tuple[Measurement, ...]:
-    """Every workload in several processes that do the very same, in rounds."""
-    entries = [
-        Entry(case=case, host=session.host(make, f"{case.workload} {number + 1}"), n_samples=samples_a_turn)
+def _identical(
+    session: Session, work: tuple[Variant, ...], cfg: config.Calibration, ends_s: float
+) -> tuple[Measurement, ...]:
+    """Every workload in several processes that do the very same, in rounds; then each alone, many calls in a row."""
+    hosts = [
+        (case, session.host(make, f"{case.workload} {number + 1}"))
         for case, make in work
         for number in range(N_VARIANTS)
     ]
-    rows = session.measure(entries, plan=plan).measurements
-    return tuple(replace(row, notes={**row.notes, "part": analysis.IDENTICAL}) for row in rows)
+    for _, host in hosts:
+        host.ready()  # so that the plan knows what time is left
+    entries = [Entry(case=case, host=host, n_samples=cfg.samples_a_turn) for case, host in hosts]
+    rows = session.measure(entries, plan=_plan(cfg, ends_s)).measurements
+    living = [number for number, row in enumerate(rows) if row.outcome is not Outcome.FAILED]
+    in_a_row: dict[int, list[float]] = {number: [] for number in range(len(rows))}
+    for stretch in range(STRETCHES):
+        for number in living:
+            session.progress.now(f"{entries[number].case}: {ROW} calls in a row, {stretch + 1} of {STRETCHES}")
+            in_a_row[number] += entries[number].host.call("turn", entries[number].case, ROW)
+    return tuple(
+        replace(row, notes={**row.notes, "part": analysis.IDENTICAL}, series={IN_A_ROW: tuple(in_a_row[number])})
+        for number, row in enumerate(rows)
+    )
 
 
 def _simulated(cfg: config.Calibration) -> dict[str, list[dict[str, Any]]]:

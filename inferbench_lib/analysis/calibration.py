@@ -138,8 +138,11 @@ def figures(said: CalibrationStudy) -> dict[str, Figure]:
     found |= {
         "aa_comparisons": Figure(value=n_alike),
         "aa_false_alarms": Figure(value=alike.n_alarms, unit=f"of {n_alike}"),
-        "aa_false_alarms_naive": Figure(value=alike.naive_alarms(), unit=f"of {n_alike}"),
-        "aa_false_alarms_naive_in_turn": Figure(value=alike.naive_alarms(in_turn=True), unit=f"of {n_alike}"),
+        "aa_false_alarms_naive": Figure(value=alike.naive_alarms, unit=f"of {n_alike}"),
+        "aa_comparisons_in_a_row": Figure(value=len(alike.p_values_in_a_row)),
+        "aa_false_alarms_naive_in_a_row": Figure(
+            value=alike.naive_alarms_in_a_row, unit=f"of {len(alike.p_values_in_a_row)}"
+        ),
         "aa_without_verdict": Figure(value=alike.n_withheld, unit=f"of {n_alike}"),
         "aa_false_alarm_rate": _figure(rate, "of comparisons") if n_alike else Figure(value=None),
         "detectable_ratio": Figure(value=alike.detectable_ratio, unit="×"),

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 
 import numpy as np
@@ -25,21 +26,18 @@ PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 N_VARIANTS = 4
 POWER = 0.8
 NAIVE_LEVEL = 0.05
+IN_A_ROW, ROW = "in_a_row_s", 50
+"""The series of calls made one after another, in stretches of so many: what a t-test is often given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alike:
-    """One comparison of two identical variants: by ours, and p values of the t-test that takes calls for independent.
-
-    `p_same_calls` is of the very calls that the ratio rests on; `p_in_turn` of the one's calls in the first half of the
-    rounds against the other's in the second, as if one variant had been measured after the other.
-    """
+    """One comparison of two identical variants: by ours, and by the t-test's p value on the very same calls."""
 
     workload: str
     ratio: Ratio
     log_ratios: tuple[float, ...]
-    p_same_calls: float
-    p_in_turn: float
+    p_value: float
 
     @property
     def is_alarm(self) -> bool:
@@ -58,13 +56,15 @@ class Alike:
 class IdenticalStudy:
     """All comparisons of identical variants, from how many blocks of rounds, each paired how many times.
 
-    `detectable` is the smallest slowdown that the scatter of each workload's rounds lets be found with `POWER`.
+    `p_values_in_a_row` are the t-test's on calls as they are often taken: so many of one variant, then so many of the
+    other. `detectable` is the smallest slowdown that the scatter of each workload's rounds lets be found with `POWER`.
     """
 
     comparisons: tuple[Alike, ...]
     n_rounds: int
     n_blocks: int
     n_pairings: int
+    p_values_in_a_row: tuple[float, ...]
     detectable: Mapping[str, float]
 
     @property
@@ -85,10 +85,15 @@ class IdenticalStudy:
         ends = stats.binomtest(self.n_alarms, len(self.comparisons)).proportion_ci()
         return Interval(value=self.n_alarms / len(self.comparisons), low=float(ends.low), high=float(ends.high))
 
-    def naive_alarms(self, *, in_turn: bool = False) -> int:
-        """Identical variants that the t-test told apart."""
-        p_values = [one.p_in_turn if in_turn else one.p_same_calls for one in self.comparisons]
-        return sum(p < NAIVE_LEVEL for p in p_values)
+    @property
+    def naive_alarms(self) -> int:
+        """Identical variants that the t-test told apart, on the calls of the comparisons."""
+        return sum(one.p_value < NAIVE_LEVEL for one in self.comparisons)
+
+    @property
+    def naive_alarms_in_a_row(self) -> int:
+        """Identical variants that the t-test told apart, on calls made in a row."""
+        return sum(p < NAIVE_LEVEL for p in self.p_values_in_a_row)
 
     @property
     def detectable_ratio(self) -> float | None:
@@ -130,6 +135,7 @@ def compare_identical(cells: Sequence[Measurement], *, wanted: int, n_rounds: in
         n_rounds=n_rounds,
         n_blocks=n_blocks,
         n_pairings=n_pairings,
+        p_values_in_a_row=_p_values_in_a_row(cells),
         detectable=_detectable(found, n_rounds),
     )
 
@@ -145,13 +151,25 @@ def _groups(cells: Sequence[Measurement]) -> dict[str, list[tuple[tuple[float, .
 
 def _compare(workload: str, one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Alike:
     medians = [median(calls) for calls in one], [median(calls) for calls in other]
-    half = len(one) // 2
     return Alike(
         workload=workload,
         ratio=compare_rounds(*medians),
         log_ratios=tuple(math.log(a / b) for a, b in zip(*medians, strict=True)),
-        p_same_calls=naive_t_test(_calls(one), _calls(other)),
-        p_in_turn=naive_t_test(_calls(one[:half]), _calls(other[half:])),
+        p_value=naive_t_test(_calls(one), _calls(other)),
+    )
+
+
+def _p_values_in_a_row(cells: Sequence[Measurement]) -> tuple[float, ...]:
+    """Of every pair of a workload's variants, each stretch of calls in a row against the other's next to it."""
+    stretches: dict[str, list[list[Sequence[float]]]] = defaultdict(list)
+    for cell in cells:
+        seconds = cell.series.get(IN_A_ROW, ())
+        stretches[cell.case.workload].append([seconds[i : i + ROW] for i in range(0, len(seconds), ROW)])
+    return tuple(
+        naive_t_test(*pair)
+        for of in stretches.values()
+        for one, other in combinations(of, 2)
+        for pair in zip(one, other, strict=False)
     )
 
 

@@ -18,6 +18,7 @@ from inferbench_lib.analysis.calibration import (
     study,
 )
 from inferbench_lib.analysis.comparison import MIN_EFFECT
+from inferbench_lib.analysis.identical import ROW
 from inferbench_lib.analysis.simulation import NOISE
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE
@@ -46,7 +47,7 @@ def answer(said: CalibrationStudy) -> Answer:
     n = len(alike.comparisons)
     cards = [
         Card(value=f"{alike.n_alarms} of {n}", label="false alarms on identical variants",
-             interval=f"a t-test on the same calls: {alike.naive_alarms()}"),
+             interval=f"a t-test on the same calls: {alike.naive_alarms}"),
         Card(value=seconds(said.overhead["timer_pair_ns"] / 1e9), label="for reading the timer twice",
              interval=f"smallest step {seconds(said.overhead['timer_step_ns'] / 1e9)}"),
     ]  # fmt: skip
@@ -73,7 +74,7 @@ def _verdict(said: CalibrationStudy) -> str:
         return "No verdict: identical variants could not be compared; see what failed, or give it more time."
     alarms = (
         f"{plural(alike.n_alarms, 'false alarm')} in {n} comparisons of identical work, where a t-test on the same "
-        f"calls raised {alike.naive_alarms()}"
+        f"calls raised {alike.naive_alarms}"
     )
     if alike.n_alarms > ALARM_LIMIT * n:
         return f"Do not trust verdicts of this machine now: {alarms}. Close what else runs and calibrate again."
@@ -132,8 +133,9 @@ def identical_ratios(said: CalibrationStudy) -> View:
     reading = (
         f"{n} comparisons of {alike.n_rounds} rounds each, from {plural(alike.n_blocks, 'block')} of rounds; {shared}. "
         f"Told apart: {alike.n_alarms} ({interval(rate.low, rate.high, share)} of comparisons), without a verdict: "
-        f"{alike.n_withheld}. Welch's t-test takes each call for independent and tells {alike.naive_alarms()} apart on "
-        f"the same calls, {alike.naive_alarms(in_turn=True)} when one variant's first half meets the other's second."
+        f"{alike.n_withheld}. Welch's t-test takes each call for independent: it tells {alike.naive_alarms} apart on "
+        f"the same calls, and {alike.naive_alarms_in_a_row} of {len(alike.p_values_in_a_row)} when each variant makes "
+        f"{ROW} calls in a row, one variant after another."
     )
     return View(
         name="identical_ratios",
@@ -160,6 +162,7 @@ def coverage_points(said: CalibrationStudy) -> View:
         "band": COVERAGE_BAND,
     }
     spoken = joined(f"{digits(value)} at {lag1}" for lag1, value in said.promised().items())
+    lowest = min(one.share for one in said.coverage)
     found = joined(
         f"{share(least)} with {n_rounds} rounds of {calls}"
         for (n_rounds, calls), least in said.least_detection().items()
@@ -167,7 +170,7 @@ def coverage_points(said: CalibrationStudy) -> View:
     reading = (
         f"With {PROMISED[0]} rounds of {PROMISED[1]} calls the 95 % interval of a median holds the truth in a share of "
         f"{spoken} of the simulated series (by autocorrelation). A slowdown of {share(SLOWDOWN)} in calls that scatter "
-        f"by {share(NOISE)} is found in at least {found}."
+        f"by {share(NOISE)} is found in at least {found}. The lowest coverage in the figure is {digits(lowest)}."
     )
     return View(
         name="coverage",
@@ -199,8 +202,6 @@ def _draw_biases(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
             label=kind,
         )
     ax.axhline(0, color=INK, linewidth=1)
-    ax.set_yscale("symlog", linthresh=1)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xticks(range(len(labels)), labels)
     ax.grid(axis="x", visible=False)
     ax.set_xlabel(frame.attrs["x"])
@@ -217,7 +218,7 @@ def _draw_ratios(frame: pd.DataFrame, axes: Sequence[Axes]) -> None:
         alarms = [(place, row.value) for place, row in zip(places, rows.itertuples(), strict=True) if row.alarm]
         if alarms:
             ax.plot(*zip(*alarms, strict=True), "X", color=PALETTE[1], markersize=8, label="false alarm")
-            ax.legend(fontsize=8.5)
+            ax.legend(fontsize=8.5, loc="upper left")
         ax.set_title(str(label))
         ax.set_xlabel(frame.attrs["x"])
     axes[0].set_ylabel(frame.attrs["y"])
