@@ -1,0 +1,117 @@
+"""Figures say what they show, and open full screen by key, button and finger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_output
+from page_helpers import NAV, Opener, render
+from playwright.sync_api import Browser
+from sample_notebook import code, picture, sample_notebook, with_cells
+
+from inferbench_lib.errors import ReportError
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Opener]:
+    opener = Opener(browser)
+    yield opener
+    opener.close()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "page.html"
+    render(sample_notebook(), path.parent, title="Do several processes help?", nav=NAV)
+    return path
+
+
+def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:
+    """A picture that says nothing to those who cannot see it is a defect, named by its cell."""
+    for alt in ("", "  "):
+        cell = code("show(figure)\nnext()", 1, picture(alt))
+        cell.id = "cell-9"
+        with pytest.raises(ReportError) as caught:
+            render(with_cells(cell), tmp_path)
+        assert str(caught.value) == (
+            "picture of cell cell-9 ('show(figure)'): expected an alt text, got none; "
+            'write display(fig, metadata={"image/png": {"alt": "what it shows"}})'
+        )
+
+
+def test_unfinished_figure_does_not_hide_the_failure(tmp_path: Path) -> None:
+    """A figure that a raising cell left half drawn is called that, and the page is still made."""
+    error = new_output("error", ename="ValueError", evalue="no data", traceback=["ValueError: no data"])
+    text = render(with_cells(code("show(figure)", 1, picture(""), error)), tmp_path)
+    assert 'alt="Unfinished: the cell raised while it drew this"' in text
+    assert "Why: ValueError: no data" in text
+
+
+def test_svg_is_a_picture_that_cannot_run(tmp_path: Path, open_page: Opener) -> None:
+    """An SVG is embedded as an image, where its scripts are dead, and drawn."""
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="40"><rect width="90" height="40"/>'
+        "<script>document.title='owned'</script></svg>"
+    )
+    output = new_output("display_data", data={"image/svg+xml": drawing}, metadata={"image/svg+xml": {"alt": "A box"}})
+    render(with_cells(code("draw()", 1, output)), tmp_path)
+    page = open_page(tmp_path / "page.html").page
+    assert page.locator("figure img").evaluate("image => image.naturalWidth") == 90
+    assert page.locator("svg").count() == 0
+    assert page.title() == "A page"
+
+
+def test_figures_are_numbered_captioned_and_sized(tmp_path: Path, open_page: Opener) -> None:
+    """A caption is the figure's own or its alt text; a link leads to it; its size is known before it is drawn."""
+    render(with_cells(code("a", 1, picture("What it shows")), code("b", 2, picture("Alt", caption="Said"))), tmp_path)
+    page = open_page(tmp_path / "page.html").page
+    assert page.locator("figcaption .caption").all_inner_texts() == ["Figure 1. What it shows", "Figure 2. Said"]
+    assert page.locator("figcaption a").nth(1).get_attribute("href") == "#figure-2"
+    # 8 x 3.6 inches at 144 dots an inch are 1152 x 518 whole dots, and at 96 CSS pixels an inch two thirds of that.
+    image = page.locator("figure img").first
+    assert (image.get_attribute("width"), image.get_attribute("height")) == ("768", "345")
+
+
+def test_viewer_by_keyboard(sample: Path, open_page: Opener) -> None:
+    """Full screen: → and n go on, ← and p go back, round and round; q and Esc close; the focus comes back."""
+    page = open_page(sample).page
+    opener = page.locator("figure .open").nth(1)
+    viewer, counter = page.locator("dialog.viewer"), page.locator(".counter")
+    for close in ("q", "Escape"):
+        opener.focus()
+        page.keyboard.press("Enter")
+        assert viewer.is_visible()
+        assert counter.inner_text() == "2 / 3"
+        for key, expected in (
+            ("ArrowRight", "3 / 3"), ("n", "1 / 3"), ("ArrowLeft", "3 / 3"), ("p", "2 / 3"), ("x", "2 / 3"),
+        ):  # fmt: skip
+            page.keyboard.press(key)
+            assert counter.inner_text() == expected, key
+        assert page.locator(".viewer .caption").inner_text().startswith("Figure 2.")
+        page.keyboard.press(close)
+        assert viewer.is_hidden()
+        assert opener.evaluate("element => element === document.activeElement")
+
+
+def test_viewer_by_buttons_and_swipe(sample: Path, open_page: Opener) -> None:
+    """The same by buttons with names, and by a finger; a short touch is no swipe."""
+    page = open_page(sample, width=360).page
+    page.locator("figure .open").first.click()
+    counter = page.locator(".counter")
+    page.get_by_role("button", name="Next figure").click()
+    assert counter.inner_text() == "2 / 3"
+    page.get_by_role("button", name="Previous figure").click()
+    assert counter.inner_text() == "1 / 3"
+    swipe = """([from, to]) => {
+        const viewer = document.querySelector("dialog.viewer");
+        const touch = x => new Touch({identifier: 1, target: viewer, clientX: x, clientY: 300});
+        viewer.dispatchEvent(new TouchEvent("touchstart", {touches: [touch(from)], changedTouches: [touch(from)]}));
+        viewer.dispatchEvent(new TouchEvent("touchend", {touches: [], changedTouches: [touch(to)]}));
+    }"""
+    for path, expected in (([300, 100], "2 / 3"), ([200, 190], "2 / 3"), ([100, 300], "1 / 3")):
+        page.evaluate(swipe, path)
+        assert counter.inner_text() == expected
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("dialog.viewer").is_hidden()

@@ -1,0 +1,212 @@
+"""A page can be read on a phone, at a desk, in the dark, on paper and without scripts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_markdown_cell, new_output
+from page_helpers import NAV, Opener, render
+from playwright.sync_api import Browser
+from sample_notebook import VERDICT, code, html, sample_notebook, with_cells
+
+from inferbench_lib.report import markup
+from inferbench_lib.report.pages import data_link, plain_text, render_page
+from inferbench_lib.report.shell import TEMPLATE_DIR, duration_words
+
+RAW = json.dumps({"samples_s": [1.5, 2.5], "name": "größer <b>"}).encode()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Opener]:
+    opener = Opener(browser)
+    yield opener
+    opener.close()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "page.html"
+    notebook = sample_notebook()
+    notebook.cells.append(code("download(run)", 11, html(data_link("raw.json", RAW, "application/json"))))
+    render_page(notebook, path, title="Do several processes help?", nav=NAV)
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_page_is_quiet_and_fits(sample: Path, open_page: Opener, width: int, scheme: str) -> None:
+    """On a phone, a tablet and a desk, light and dark: one file read, no message, no sideways scrolling."""
+    seen = open_page(sample, width=width, scheme=scheme)
+    assert [url for url in seen.requests if not url.startswith("data:")] == [sample.as_uri()]
+    assert seen.console == []
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert seen.page.locator("img:not([alt]), img[alt='']").count() == 0
+
+
+def test_verdict_is_on_the_first_screen_of_a_phone(sample: Path, open_page: Opener) -> None:
+    """Without scrolling a phone shows the title and the whole verdict."""
+    box = open_page(sample, width=360).page.locator(".answer p").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 600
+
+
+def test_verdict_from_metadata_when_the_notebook_shows_none(tmp_path: Path) -> None:
+    """The recorded verdict leads the page, unless the notebook has an answer of its own."""
+    text = render(with_cells(new_markdown_cell("Hello"), verdict=VERDICT), tmp_path)
+    assert text.count(f'<div class="answer"><p>{VERDICT}</p></div>') == 1
+    assert render(sample_notebook(), tmp_path).count('class="answer"') == 1
+
+
+def test_contents_lead_to_their_headings(sample: Path, open_page: Opener) -> None:
+    """Each line of the contents names a heading that is there, and anchors are never given twice."""
+    page = open_page(sample).page
+    lines = page.locator(".contents a")
+    assert lines.all_inner_texts() == [
+        "How much faster is each way?", "Every way that was measured", "Where did the time go?",
+        "What would another machine do?", "Method", "Run it again",
+    ]  # fmt: skip
+    for href in [line.get_attribute("href") for line in lines.all()]:
+        assert page.locator(f"{href}:is(h2, h3)").count() == 1
+
+
+def test_equal_headings_get_different_anchors() -> None:
+    """Two headings of the same words can both be linked to."""
+    body = markup.finish("<h2>Method</h2><h3>Method</h3><h2>Main</h2><h2>×</h2>")
+    assert [entry.anchor for entry in body.contents] == ["method", "method-2", "main-2", "section"]
+
+
+def test_code_shows_at_the_press_of_a_button(sample: Path, open_page: Opener) -> None:
+    """Code is out of sight until the button is pressed by keyboard, and goes again with the next press."""
+    page = open_page(sample).page
+    button = page.get_by_role("button", name="Show code")
+    blocks = page.locator("details.code pre")
+    assert [block.is_visible() for block in blocks.all()] == [False] * blocks.count()
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("button", name="Hide code", pressed=True).is_visible()
+    assert [block.is_visible() for block in blocks.all()] == [True] * blocks.count()
+    page.keyboard.press("Space")
+    assert blocks.first.is_hidden()
+
+
+def test_page_reads_without_scripts(sample: Path, open_page: Opener) -> None:
+    """With scripts off the words, figures and tables are there, and code opens cell by cell."""
+    page = open_page(sample, scripts=False).page
+    assert page.get_by_text(VERDICT).is_visible()
+    assert [figure.is_visible() for figure in page.locator("figure img").all()] == [True] * 3
+    assert page.locator(".toggle-code").is_hidden()
+    summary = page.locator("details.code summary").first
+    assert page.locator("details.code pre").first.is_hidden()
+    summary.click()
+    assert page.locator("details.code pre").first.is_visible()
+
+
+def test_tagged_cells_are_dropped_unless_they_raised(tmp_path: Path) -> None:
+    """`hide` and `explore` cells leave the page, but an error never hides; the notebook itself is not changed."""
+    raised = new_output("error", ename="ValueError", evalue="seen", traceback=["ValueError: seen"])
+    notebook = with_cells(
+        code("secret_one", 1, tags=["hide"]), code("secret_two", 2, tags=["explore"]),
+        code("shown_three", 3), code("raised_four", 4, raised, tags=["explore"]),
+    )  # fmt: skip
+    before = copy.deepcopy(notebook)
+    text = render(notebook, tmp_path)
+    assert [word for word in ("secret_one", "secret_two", "shown_three", "raised_four") if word in text] == [
+        "shown_three",
+        "raised_four",
+    ]
+    assert notebook == before
+
+
+def test_parameters_and_command_are_at_the_end(sample: Path, open_page: Opener) -> None:
+    """How to run it again closes the page: the command, and both parameter cells, folded."""
+    page = open_page(sample).page
+    again = page.locator("section.again")
+    assert again.locator("pre.command").inner_text() == "make report PROFILE=standard"
+    assert again.locator("summary").all_inner_texts() == [
+        "Parameters, as the notebook sets them",
+        "Parameters of this run",
+    ]
+    assert page.locator("article details.parameters").count() == 0
+    again.locator("summary").nth(1).click()
+    assert "batch_size = 25_000" in again.locator("details").nth(1).inner_text()
+
+
+def test_download_gives_back_the_same_bytes(sample: Path, open_page: Opener) -> None:
+    """A data link leaves the page as the file that was put in, byte for byte, under its name."""
+    page = open_page(sample).page
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="raw.json").click()
+    assert waiting.value.suggested_filename == "raw.json"
+    assert Path(waiting.value.path()).read_bytes() == RAW
+
+
+def test_data_link_says_its_size() -> None:
+    """A download tells how much it is before it is taken."""
+    assert data_link('a".csv', b"1,2\n", "text/csv") == (
+        '<a class="download" download="a&quot;.csv" href="data:text/csv;base64,MSwyCg==">a&quot;.csv</a> '
+        "<small>(4 bytes)</small>"
+    )
+    assert data_link("b", bytes(12_340), "text/csv").endswith("<small>(12.3 kB)</small>")
+
+
+def test_terminal_text_is_read_as_it_was_seen() -> None:
+    """Colours, links and overwritten progress lines are gone; the words and the last state stay."""
+    assert plain_text("\x1b[1;31mred\x1b[0m \x1b]8;;x\x07link\x1b]8;;\x07") == "red link"
+    assert plain_text("10%\r50%\r100%\nnext\r\n") == "100%\nnext\n"
+    assert plain_text("a\x00b\tc") == "ab\tc"
+
+
+def test_duration_words() -> None:
+    """A duration is told in the two units that matter."""
+    assert [duration_words(s) for s in (0.04, 9.96, 59.6, 65, 3599.7, 7380)] == [
+        "0.0 s", "10 s", "1 min 00 s", "1 min 05 s", "1 h 00 min", "2 h 03 min",
+    ]  # fmt: skip
+
+
+def test_every_ink_can_be_read_on_every_ground() -> None:
+    """Each text colour reaches 4.5:1 on each ground it is used on, light and dark (WCAG 2.2, 1.4.3)."""
+    style = (TEMPLATE_DIR / "page.css").read_text(encoding="utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    inks = {"ink", "muted", "link", "good", "bad", "warn", "model", "keyword", "string", "number", "comment", "name"}
+    own_grounds = {"good": "good-wash", "bad": "bad-wash", "warn": "warn-wash", "model": "model-wash"}
+    for theme in (light, dark):
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", theme))
+        pairs = [(ink, ground) for ink in inks for ground in ("paper", "raised")]
+        pairs += [*own_grounds.items(), ("link", "bad-wash"), *(("ink", ground) for ground in own_grounds.values())]
+        assert {pair: r for pair in pairs if (r := contrast(colours[pair[0]], colours[pair[1]])) < 4.5} == {}
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)  # a well-known near miss
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours (WCAG 2.2, definitions of contrast ratio and relative luminance)."""
+    lights = []
+    for colour in (one, other):
+        channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_dark_page_keeps_figures_on_white(sample: Path, open_page: Opener) -> None:
+    """In the dark the paper is dark and figures stand on a white card."""
+    page = open_page(sample, scheme="dark").page
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 23, 27)"
+    card = page.locator("figure img").first.evaluate("image => getComputedStyle(image).backgroundColor")
+    assert card == "rgb(255, 255, 255)"
+
+
+def test_print_is_light_and_whole(sample: Path, open_page: Opener) -> None:
+    """On paper: light even from a dark screen, no buttons, contents or code, folded words unfolded, figures uncut."""
+    page = open_page(sample, scheme="dark").page
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(22, 25, 29)"
+    for gone in (".toggle-code", ".contents", ".top", "details.code"):
+        assert page.locator(gone).first.is_hidden(), gone
+    assert page.get_by_text("Rounds are interleaved in random order").is_visible()
+    assert page.locator("figure").first.evaluate("figure => getComputedStyle(figure).breakInside") == "avoid"
+    assert page.pdf(format="A4").startswith(b"%PDF-")
