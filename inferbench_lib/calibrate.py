@@ -34,7 +34,7 @@ AGREEMENT_CALLS = 5
 STRETCHES = 3
 N_WORKLOADS = 2
 RESERVED_S = 15.0
-"""For what comes after the rounds of identical variants: their calls in a row, and reading what was seen beside them."""
+"""For what comes after the rounds of identical variants: their calls in a row, and what was seen beside them."""
 
 Variant = tuple[Case, Callable[[], LoopBench]]
 
@@ -69,7 +69,7 @@ def calibration(**params: Any) -> Run:
 
 
 def _plan(cfg: config.Calibration, ends_s: float) -> Plan:
-    """Rounds enough for comparisons that share no call, as far as the time until `ends_s` allows; one block at least."""
+    """Rounds enough for comparisons that share no call, as far as time allows until `ends_s`; one block at least."""
     blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
     return Plan(
         min_rounds=cfg.rounds_a_comparison,

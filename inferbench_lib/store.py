@@ -40,9 +40,9 @@ def run_folder() -> Path:
 def write_file(path: Path, content: bytes | str) -> Path:
     """Write the whole of `content` to `path` or leave what was there; raises StoreError with what to do."""
     payload = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary: str | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
@@ -66,7 +66,7 @@ def sha256_of(path: Path) -> str:
 
 def _explain(path: Path, n_bytes: int, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
         return (
             f"{path.name}: expected room for {n_bytes:,} bytes, got {free:,} free ({error.strerror}); free some space"
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from setup_browser import MISSING, find_browser, is_ci
+from tiny import TinyReports
 
 FLAGS = (
     "--headless",
@@ -48,3 +49,9 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(offline=True)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_reports(tmp_path_factory: pytest.TempPathFactory) -> TinyReports:
+    """Tiny reports of every profile, made by the real runner when they are first asked for."""
+    return TinyReports(tmp_path_factory.mktemp("tiny"))

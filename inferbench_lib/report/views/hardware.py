@@ -25,6 +25,7 @@ REMEDIES = {
 }
 MOST_SPEEDUP = 1000
 """A serial fraction below its inverse cannot be told from none."""
+ABOVE_THE_ROOF = 1.05
 NEAR_THE_ROOF = 0.5
 """Below this share of the attainable it is not the roof that holds a program back."""
 
@@ -67,6 +68,8 @@ def _standing(cell: Placed) -> str:
         f"{_capital(_name(cell))} reaches {digits(point.reached_flops_per_s / 1e9)} GFLOP/s, {share(point.share)} of "
         f"the {digits(point.attainable_flops_per_s / 1e9)} attainable here"
     )
+    if point.share > ABOVE_THE_ROOF:
+        return f"{reached}: that roof was measured too low, while the machine was busier; measure again when it is quiet."
     if point.share >= NEAR_THE_ROOF:
         return f"{reached}: {NEAREST[point.bound]} binds; {REMEDIES[point.bound]}."
     return (

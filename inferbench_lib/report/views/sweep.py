@@ -10,7 +10,7 @@ import pandas as pd
 from inferbench_lib.analysis.batching import BestBatch
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.sweep import Series, SweepStudy, study
-from inferbench_lib.records import Summary
+from inferbench_lib.records import Outcome, Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, joined, plural, seconds, size
@@ -31,8 +31,14 @@ def answer(said: SweepStudy) -> Answer:
     ]
     cells = [cell for of in said.cells.values() for cell in of.values()]
     flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
-    verdict = f"{_limits(said)} {' '.join(_best(said, series) for series in said.best)}"
-    return Answer(verdict=verdict, cards=tuple(cards), flags=flags)
+    verdict = f"{_limits(said)} {'; '.join(_best(said, series) for series in said.best)}."
+    ended = [
+        f"{_capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
+        for series, of in said.summaries.items()
+        for batch_size, summary in of.items()
+        if summary.outcome is not Outcome.OK
+    ]
+    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended))
 
 
 def _limits(said: SweepStudy) -> str:
@@ -47,7 +53,7 @@ def _limits(said: SweepStudy) -> str:
 def _best(said: SweepStudy, series: Series) -> str:
     best = said.best[series]
     if isinstance(best, Refusal):
-        return f"No batch size can be named for {_name(series)}: {best.reason}."
+        return f"no batch size can be named for {_name(series)} ({best.reason})"
     latency = (
         f", p{100 * best.latency_percentile:g} latency {seconds(best.latency_s)}"
         if best.latency_percentile is not None and best.latency_s is not None
@@ -55,7 +61,7 @@ def _best(said: SweepStudy, series: Series) -> str:
     )
     rate = best.throughput_per_s
     spread = f" ({digits(rate.low)} to {digits(rate.high)})" if rate.low is not None and rate.high is not None else ""
-    return f"use batches of {best.batch_size:,} for {_name(series)}: {digits(rate.value)} inputs/s{spread}{latency}."
+    return f"use batches of {best.batch_size:,} for {_name(series)}: {digits(rate.value)} inputs/s{spread}{latency}"
 
 
 def throughput_by_batch(said: SweepStudy) -> View:
@@ -124,9 +130,10 @@ def _memory(said: SweepStudy, series: Series) -> str:
     seen = {batch: cell.peak_memory_bytes for batch, cell in said.cells[series].items() if cell.peak_memory_bytes}
     if not seen:
         return f"{_capital(_name(series))}: memory was not measured."
-    first, last = min(seen), max(seen)
+    ends = dict.fromkeys((min(seen), max(seen)))
+    peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in ends)
     return (
-        f"{_capital(_name(series))}: peak {size(seen[first])} at batch {first:,}, {size(seen[last])} at batch {last:,} "
+        f"{_capital(_name(series))}: peak {peaks} "
         f"({'the whole process, in a pass of its own' if series[1] == 'cpu' else 'what the device handed out'})."
     )
 
@@ -144,7 +151,7 @@ def table(said: SweepStudy) -> Table:
     note = (
         "A percentile is shown only where its samples carry it: at 95 % confidence p90 needs 29 single calls, p95 59, "
     )
-    return Table(frame=pd.DataFrame(rows), reading=f"{note}p99 299. {said.reason}".strip())
+    return Table(frame=pd.DataFrame(rows), reading=f"{note}p99 299.")
 
 
 def _row(series: Series, batch_size: int, summary: Summary, said: SweepStudy) -> dict[str, str]:
