@@ -69,7 +69,7 @@ def _standing(cell: Placed) -> str:
         f"the {digits(point.attainable_flops_per_s / 1e9)} attainable here"
     )
     if point.share > ABOVE_THE_ROOF:
-        return f"{reached}: that roof was measured too low, while the machine was busier; measure again when it is quiet."
+        return f"{reached}: that roof was measured while the machine was busier, too low; measure again."
     if point.share >= NEAR_THE_ROOF:
         return f"{reached}: {NEAREST[point.bound]} binds; {REMEDIES[point.bound]}."
     return (
