@@ -33,7 +33,7 @@ def system_rows(run: Run) -> list[tuple[str, str]]:
         ("Virtualisation", seen.virtualisation),
         ("Accelerator", ", ".join(seen.accelerators) or seen.accelerator_reason or "none"),
         ("Operating system", seen.operating_system),
-        ("Python", seen.python),
+        ("Python", known(seen.python)),
         *seen.versions.items(),
         *((f"environment: {name}", value) for name, value in seen.environment.items()),
         ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
