@@ -27,6 +27,9 @@
     });
   }
 
+  // Pages of the run: where they do not fit side by side, the current one is in sight.
+  document.querySelector(".top [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Tables: a click on a heading sorts; cells carry data-sort where their text would sort wrongly.
   const key = (row, column) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
   const compare = (a, b) => {
@@ -94,7 +97,8 @@
   part("close").addEventListener("click", acts.q);
   let startX = null;
   viewer.addEventListener("touchstart", (event) => {
-    startX = event.touches.length === 1 ? event.touches[0].clientX : null;
+    const isZoomed = visualViewport.scale > 1.01; // then one finger moves the picture
+    startX = event.touches.length === 1 && !isZoomed ? event.touches[0].clientX : null;
   }, { passive: true });
   viewer.addEventListener("touchend", (event) => {
     const moved = startX === null ? 0 : event.changedTouches[0].clientX - startX;
