@@ -1,0 +1,142 @@
+"""Every profile's parameters made tiny, and reports made with them by the real runner in a process of its own.
+
+Notebooks and profiles are found in their folders: one that is new takes part, or fails for want of a tiny size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((path.stem for path in (ROOT / "notebooks").glob("*.ipynb")), key=lambda name: name == "summary")
+"""In the order they are executed: the summary reads what the others left."""
+PROFILES = sorted(path.name for path in (ROOT / "params").iterdir() if path.is_dir())
+FULL_PROFILE = "standard"
+"""The one profile that keeps every network and executor, and measures even what takes the same time at any size."""
+
+FOREST = {"n_features": 8, "n_trees": 5, "n_train": 200}
+ROUNDS = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 1.0}
+TINY: Mapping[str, Mapping[str, Any]] = {
+    "cpu_multiprocess": {**FOREST, **ROUNDS, "n_samples": 2000, "n_processes": 2, "batch_size": 500, "max_rounds": 2},
+    "cpu_vs_gpu": {**ROUNDS, "batch_sizes": [1, 2], "warmup": 1, "iterations": 2},
+    "batch_sweep": {**FOREST, **ROUNDS, "forest_batch_sizes": [1, 50], "cnn_batch_sizes": [1, 2], "sizes": ["small"]},
+    "hardware_analysis": {**FOREST, **ROUNDS, "n_samples": 2000, "sizes": ["small"], "budget_s": 0.1},
+    "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "simulated_series": 20, "time_limit_s": 1.0},
+    "summary": {},
+}
+SHORTER: Mapping[str, Mapping[str, Any]] = {
+    "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"]},
+    "cpu_vs_gpu": {"sizes": ["small"]},
+}
+REUSED = ("hardware_analysis", "calibration")
+"""What the other profiles show again from the full one's run: tiny or not, it takes its time."""
+
+CANARIES = {"home": "canaryhome", "user": "canaryuser", "host": "canaryhost", "value": "canaryvalue"}
+"""Names planted where a report is made; none of them may be found in what is shared."""
+PROGRAM = """
+import sys
+from pathlib import Path
+from inferbench_lib.report.runner import plan, run_report
+profile, params, *notebooks = sys.argv[1:]
+sys.exit(run_report(plan(profile, notebooks, params=Path(params), timeout_s=300)))
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report: what the runner returned and printed, and the run's folder."""
+
+    profile: str
+    code: int
+    said: str
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
+        return found
+
+    @cached_property
+    def summary(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = json.loads((self.folder / "summary.json").read_text())
+        return found
+
+    @property
+    def pages(self) -> list[Path]:
+        return [self.folder / f"{name}.html" for name in NOTEBOOKS]
+
+
+class TinyReports:
+    """Reports of all profiles in one reports folder, each made when it is first asked for."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self._made: dict[str, Report] = {}
+
+    def of(self, profile: str) -> Report:
+        """The report of a profile; the full one is made first."""
+        if profile not in self._made:
+            full = None if profile == FULL_PROFILE else self.of(FULL_PROFILE).folder.name
+            params = write_params(self.work / "params", profile, full)
+            self._made[profile] = make_report(self.work, profile, NOTEBOOKS, params)
+        return self._made[profile]
+
+
+def write_params(folder: Path, profile: str, reuse: str | None = None) -> Path:
+    """The profile as committed but tiny, in `folder`; a notebook without a tiny size raises KeyError."""
+    for notebook in NOTEBOOKS:
+        values = yaml.safe_load((ROOT / "params" / profile / f"{notebook}.yaml").read_text()) | TINY[notebook]
+        if profile != FULL_PROFILE:
+            values |= SHORTER.get(notebook, {}) | ({"reuse": reuse} if notebook in REUSED else {})
+        path = folder / profile / f"{notebook}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
+    return folder
+
+
+def make_report(
+    work: Path, profile: str, notebooks: Sequence[str], params: Path, environment: Mapping[str, str] | None = None
+) -> Report:
+    """Run the real runner in a new process, with canaries planted in its home, user, host and environment."""
+    reports = work / "reports"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, profile, str(params), *notebooks],
+        env={**planted(work), "INFERBENCH_REPORTS": str(reports), **(environment or {})},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    made = sorted(path.parent for path in reports.glob(f"*-{profile}/manifest.json"))
+    assert made, f"no run was left:\n{said}"
+    return Report(profile, done.returncode, said, made[-1])
+
+
+def planted(work: Path) -> dict[str, str]:
+    """This environment with a home, a user, a host and values that can be told wherever they leak to."""
+    home, site = work / CANARIES["home"], work / "site"
+    home.mkdir(parents=True, exist_ok=True)
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(f"import socket\nsocket.gethostname = lambda: {CANARIES['host']!r}\n")
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "LOGNAME": CANARIES["user"],
+        "INFERBENCH_CANARY": CANARIES["value"],
+        "OMP_CANARY": CANARIES["value"],
+        "MPLCONFIGDIR": mpl.get_cachedir(),  # else its fonts are looked for again in every new home
+        "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
