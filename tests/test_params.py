@@ -148,7 +148,7 @@ def cells_with(source: str, **fields: Any) -> Any:
         (cells_with("class A: pass"), ["cell 1: defines something"]),
         (cells_with("f = lambda: 1"), ["cell 1: defines something"]),
         (
-            nbformat.v4.new_notebook(cells=cells_with("").cells + [nbformat.v4.new_code_cell("ib.show(view)")]),
+            nbformat.v4.new_notebook(cells=[*cells_with("").cells, nbformat.v4.new_code_cell("ib.show(view)")]),
             ["cell 2: shows a figure without asking a question"],
         ),
     ],

@@ -1,84 +1,20 @@
-"""What each page says of its run: right figures, a reason where there is none, and never a NaN, whatever failed."""
+"""No page says NaN, draws nothing or hides a failure, whatever became of its cells; the summary and method too."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sample_runs as samples
+from page_texts import UNSAID, draw, sentences, texts, views
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
 from inferbench_lib.report import studies
-from inferbench_lib.report.display import View
-from inferbench_lib.report.views import common, devices, hardware, multiprocess, summary, sweep
-
-UNSAID = re.compile(r"\b(nan|inf|None|NaN)\b|inf×|\bOutcome\.|\bVerdict\.|  |\(\)|\s\.(\s|$)|\.\.|:\s*\.|;\s*\.")
-"""What no sentence of a page may hold: a number that is none, a name of the program, an empty place."""
-TABLES = ("table", "reference_table", "process_table")
+from inferbench_lib.report.views import common, summary
 
 each_run = pytest.mark.parametrize("name", samples.NAMES)
-
-
-@cache
-def views(name: str) -> list[View]:
-    """Every figure of a sample's page."""
-    run = samples.RUNS[name]
-    page = studies.PAGES[run.notebook]
-    said = page.study(run)
-    return [view(said) for view in page.VIEWS]
-
-
-@cache
-def texts(name: str) -> list[str]:
-    """Every text of a sample's page."""
-    return list(sentences(samples.RUNS[name]))
-
-
-def sentences(run: Run) -> Iterator[str]:
-    """Every text of a run's page: answer, cards, warnings, readings, alt texts, cells of tables, method."""
-    page = studies.PAGES[run.notebook]
-    said = page.study(run)
-    answer = page.answer(said)
-    yield answer.verdict
-    yield from answer.flags
-    for card in answer.cards:
-        yield from (card.value, card.label, card.interval)
-    for view in page.VIEWS:
-        yield from (view(said).alt, view(said).reading)
-    for name in sorted(set(TABLES) & set(vars(page))):
-        table = getattr(page, name)(said)
-        yield from (table.reading, *table.notes, *map(str, table.frame.to_numpy().ravel()))
-    yield common.method(run)
-
-
-def draw(view: View) -> bytes:
-    """The picture's bytes; a warning of the drawing library (NaN, empty axes) is a fault. Like data is drawn once."""
-    key = (view.name, view.frame.to_json(), str(view.size_inches))
-    if key not in DRAWN:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", category=DeprecationWarning)  # between seaborn and matplotlib
-            picture = io.BytesIO()
-            view.figure().savefig(picture, format="png", dpi=50)
-        DRAWN[key] = picture.getvalue()
-    return DRAWN[key]
-
-
-DRAWN: dict[tuple[str, str, str], bytes] = {}
-
-
-def row(table: Any, **wanted: str) -> dict[str, str]:
-    """The one row of a table whose columns hold these values."""
-    (found,) = [r for r in table.frame.to_dict("records") if all(r[name] == value for name, value in wanted.items())]
-    return {str(name): str(value) for name, value in found.items()}
 
 
 # Every page, whatever happened
@@ -138,278 +74,14 @@ def test_every_cell_that_did_not_end_well_is_named(name: str) -> None:
     assert [reason for reason in reasons if reason not in text] == []
 
 
-# cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
-
-
-def test_the_fastest_way_is_named_with_its_speedup() -> None:
-    """4.0 s over 1.2 s is 3.33 times, and the way that loses is said to lose and to what."""
-    answer = studies.answer(samples.multiprocess())
-    assert answer.verdict == (
-        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process. A new pool for each call loses: "
-        "0.80× (0.80× to 0.80×); most of it to process start (2.50 s) and waiting for a CPU (100 ms)."
-    )
-    assert [card.value for card in answer.cards] == ["3.33×", "3.20×", "0.80×", "4.00×"]
-
-
-def test_table_of_ways_is_right() -> None:
-    """Speedup, efficiency over 4 processes and the share of the ceiling, by hand."""
-    table = multiprocess.table(multiprocess.study(samples.multiprocess()))
-    pool = row(table, way="the shared-memory pool")
-    assert (pool["median"], pool["speedup"], pool["efficiency"], pool["of the ceiling"], pool["verdict"]) == (
-        "1.20 s",
-        "3.33×",
-        "83 %",  # 3.33 / 4
-        "83 %",  # 3.33 / 4.00
-        "faster",
-    )
-    assert row(table, way="one process")["verdict"] == "baseline"
-    assert row(table, way="reference laptop, 4 processes")["speedup"] == "0.738×"
-
-
-def test_summary_of_ways_has_the_promised_names() -> None:
-    """The names that users' scripts read are there, with their values."""
-    figures = samples.multiprocess().summary
-    values = {name: figure.value for name, figure in figures.items()}
-    assert values["single_s"] == pytest.approx(4.0, rel=0.001)
-    assert values["multi_s"] == pytest.approx(1.2, rel=0.001)
-    assert values["speedup"] == values["speedup[shared_pool]"] == pytest.approx(4 / 1.2)
-    assert values["efficiency"] == pytest.approx(4 / 1.2 / 4)
-    assert values["verification"] == "PASSED"
-    for name, median_s in samples.TIMES_S.items():
-        if name not in ("single", "ceiling"):
-            assert values[f"speedup[{name}]"] == pytest.approx(4 / median_s)
-    assert samples.RUNS["multiprocess, wrong outputs"].summary["verification"].value == "FAILED"
-
-
-def test_parts_of_the_time_add_up() -> None:
-    """The parts drawn for the threaded way are its 1.25 s: a second of work, 0.1 s slowed, 0.15 s waiting."""
-    frame = multiprocess.where_the_time_went(multiprocess.study(samples.multiprocess())).frame
-    threads = frame[frame["label"] == "scikit-learn threads"].set_index("part")["seconds"].to_dict()
-    assert threads == {
-        "useful compute": pytest.approx(1.0),
-        "compute slowed by shared resources": pytest.approx(0.1),
-        "waiting for a CPU": pytest.approx(0.15, rel=0.01),
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("all failed", "No verdict: verification FAILED (nothing was verified: every cell failed)."),
-        ("baseline failed", "No verdict: one process was not measured, and nothing can be compared without it."),
-        ("pool failed", "Use scikit-learn threads: 3.20× (3.20× to 3.20×) the speed of one process."),
-        ("baseline alone", "Stay with one process: no other way was measured."),
-        (
-            "too few rounds",
-            "Stay with one process: no other way was shown to be faster here. The closest is the shared-memory pool: "
-            "no verdict against one process (too few samples: needs 6 rounds, has 3).",
-        ),
-        (
-            "unstable",
-            "Stay with one process: no other way was shown to be faster here. The closest is the shared-memory pool: "
-            "no verdict against one process (unstable: candidate is unstable: the container was throttled for 3.0 s "
-            "(limit 0 s); raise its quota).",
-        ),
-        ("wrong outputs", f"No verdict: verification FAILED ({samples.WRONG.detail})."),
-    ],
-)
-def test_verdict_on_ways_holds_back(name: str, expected: str) -> None:
-    """What was not shown is not claimed, and why."""
-    assert studies.answer(samples.RUNS[f"multiprocess, {name}"]).verdict == expected
-
-
-def test_an_unstable_way_does_not_hide_a_faster_one() -> None:
-    """The quickest is flagged; the next, shown to be faster than one process, is recommended."""
-    run = samples.multiprocess(
-        samples.way("single"), samples.way("threads"), samples.flagged(samples.way("shared_pool"))
-    )
-    assert studies.answer(run).verdict.startswith("Use scikit-learn threads: 3.20×")
-
-
-def test_wrong_outputs_are_never_shown_as_fast() -> None:
-    """A way with wrong outputs has no time, no speedup and no place in the figures."""
-    said = multiprocess.study(samples.RUNS["multiprocess, wrong outputs"])
-    threads = row(multiprocess.table(said), way="scikit-learn threads")
-    assert (threads["median"], threads["speedup"], threads["verified"], threads["outcome"]) == (
-        "–",
-        "–",
-        "FAILED",
-        "invalid",
-    )
-    assert "scikit-learn threads" not in set(multiprocess.executor_times(said).frame["label"])
-    assert "scikit-learn threads" not in set(multiprocess.where_the_time_went(said).frame["label"])
-
-
-# cpu_vs_gpu: an image takes 40 ms and 8 ms, a batch 0.2 images more
-
-
-def test_without_a_gpu_it_is_said_plainly() -> None:
-    """The reason stands first, then what the processor does: 16 images in 0.52 s are 30.8 a second."""
-    assert studies.answer(samples.vs_gpu()).verdict == (
-        "The GPU was not measured: no NVIDIA driver. The processor reaches 30.8 images/s with the small network "
-        "(batch 16) and 1.54 images/s with the large network (batch 16)."
-    )
-    assert (
-        "not measured"
-        in row(
-            devices.reference_table(devices.study(samples.vs_gpu())),
-            **{"GPU here (images/s)": "not measured", "CPU published": "20–30"},
-        )["speedup here"]
-    )
-
-
-def test_with_a_gpu_each_network_has_its_speedup() -> None:
-    """40 over 8 ms is five times, 800 over 100 ms eight times, at every batch."""
-    run = samples.vs_gpu(gpu=True)
-    verdict = studies.answer(run).verdict
-    assert "small: cuda:0: faster, 5.00× (5.00× to 5.00×) the speed of the processor" in verdict
-    assert "large: cuda:0: faster, 8.00× (8.00× to 8.00×) the speed of the processor" in verdict
-    cell = row(devices.table(devices.study(run)), network="small", device="cuda:0", batch="4")
-    assert (cell["median"], cell["images/s"], cell["peak memory"], cell["end to end"], cell["speedup"]) == (
-        "27.2 ms",
-        "147",  # 4 / 0.0272
-        "84.0 MB",
-        "32.7 ms",  # 1.2 × 27.2
-        "5.00× (5.00× to 5.00×)",
-    )
-
-
-def test_summary_of_devices_has_the_promised_names() -> None:
-    """Parameters, throughput by size, device and batch, and a speedup a size."""
-    figures = samples.vs_gpu(gpu=True).summary
-    assert figures["parameters[small]"].value == 8_765_066
-    assert figures["throughput[small,cpu,b16]"].value == pytest.approx(16 / 0.52, rel=0.001)
-    assert figures["throughput[large,cuda:0,b1]"].value == pytest.approx(10.0, rel=0.001)
-    assert figures["speedup[small]"].value == pytest.approx(5.0)
-    assert figures["speedup[large]"].value == pytest.approx(8.0)
-    alone = samples.vs_gpu().summary
-    assert (alone["speedup[small]"].value, alone["speedup[small]"].verdict) == (None, "not measured")
-
-
-def test_a_batch_that_does_not_fit_is_a_row() -> None:
-    """Out of memory at batch 16 is a row and a warning, and the speedup is that of the best batch that fits."""
-    run = samples.RUNS["devices, GPU out of memory"]
-    cell = row(devices.table(devices.study(run)), device="cuda:0", batch="16")
-    assert (cell["outcome"], cell["median"], cell["images/s"]) == ("oom", "–", "–")
-    assert (
-        "small network on cuda:0, batch 16: oom (CUDA out of memory: tried to allocate 2.00 GB)"
-        in studies.answer(run).flags
-    )
-    assert run.summary["throughput[small,cuda:0,b16]"].value is None
-    assert run.summary["speedup[small]"].value == pytest.approx(5.0)
-
-
-def test_model_is_marked_as_one() -> None:
-    """What was not measured carries MODEL in axis, alt text and reading, and the same model's error beside it."""
-    view = devices.modelled_gpus(devices.study(samples.vs_gpu()))
-    assert "MODEL" in view.frame.attrs["x"]
-    assert "MODEL" in view.alt
-    assert view.reading.startswith("MODEL, not measured: a GTX 750 Ti")
-    assert "holds 0 of 6 measured times in its band" in view.reading
-
-
-# batch_sweep: 1 ms and 2 µs a row
-
-
-def test_best_batch_is_that_within_the_limits() -> None:
-    """100,000 rows take 201 ms, above 100 ms; 10,000 take 21 ms and give 476,190 rows a second."""
-    run = samples.sweep()
-    assert run.summary["best_batch[forest,cpu]"].value == 10_000
-    assert run.summary["best_throughput[forest,cpu]"].value == pytest.approx(10_000 / 0.021, rel=0.001)
-    assert run.summary["best_batch[cnn-small,cuda:0]"].value == 4
-    verdict = studies.answer(run).verdict
-    assert verdict.startswith("With latency of at most 100 ms and memory of at most 2.0 GB: use batches of 10,000 ")
-    assert studies.answer(samples.sweep(max_latency_s=None, max_memory_bytes=None)).verdict.startswith(
-        "Without stated limits: use batches of 100,000 for the forest on cpu"
-    )
-
-
-def test_knee_is_where_throughput_stops_rising() -> None:
-    """476,190 rows a second at 10,000 are within 5 % of the 497,512 at 100,000; 83,333 at 100 are not."""
-    run = samples.sweep()
-    knee = run.summary["knee[forest,cpu]"]
-    assert (knee.value, knee.low, knee.high, knee.verdict) == (10_000, 10_000, 10_000, "reached")
-    reading = sweep.throughput_by_batch(sweep.study(run)).reading
-    assert (
-        "The forest on cpu: batches above 10,000 (95 % of resampled rounds: 10,000 to 10,000) gain less than 5 %"
-        in reading
-    )
-
-
-def test_memory_is_said_to_be_whose_it_is() -> None:
-    """On the processor it is the process, on a device what the device handed out; not measured is said."""
-    reading = sweep.memory_by_batch(sweep.study(samples.sweep())).reading
-    assert "The forest on cpu: peak 200 MB at batch 1 and 240 MB at batch 100,000 (the whole process" in reading
-    assert (
-        "The small CNN on cuda:0: peak 80.0 MB at batch 1 and 80.0 MB at batch 16 (what the device handed out)."
-        in reading
-    )
-    nothing = sweep.memory_by_batch(sweep.study(samples.RUNS["sweep, no memory"]))
-    assert nothing.reading == "The forest on cpu: memory was not measured."
-
-
-def test_percentiles_stand_only_where_samples_carry_them() -> None:
-    """320 calls carry p99, 16 not even p90."""
-    table = sweep.table(sweep.study(samples.sweep()))
-    many, few = (
-        row(table, workload="the forest on cpu", batch="1"),
-        row(table, workload="the forest on cpu", batch="10,000"),
-    )
-    assert (many["calls"], few["calls"]) == ("320 calls", "16 calls")
-    assert many["p99"] != "–"
-    assert (few["p90"], few["p95"], few["p99"]) == ("–", "–", "–")
-
-
-# hardware_analysis: 100 GFLOP/s, 20 GB/s, a serial tenth
-
-
-def test_limits_are_named_with_their_figures() -> None:
-    """Peak, bandwidth and usable CPUs lead; 16 images of 333 MFLOP in 0.52 s are 10.2 GFLOP/s, a tenth of the peak."""
-    answer = studies.answer(samples.hardware_run())
-    assert [card.value for card in answer.cards] == ["100 GFLOP/s", "20.0 GB/s", "4"]
-    assert answer.verdict.startswith(
-        "The small network at batch 16 reaches 10.2 GFLOP/s, 10 % of the 100 attainable here"
-    )
-    assert "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4×" in answer.verdict
-    assert any("another program took 12 %" in flag for flag in answer.flags)
-
-
-def test_summary_of_hardware_has_the_promised_names() -> None:
-    """GEMM by precision and threads, memory bandwidth, usable CPUs, scaling, the fitted serial fraction."""
-    figures = samples.hardware_run().summary
-    assert (figures["gemm_gflops[fp32,t4]"].value, figures["gemm_gflops[int8,t4]"].value) == (100.0, 40.0)
-    assert (figures["memory_gb_s"].value, figures["memory_gb_s"].unit) == (20.0, "GB/s")
-    assert figures["usable_cpus"].value == 4
-    assert figures["scaling_speedup[4]"].value == pytest.approx(1 / (0.1 + 0.9 / 4))
-    assert figures["serial_fraction"].value == pytest.approx(0.1)
-
-
-def test_law_is_spoken_only_where_it_holds() -> None:
-    """A serial tenth bounds at 10×; no serial part bounds nothing; slowing down is not Amdahl's."""
-
-    def reading(name: str) -> str:
-        return hardware.scaling(hardware.study(samples.RUNS[name])).reading
-
-    assert "a serial fraction of 10 % (10 % to 10 %), so that no number of processes exceeds 10.0×." in reading(
-        "hardware"
-    )
-    assert "a serial fraction of 0 % (0 % to 0 %), too little to bind." in reading("hardware, no serial part")
-    assert "No law was fitted: throughput falls below one worker's" in reading("hardware, slower with more")
-    assert "No law was fitted: no process count was measured." in reading("hardware, all failed")
-
-
-def test_wrong_outputs_are_in_no_fit_and_under_no_roof() -> None:
-    """A pool of 4 that answers wrongly in 10 ms neither scales nor is placed."""
-    said = hardware.study(samples.RUNS["hardware, wrong outputs"])
-    assert said.placed == ()
-    assert 4 not in set(hardware.scaling(said).frame["x"])
-    assert "The forest on 2 processes runs at 1.82×" in hardware.answer(said).verdict
-
-
-def test_dearest_start_is_named() -> None:
-    """Spawn with torch, 1.4 s, is the dearest."""
-    table = hardware.process_table(hardware.study(samples.hardware_run()))
-    assert table.reading == "The dearest start is spawn importing torch: 1.40 s before the first useful instruction."
+@each_run
+def test_summary_of_a_run_in_which_something_failed(name: str) -> None:
+    """The summary of any run draws and says nothing unsaid."""
+    runs = {samples.RUNS[name].notebook: samples.RUNS[name]}
+    view = summary.performance_summary(runs)
+    said = summary.answer(runs)
+    spoken = [view.alt, view.reading, said.verdict, *said.flags, *map(str, view.frame.to_numpy().ravel())]
+    assert [text for text in spoken if UNSAID.search(text)] == []
 
 
 # summary
@@ -450,16 +122,6 @@ def test_summary_names_what_is_missing(whole: dict[str, Run]) -> None:
     assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
     assert summary.verdicts({}).frame.empty
     assert draw(summary.performance_summary({})).startswith(b"\x89PNG")
-
-
-@each_run
-def test_summary_of_a_run_in_which_something_failed(name: str) -> None:
-    """The summary of any run draws and says nothing unsaid."""
-    runs = {samples.RUNS[name].notebook: samples.RUNS[name]}
-    view = summary.performance_summary(runs)
-    said = summary.answer(runs)
-    spoken = [view.alt, view.reading, said.verdict, *said.flags, *map(str, view.frame.to_numpy().ravel())]
-    assert [text for text in spoken if UNSAID.search(text)] == []
 
 
 def test_gallery_holds_the_named_pictures(whole: dict[str, Run]) -> None:
