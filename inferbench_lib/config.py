@@ -141,7 +141,7 @@ class Calibration(Config):
     n_trees: PositiveInt = 100
     n_train: Annotated[int, Field(ge=100)] = 20_000
     simulated_series: PositiveInt = 4000
-    time_limit_s: PositiveFloat = 150.0
+    time_limit_s: PositiveFloat = 135.0
 
 
 class Summary(Config):

@@ -63,8 +63,8 @@ def answer(said: CalibrationStudy) -> Answer:
         for label, bias in said.biases.items()
         if label == "50us"
     ]
-    flags = dict.fromkeys(flag.text for cell in said.run.measurements for flag in cell.flags)
-    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *said.failures))
+    flags = {flag.name: flag.text for cell in said.run.measurements for flag in cell.flags}
+    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags.values(), *said.failures))
 
 
 def _verdict(said: CalibrationStudy) -> str:
@@ -76,7 +76,7 @@ def _verdict(said: CalibrationStudy) -> str:
         f"{plural(alike.n_alarms, 'false alarm')} in {n} comparisons of identical work, where a t-test on the same "
         f"calls raised {alike.naive_alarms}"
     )
-    if alike.n_alarms > ALARM_LIMIT * n:
+    if (alike.alarm_rate.low or 0.0) > ALARM_LIMIT:  # more than chance makes of a rate that is within its limit
         return f"Do not trust verdicts of this machine now: {alarms}. Close what else runs and calibrate again."
     found = f"{percent(ratio - 1)} and more, which {alike.n_rounds} rounds find with 80 % chance"
     if ratio <= QUIET:
