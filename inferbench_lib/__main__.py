@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="measure, and leave reports/index.html")
     report.add_argument("--profile", default="standard", help="a folder of params/ (default: standard)")
     report.add_argument("--notebook", action="append", dest="notebooks", help="only this one; may be repeated")
-    report.add_argument("--timeout-s", type=float, default=1800.0, help="limit for one cell of a notebook")
+    report.add_argument("--timeout-s", type=_seconds, default=1800, help="limit for one cell of a notebook")
     report.set_defaults(run=_report)
     calibrate = commands.add_parser("calibrate", help="measure the harness itself")
     calibrate.add_argument("--profile", default="standard")
@@ -45,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
     lab.set_defaults(run=_lab)
     return parser
+
+
+def _seconds(text: str) -> int:
+    """Whole seconds from 1 on; argparse says what else was given."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected whole seconds from 1 on, got {text}")
+    return int(text)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -122,7 +122,7 @@ class ExecutorBench(LoopBench):
 
 
 class CnnBench:
-    """A network on one device."""
+    """A network on one device. The cap is on a device's own memory; the processor has none."""
 
     def __init__(self, cnn: Cnn, device: str, n_threads: int, memory_cap_bytes: int | None = None) -> None:
         imported_s = import_s("torch") or 0.0
@@ -137,7 +137,7 @@ class CnnBench:
         self._bench = DeviceBench(
             accelerator,
             model.to,
-            memory_cap_bytes=memory_cap_bytes,
+            memory_cap_bytes=None if device == "cpu" else memory_cap_bytes,
             startup_s={"import_s": imported_s, "build_s": built_s},
         )
         self._bench.cold_start()

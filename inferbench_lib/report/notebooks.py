@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
 
-from inferbench_lib.errors import ReportError
+from inferbench_lib.errors import ReportError, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,12 @@ class _KernelManager(AsyncKernelManager):
             self.groups.append(pid)
 
 
-def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], timeout_s: float) -> Execution:
+def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], timeout_s: int) -> Execution:
     """Run a notebook with these parameters; a failure is a value, not an exception.
 
     papermill keeps `working_copy` up to date cell by cell. After a killed kernel, a time-out or an interrupt what
     it saved looks completed, so the status is told by how the execution ended, never by the file.
-    Raises ReportError where no kernel can be started at all.
+    Raises ReportError where no kernel can be started at all, StoreError where the disk is full.
     """
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
@@ -66,7 +67,7 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
             kernel_name="python3",
             progress_bar=False,
             cwd=str(source.parent),
-            execution_timeout=int(timeout_s),
+            execution_timeout=timeout_s,
             kernel_manager_class=_KernelManager,
         )
     except papermill.PapermillExecutionError as error:
@@ -74,7 +75,7 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
         if error.ename == "KeyboardInterrupt":
             status = "interrupted"
     except CellTimeoutError:
-        status, reason = "timed out", f"a cell was still running after {timeout_s:g} s"
+        status, reason = "timed out", f"a cell was still running after {timeout_s} s"
     except DeadKernelError:
         status, reason = "killed", "the notebook's process ended without a word; likely it was killed or out of memory"
     except NoSuchKernel as error:
@@ -82,8 +83,14 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
             f"{source.name}: expected the Jupyter kernel python3 in this environment, got none ({error}); "
             "run make clean and try again"
         ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StoreError(
+            f"{source.name}: expected room for the executed notebook, got: {error.strerror}; free some space"
+        ) from error
     except KeyboardInterrupt:
-        status, reason = "interrupted", "interrupted by the user"
+        status, reason = "interrupted", "it was interrupted"
     finally:
         _end_processes()
     executed = nbformat.read(working_copy if working_copy.exists() else source, as_version=4)

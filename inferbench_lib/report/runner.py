@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 import nbformat
 
 from inferbench_lib import config, store
-from inferbench_lib.errors import ConfigError, StoreError
+from inferbench_lib.errors import ConfigError, ReportError, StoreError
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
 from inferbench_lib.report import results, studies, words
@@ -55,11 +56,11 @@ class Job:
     profile: str
     parameters: Mapping[str, Mapping[str, Any]]
     command: str
-    timeout_s: float = 1800.0
+    timeout_s: int = 1800
     notebooks: Path = NOTEBOOKS
 
 
-def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: float = 1800.0) -> Job:
+def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: int = 1800) -> Job:
     """Read and validate every parameter file of a profile; raises ConfigError before anything runs."""
     folder = params / profile
     if not folder.is_dir():
@@ -80,12 +81,12 @@ def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: f
 def run_report(job: Job) -> int:
     """Execute the job into a new folder under `reports/`; 0, or 1 incomplete, 130 interrupted, 143 terminated."""
     reports = store.reports_folder()
-    with _only_one(reports), _terminable():
+    with _only_one(reports), _terminable() as terminated:
         started = datetime.now(UTC)
         folder = _new_folder(reports, started, job.profile)
         began_s = time.monotonic()
         pages: list[Page] = []
-        code = 0
+        interrupted = False
         try:
             for number, name in enumerate(job.parameters, start=1):
                 title = f"[{number}/{len(job.parameters)}] {name}"
@@ -94,16 +95,17 @@ def run_report(job: Job) -> int:
                 if pages[-1].status == "interrupted":
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            code = 130
-        except _Terminated:
-            code = 143
+            interrupted = True
         finished = {page.name for page in pages}
         pages += [_not_run(job, name) for name in job.parameters if name not in finished]
-        status = "interrupted" if code else "complete" if all(p.status == "complete" for p in pages) else "incomplete"
+        complete = all(page.status == "complete" for page in pages)
+        status = "interrupted" if interrupted else "complete" if complete else "incomplete"
         _finish(job, folder, pages, started, time.monotonic() - began_s, status)
         write_index(reports)
         _say_end(folder, status, reports)
-        return code or (0 if status == "complete" else 1)
+        if interrupted:
+            return 143 if terminated.is_set() else 130
+        return 0 if complete else 1
 
 
 def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime) -> Page:
@@ -136,19 +138,25 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
         "simulated": bool(run and run.simulated),
     }
     scrub(notebook)
-    store.write_file(folder / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook))
     nav = [NavLink(label=other.replace("_", " "), href=f"{other}.html") for other in job.parameters]
     nav.append(NavLink(label="all runs", href="../index.html"))
-    render_page(notebook, folder / f"{name}.html", title=heading, nav=nav)
+    about = notebook.metadata["inferbench"]
+    try:
+        render_page(notebook, folder / f"{name}.html", title=heading, nav=nav)
+    except ReportError as error:  # the notebook's own fault, so the others still run
+        about |= {"status": "failed", "reason": f"its page could not be made: {error}", "verdict": ""}
+        empty = nbformat.v4.new_notebook(metadata=notebook.metadata)
+        render_page(empty, folder / f"{name}.html", title=heading, nav=nav)
+    store.write_file(folder / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook))
     return Page(
         name=name,
         title=heading,
-        status=execution.status,
-        reason=notebook.metadata["inferbench"]["reason"],
+        status=about["status"],
+        reason=about["reason"],
         page=f"{name}.html",
         duration_s=round(time.monotonic() - began_s, 2),
-        measuring_s=round(run.duration_s, 2) if run else 0.0,
-        verdict=verdict,
+        measuring_s=round(run.duration_s, 2) if run and run.run_id == folder.name else 0.0,  # 0 when reused
+        verdict=about["verdict"],
     )
 
 
@@ -166,8 +174,9 @@ def _stored(folder: Path, name: str) -> Run | None:
 
 
 def _title(notebook: nbformat.NotebookNode, name: str) -> str:
-    first = notebook.cells[0].source.splitlines()[0] if notebook.cells else ""
-    return first.removeprefix("# ").strip() or name
+    """The first heading: of a notebook that failed, papermill's own words come before it."""
+    lines = (line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), name)
 
 
 def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, duration_s: float, status: str) -> None:
@@ -251,20 +260,18 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the kernel is ended and the run is marked."""
+def _terminable() -> Iterator[threading.Event]:
+    """Let SIGTERM interrupt as Ctrl-C does, so that the kernel is ended and the run is marked; set when it came."""
+    came = threading.Event()
 
     def stop(signal_number: int, frame: object) -> NoReturn:
-        raise _Terminated
+        came.set()
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield came
     finally:
         signal.signal(signal.SIGTERM, before)
 
