@@ -86,6 +86,9 @@ def test_hostile_text_is_text(tmp_path: Path, open_page: Opener) -> None:
     assert seen.page.title() == HOSTILE
     assert seen.page.locator("h1").inner_text() == HOSTILE
     assert seen.page.locator("figure img").get_attribute("alt") == HOSTILE
+    assert seen.page.locator("pre.stream").inner_text() == HOSTILE
+    assert seen.page.locator(".error p").inner_text() == f"{HOSTILE}: {HOSTILE}"
+    assert seen.page.locator(".error pre").inner_text() == HOSTILE
     assert seen.page.locator("script").count() == 1
     assert seen.page.locator("[onerror]").count() == 0
     assert seen.console == []
