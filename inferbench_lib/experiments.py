@@ -85,7 +85,9 @@ def cpu_vs_gpu(**params: Any) -> Run:
             "cpu_limits": peak,
             "accelerator_reason": found.reason,
         }
-        return session.finish(rows, tables, lambda run: devices.figures(devices.study(run)))
+        return session.finish(
+            rows, tables, lambda run: devices.figures(devices.study(run)), simulated=found.is_simulated
+        )
 
 
 def batch_sweep(**params: Any) -> Run:
@@ -128,7 +130,12 @@ def batch_sweep(**params: Any) -> Run:
                     for batch in cfg.cnn_batch_sizes
                 ]
         rows = session.measure(entries, memory=True).measurements
-        return session.finish(rows, {"accelerator_reason": found.reason}, lambda run: sweep.figures(sweep.study(run)))
+        return session.finish(
+            rows,
+            {"accelerator_reason": found.reason},
+            lambda run: sweep.figures(sweep.study(run)),
+            simulated=found.is_simulated,
+        )
 
 
 def hardware_analysis(**params: Any) -> Run:

@@ -339,3 +339,8 @@ class Run:
     summary: Mapping[str, Figure] = field(default_factory=dict)
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def mark(self) -> str:
+        """The word without which nothing from a simulated device is shown; empty for a run on real ones."""
+        return "SIMULATED" if self.simulated else ""

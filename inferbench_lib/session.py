@@ -91,8 +91,10 @@ class Session:
         measurements: Sequence[Measurement],
         tables: Mapping[str, Any],
         figures: Callable[[Run], dict[str, Figure]],
+        *,
+        simulated: bool = False,
     ) -> Run:
-        """The run as a value, stored; `figures` gives its entries of `summary.json`."""
+        """The run as a value, stored; `figures` gives its entries of `summary.json`, each marked when `simulated`."""
         schedules = {
             name: {
                 "orders": schedule.orders,
@@ -110,8 +112,9 @@ class Session:
             duration_s=time.monotonic() - self._began_s,
             measurements=tuple(measurements),
             tables={"schedules": schedules, **tables},
+            simulated=simulated,
         )
-        run = replace(run, summary=figures(run))
+        run = replace(run, summary={name: _marked(figure, run.mark) for name, figure in figures(run).items()})
         store.save_run(run)
         return run
 
@@ -128,6 +131,11 @@ class Session:
             for name, flag in texts.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )
+
+
+def _marked(figure: Figure, mark: str) -> Figure:
+    """The figure with the mark before its verdict."""
+    return replace(figure, verdict=": ".join(filter(None, (mark, figure.verdict))))
 
 
 def _plan(config: Config) -> Plan:

@@ -40,7 +40,8 @@ class Answer:
 class View:
     """One figure: tidy data, how it is drawn, what it shows for those who cannot see it, what to read in it.
 
-    `draw(frame, axes)` only draws; `axes` holds `n_panels` axes. `kept_as` names the PNG file in `figures/`.
+    `draw(frame, axes)` only draws on the axes of `grid`. `name` is that of the PNG file in `figures/`; `mark` stands
+    above the picture, so that it is not shown without it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class View:
     reading: str
     size_inches: tuple[float, float] = (7.4, 3.6)
     grid: tuple[int, int] = (1, 1)
+    mark: str = ""
 
     @property
     def caption(self) -> str:
@@ -66,6 +68,8 @@ class View:
             figure = Figure(figsize=self.size_inches, dpi=DPI, layout="constrained")
             axes = figure.subplots(*self.grid, squeeze=False)
             self.draw(self.frame, list(axes.flat))
+            if self.mark:
+                figure.suptitle(self.mark, color="#b3261e", fontweight="bold")
         return figure
 
 

@@ -119,8 +119,9 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
             job.notebooks / f"{name}.ipynb", work / f"{name}.ipynb", job.parameters[name], job.timeout_s
         )
     run = _stored(folder, name)
+    here = [run] if run else store.load_runs(folder).values()  # the summary has no record of its own
     notebook = execution.notebook
-    heading = _title(notebook, name)
+    heading = _title(job, name)
     complete = execution.status == "complete"
     verdict = studies.answer(run).verdict if run and complete else ""
     notebook.metadata["title"] = heading
@@ -135,11 +136,11 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
         "command": job.command,
         "status": execution.status,
         "reason": execution.reason,
-        "simulated": bool(run and run.simulated),
+        "simulated": any(one.simulated for one in here),
     }
     scrub(notebook)
-    nav = [NavLink(label=other.replace("_", " "), href=f"{other}.html") for other in job.parameters]
-    nav.append(NavLink(label="all runs", href="../index.html"))
+    nav = [NavLink(label=_title(job, other), href=f"{other}.html") for other in job.parameters]
+    nav.append(NavLink(label="All runs", href="../index.html"))
     about = notebook.metadata["inferbench"]
     try:
         render_page(notebook, folder / f"{name}.html", title=heading, nav=nav)
@@ -161,9 +162,8 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
 
 
 def _not_run(job: Job, name: str) -> Page:
-    title = _title(nbformat.read(job.notebooks / f"{name}.ipynb", as_version=4), name)
     return Page(
-        name=name, title=title, status="not run", reason="the run ended before it", page="", duration_s=0.0,
+        name=name, title=_title(job, name), status="not run", reason="the run ended before it", page="", duration_s=0.0,
         measuring_s=0.0, verdict="",
     )  # fmt: skip
 
@@ -173,10 +173,11 @@ def _stored(folder: Path, name: str) -> Run | None:
     return store.load_run(path) if path.exists() else None
 
 
-def _title(notebook: nbformat.NotebookNode, name: str) -> str:
-    """The first heading: of a notebook that failed, papermill's own words come before it."""
-    lines = (line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
-    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), name)
+def _title(job: Job, name: str) -> str:
+    """The first heading of a notebook, else its name."""
+    cells = nbformat.read(job.notebooks / f"{name}.ipynb", as_version=4).cells
+    first = cells[0].source.splitlines()[:1] if cells else []
+    return "".join(first).removeprefix("# ").strip() or name
 
 
 def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, duration_s: float, status: str) -> None:

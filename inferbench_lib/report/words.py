@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from inferbench_lib.records import Figure, Flag, Interval, Machine, Ratio, Verdict
+from inferbench_lib.records import Figure, Flag, Interval, Machine, Ratio, Run, Verdict
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -100,6 +100,11 @@ def joined(items: Iterable[str]) -> str:
 def plural(count: int, noun: str, plural_noun: str = "") -> str:
     """`1 process`, `4 processes`."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+def marked(run: Run, text: str) -> str:
+    """A sentence about a run, never without the mark of a simulated one."""
+    return f"{run.mark}: {text}" if run.mark else text
 
 
 def machine_line(machine: Machine) -> str:

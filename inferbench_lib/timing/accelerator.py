@@ -53,6 +53,9 @@ class Accelerator(Protocol):
     backend: Backend
     read_ns: ReadNs
 
+    @property
+    def is_simulated(self) -> bool: ...
+
     def synchronize(self) -> None: ...
 
     def clock(self) -> Clock: ...
@@ -65,6 +68,7 @@ class CpuAccelerator:
 
     device = "cpu"
     backend = CPU
+    is_simulated = False
 
     def __init__(self, read_ns: ReadNs = time.perf_counter_ns) -> None:
         self.read_ns = read_ns
@@ -87,6 +91,13 @@ class TorchAccelerator:
         self.device = f"{kind}:{index or 0}"
         self.backend = backend or BACKENDS.get(kind, OUT_OF_TREE)
         self.read_ns = read_ns
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the device says of itself that its times are made up (the one in the tests does)."""
+        import torch
+
+        return bool(getattr(torch.get_device_module(self.device), "is_simulated", False))
 
     def synchronize(self) -> None:
         """Wait until the device has finished everything, on every stream."""
@@ -120,6 +131,11 @@ class Found:
 
     accelerator: Accelerator | None
     reason: str = ""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether what was found is no real device."""
+        return self.accelerator is not None and self.accelerator.is_simulated
 
 
 def find_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Found:

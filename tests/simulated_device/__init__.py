@@ -24,6 +24,8 @@ __all__ = ["NAME", "NoCompiler", "OpCost", "Shapes", "SimulatedDevice", "load"]
 class SimulatedDevice:
     """Python's side of the device: scripts it, and is the module `torch.simgpu` that torch asks for."""
 
+    is_simulated = True
+
     def __init__(self, native: ModuleType) -> None:
         self._native = native
         self.present = True

@@ -13,7 +13,7 @@ from inferbench_lib.analysis.predicted import Prediction, checks, predictions
 from inferbench_lib.records import Outcome, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import compared, digits, gathered, joined, ratio, seconds, share, size, times
+from inferbench_lib.report.words import compared, digits, gathered, joined, marked, ratio, seconds, share, size, times
 
 __all__ = ["VIEWS", "answer", "reference_table", "study", "table"]
 
@@ -44,7 +44,7 @@ def answer(said: DeviceStudy) -> Answer:
                 )
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))
     ended = [_ended(cell) for cell in said.cells if cell.summary.outcome is not Outcome.OK]
-    return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *ended))
+    return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
 
 
 def _verdict(said: DeviceStudy) -> str:
@@ -114,6 +114,7 @@ def inference_comparison(said: DeviceStudy) -> View:
         reading=reading,
         size_inches=(10.4, 7.4),
         grid=(2, 2),
+        mark=said.run.mark,
     )
 
 

@@ -83,6 +83,7 @@ def performance_summary(runs: Runs) -> View:
         reading=reading,
         size_inches=(11.5, 1.6 + 0.2 * max(n_figures, 11) + 0.85 * len(runs)),
         grid=(1, 1),
+        mark=next((run.mark for run in runs.values() if run.mark), ""),
     )
 
 

@@ -13,7 +13,7 @@ from inferbench_lib.analysis.sweep import Series, SweepStudy, study
 from inferbench_lib.records import Outcome, Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, joined, plural, seconds, size
+from inferbench_lib.report.words import digits, gathered, joined, marked, plural, seconds, size
 
 __all__ = ["VIEWS", "answer", "study", "table"]
 
@@ -38,7 +38,7 @@ def answer(said: SweepStudy) -> Answer:
         for batch_size, summary in of.items()
         if summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended))
+    return Answer(verdict=marked(said.run, verdict), cards=tuple(cards), flags=(*flags, *ended))
 
 
 def _limits(said: SweepStudy) -> str:
@@ -76,6 +76,7 @@ def throughput_by_batch(said: SweepStudy) -> View:
         reading=readings,
         size_inches=(9.2, 3.9),
         grid=(1, 2),
+        mark=said.run.mark,
     )
 
 
@@ -123,7 +124,7 @@ def memory_by_batch(said: SweepStudy) -> View:
     }
     reading = " ".join(_memory(said, series) for series in said.cells)
     alt = f"Peak memory against batch size. {reading}"
-    return View(name="memory_by_batch", frame=frame, draw=figures.lines, alt=alt, reading=reading)
+    return View(name="memory_by_batch", frame=frame, draw=figures.lines, alt=alt, reading=reading, mark=said.run.mark)
 
 
 def _memory(said: SweepStudy, series: Series) -> str:
