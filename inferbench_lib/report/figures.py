@@ -219,7 +219,9 @@ def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
         colour = PALETTE[number % len(PALETTE)]
         ax.plot(row.intensity, row.flops_per_s / 1e9, MARKERS[number % len(MARKERS)], color=colour, markersize=8)
         at = (row.intensity, row.flops_per_s / 1e9)
-        ax.annotate(row.label, at, (8, -10), textcoords="offset points", fontsize=8.5, color=colour)
+        ax.annotate(
+            row.label, at, (8, 7 if number % 2 else -12), textcoords="offset points", fontsize=8.5, color=colour
+        )
     ax.annotate(
         frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=8.5
     )
