@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import WorkerDied, WorkerHung
 from inferbench_lib.parallel.answers import open_answer
@@ -23,6 +23,7 @@ from inferbench_lib.parallel.shared_array import SharedArray
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
 
     import numpy as np
@@ -64,10 +65,9 @@ class NaivePool(Executor):
         tasks = batches(len(rows), batch_size)
         started_s = now()
         spans: list[Span] = []
-        pool = ProcessPoolExecutor(
-            self._n_processes, multiprocessing.get_context(self._start_method), begin, (self._limits, in_main_thread())
-        )
-        self._children: set[BaseProcess] = set()
+        self._children: list[BaseProcess] = []
+        context = _recording_context(self._start_method, self._children)
+        pool = ProcessPoolExecutor(self._n_processes, context, begin, (self._limits, in_main_thread()))
         try:
             submitted_s, futures = self._submit(pool, [rows[task.start : task.stop] for task in tasks], spans)
             reports, outputs = self._collect(futures, spans)
@@ -77,7 +77,7 @@ class NaivePool(Executor):
             with spent(spans, CALLER, "stop"):
                 pool.shutdown()
         except BaseException:
-            for child in self._children:
+            for child in self._started():
                 child.kill()
             pool.shutdown(cancel_futures=True)
             raise
@@ -100,10 +100,8 @@ class NaivePool(Executor):
             with spent(spans, CALLER, "serialize_data"):
                 batch = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
             with starting_processes({}):  # a submission may start one more process
-                others = set(multiprocessing.active_children())
                 submitted_s.append(now())
                 futures.append(pool.submit(run, Parcel(model, batch)))
-                self._children |= set(multiprocessing.active_children()) - others
         return submitted_s, futures
 
     def _collect(self, futures: list[Future[bytes]], spans: list[Span]) -> tuple[list[Report], list[np.ndarray]]:
@@ -124,13 +122,29 @@ class NaivePool(Executor):
                 outputs.append(pickle.loads(reports[-1].output))
         return reports, outputs
 
+    def _started(self) -> list[BaseProcess]:
+        return [child for child in self._children if child.pid is not None]
+
     def _first_death(self) -> str:
         """The worker that broke the pool, which then ends the others by SIGTERM."""
-        for child in self._children:
+        for child in self._started():
             child.join(5)
-        codes = {child.pid: child.exitcode for child in self._children}
+        codes = {child.pid: child.exitcode for child in self._started()}
         pid = next((pid for pid, code in codes.items() if code not in (0, None, -signal.SIGTERM)), next(iter(codes)))
         return f"worker (pid {pid}) {how_it_ended(codes[pid])}"
+
+
+def _recording_context(start_method: str, children: list[BaseProcess]) -> BaseContext:
+    """A context that notes the processes it makes, so that one which dies at once is known too."""
+    context = type(multiprocessing.get_context(start_method))()
+
+    def make(*args: Any, **options: Any) -> BaseProcess:
+        child: BaseProcess = type(context).Process(*args, **options)  # type: ignore[attr-defined]
+        children.append(child)
+        return child
+
+    context.Process = make  # type: ignore[attr-defined]
+    return context
 
 
 def _worker_spans(reports: Sequence[Report], submitted_s: Sequence[float]) -> Iterator[Span]:
