@@ -13,7 +13,11 @@ from inferbench_lib.errors import ConfigError, InferbenchError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0 done, 1 incomplete, 2 unusable parameters, 130 interrupted, 143 terminated."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and options.run is not _lab:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options.more = more
     try:
         return int(options.run(options))
     except ConfigError as error:
@@ -42,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.set_defaults(run=_calibrate)
     index = commands.add_parser("index", help="rebuild reports/index.html from the runs' manifests")
     index.set_defaults(run=_index)
-    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab, whose own arguments it takes too")
     lab.set_defaults(run=_lab)
     return parser
 
@@ -75,13 +79,19 @@ def _index(_: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(_: argparse.Namespace) -> int:
-    """Replace this process by JupyterLab on loopback, its token on."""
+def _lab(options: argparse.Namespace) -> int:
+    """Replace this process by JupyterLab on loopback, its token on; it asks nobody whether there is a newer one."""
     notebooks = Path(__file__).parents[1] / "notebooks"
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={notebooks.parent}", "--ServerApp.ip=127.0.0.1"]
+    arguments = [
+        f"--notebook-dir={notebooks.parent}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--LabApp.default_url=/lab/tree/{notebooks.name}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *options.more,
+    ]
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    os.execv(sys.executable, [*command, f"--LabApp.default_url=/lab/tree/{notebooks.name}"])
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,32 @@ def test_unknown_names_end_with_2_before_anything_is_measured(
     assert not reports.exists()
 
 
+def test_arguments_of_jupyterlab_are_none_of_a_report(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An argument that no command knows is refused; JupyterLab alone gets what is not ours."""
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--no-browser"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --no-browser\n")
+    assert not reports.exists()
+
+
+def test_lab_is_on_loopback_and_takes_jupyterlabs_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterLab replaces the process, on 127.0.0.1, with the repository as its folder and our arguments before yours."""
+    called: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: called.append([path, *arguments]))
+    monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    with pytest.raises(TypeError):  # execv never returns
+        main(["lab", "--no-browser"])
+    assert called == [
+        [sys.executable, sys.executable, "-m", "jupyterlab", f"--notebook-dir={ROOT}", "--ServerApp.ip=127.0.0.1"]
+        + ["--LabApp.default_url=/lab/tree/notebooks"]
+        + ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--no-browser"]
+    ]
+    assert "JUPYTER_PATH" not in os.environ
+    assert os.environ["JUPYTER_PREFER_ENV_PATH"] == "1"
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
 def test_a_time_limit_is_whole_seconds(text: str, reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A limit that is no number of seconds from 1 on is refused by name."""

@@ -128,6 +128,8 @@ def test_a_notebook_that_ends_badly(
     assert reason in row
     assert f"[1/2] bad: {status.upper()} in " in capsys.readouterr().err
     (folder,) = runs(reports)
+    assert f"## bad\n\nINCOMPLETE, {status}: {reason}\n" in (folder / "results.md").read_text()
+    assert f"BAD\n===\n\n  INCOMPLETE, {status}: {reason}\n" in (folder / "results.txt").read_text()
     executed = nbformat.read(folder / "notebooks" / "bad.ipynb", as_version=4)
     assert executed.metadata["inferbench"]["status"] == status
     assert [cell.execution_count for cell in executed.cells if cell.source == "never = 1"] == [None]
@@ -151,6 +153,19 @@ def test_a_page_that_cannot_be_made_fails_its_notebook_alone(reports: Path, note
     assert words_of(page_of(reports, "bad").select_one(".banner")).startswith(
         "INCOMPLETE failed Why: its page could not"
     )
+
+
+def test_a_record_that_no_page_can_read_back_is_kept(reports: Path, notebooks: Path) -> None:
+    """A notebook that fails after it stored its record keeps it, and the run is finished without reading it back."""
+    save = "store.save_run(Run(notebook='bad', run_id='any', machine=Machine(), params={}))"
+    imports = "from inferbench_lib import store\nfrom inferbench_lib.records import Machine, Run"
+    small_notebooks.write(notebooks, bad=[imports, save, "1 / 0"], good=GOOD)
+    assert run_report(job(notebooks, "bad", "good")) == 1
+    assert ends(manifest_of(reports)) == {
+        "bad": ("failed", "ZeroDivisionError: division by zero (code cell 3: 1 / 0)"),
+        "good": ("complete", ""),
+    }
+    assert "data/bad.json" in manifest_of(reports)["files"]
 
 
 def test_kernels_leave_no_process(reports: Path, notebooks: Path, tmp_path: Path) -> None:

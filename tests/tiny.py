@@ -28,7 +28,7 @@ FULL_PROFILE = "standard"
 FOREST = {"n_features": 8, "n_trees": 5, "n_train": 200}
 ROUNDS = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 1.0}
 TINY: Mapping[str, Mapping[str, Any]] = {
-    "cpu_multiprocess": {**FOREST, **ROUNDS, "n_samples": 2000, "n_processes": 2, "batch_size": 500, "max_rounds": 2},
+    "cpu_multiprocess": {**FOREST, **ROUNDS, "n_samples": 2000, "n_processes": 2, "batch_size": 500},
     "cpu_vs_gpu": {**ROUNDS, "batch_sizes": [1, 2], "warmup": 1, "iterations": 2},
     "batch_sweep": {**FOREST, **ROUNDS, "forest_batch_sizes": [1, 50], "cnn_batch_sizes": [1, 2], "sizes": ["small"]},
     "hardware_analysis": {**FOREST, **ROUNDS, "n_samples": 2000, "sizes": ["small"], "budget_s": 0.1},
@@ -36,10 +36,9 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "summary": {},
 }
 SHORTER: Mapping[str, Mapping[str, Any]] = {
-    "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"]},
     "cpu_vs_gpu": {"sizes": ["small"]},
 }
-REUSED = ("hardware_analysis", "calibration")
+REUSED = ("cpu_multiprocess", "hardware_analysis", "calibration")
 """What the other profiles show again from the full one's run: tiny or not, it takes its time."""
 
 CANARIES = {"home": "canaryhome", "user": "canaryuser", "host": "canaryhost", "value": "canaryvalue"}
@@ -136,7 +135,7 @@ def planted(work: Path) -> dict[str, str]:
         "HOME": str(home),
         "LOGNAME": CANARIES["user"],
         "INFERBENCH_CANARY": CANARIES["value"],
-        "OMP_CANARY": CANARIES["value"],
+        "OMP_CANARY": f"/{CANARIES['value']}",  # variables that change speed are told, but not a path in one
         "MPLCONFIGDIR": mpl.get_cachedir(),  # else its fonts are looked for again in every new home
         "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }

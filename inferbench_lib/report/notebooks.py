@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import tempfile
@@ -58,6 +59,8 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+    # Of the tasks that an interrupt leaves behind asyncio tells with a traceback, whenever they are collected.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     status, reason = "complete", ""
     try:
         papermill.execute_notebook(

@@ -12,14 +12,18 @@ from inferbench_lib.report.words import figure_cells
 Row = Sequence[str]
 
 
-def markdown(runs: Mapping[str, Run]) -> str:
-    """All notebooks of a run as Markdown."""
-    return "\n".join(["# inferbench results", "", *(line for run in runs.values() for line in _markdown(run))])
+def markdown(runs: Mapping[str, Run], incomplete: Sequence[tuple[str, str]] = ()) -> str:
+    """All notebooks of a run as Markdown; of those in `incomplete`, name and how they ended."""
+    lines = ["# inferbench results", "", *(line for run in runs.values() for line in _markdown(run))]
+    lines += [line for name, why in incomplete for line in (f"## {name}", "", f"INCOMPLETE, {why}", "")]
+    return "\n".join(lines)
 
 
-def plain_text(runs: Mapping[str, Run]) -> str:
-    """All notebooks of a run as plain text."""
-    return "\n".join(["INFERBENCH RESULTS", "", *(line for run in runs.values() for line in _plain_text(run))])
+def plain_text(runs: Mapping[str, Run], incomplete: Sequence[tuple[str, str]] = ()) -> str:
+    """All notebooks of a run as plain text; of those in `incomplete`, name and how they ended."""
+    lines = ["INFERBENCH RESULTS", "", *(line for run in runs.values() for line in _plain_text(run))]
+    lines += [line for name, why in incomplete for line in (*_title(name), f"  INCOMPLETE, {why}", "")]
+    return "\n".join(lines)
 
 
 def parameter_rows(run: Run) -> list[Row]:
@@ -52,7 +56,7 @@ def _markdown_line(item: Row | str) -> str:
 
 
 def _plain_text(run: Run) -> list[str]:
-    lines = [run.notebook.upper(), "=" * len(run.notebook), ""]
+    lines = _title(run.notebook)
     for heading, content in _sections(run):
         lines += [heading, "-" * len(heading)]
         width = max((len(item[0]) for item in content if not isinstance(item, str)), default=0)
@@ -60,3 +64,7 @@ def _plain_text(run: Run) -> list[str]:
             lines.append(f"  {item}" if isinstance(item, str) else f"  {item[0]:<{width}}  {'  '.join(item[1:])}")
         lines.append("")
     return lines
+
+
+def _title(name: str) -> list[str]:
+    return [name.upper(), "=" * len(name), ""]

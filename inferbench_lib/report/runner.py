@@ -187,8 +187,10 @@ def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, du
     (folder / ".work").rmdir()
     runs = store.load_runs(folder)
     store.write_summary(folder)
-    store.write_file(folder / "results.md", results.markdown(runs))
-    store.write_file(folder / "results.txt", results.plain_text(runs))
+    incomplete = [(page.name, f"{page.status}: {page.reason}") for page in pages if page.status != "complete"]
+    shown = {name: run for name, run in runs.items() if name not in dict(incomplete)}
+    store.write_file(folder / "results.md", results.markdown(shown, incomplete))
+    store.write_file(folder / "results.txt", results.plain_text(shown, incomplete))
     machine_line = next((words.machine_line(run.machine) for run in runs.values()), "")
     manifest = {
         "run_id": folder.name,
