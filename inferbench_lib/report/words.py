@@ -112,7 +112,8 @@ def machine_line(machine: Machine) -> str:
     memory = size(machine.memory_bytes) if machine.memory_bytes else "memory unknown"
     cpus = plural(machine.usable_cpus, "usable CPU")
     accelerators = ", ".join(machine.accelerators) or "no accelerator"
-    return f"{machine.cpu_model} · {cpus} · {memory} · {accelerators} · {machine.operating_system}"
+    system, _, _ = machine.operating_system.partition(",")  # without its kernel
+    return f"{machine.cpu_model} · {cpus} · {memory} · {accelerators} · {system}"
 
 
 def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, str, str]]:
