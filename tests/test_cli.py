@@ -58,18 +58,16 @@ def test_arguments_of_jupyterlab_are_none_of_a_report(reports: Path, capsys: pyt
 
 
 def test_lab_is_on_loopback_and_takes_jupyterlabs_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JupyterLab replaces the process, on 127.0.0.1, with the repository as its folder and our arguments before yours."""
+    """JupyterLab replaces the process, on 127.0.0.1, in the repository, our arguments before yours."""
     called: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda path, arguments: called.append([path, *arguments]))
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     with pytest.raises(TypeError):  # execv never returns
         main(["lab", "--no-browser"])
-    assert called == [
-        [sys.executable, sys.executable, "-m", "jupyterlab", f"--notebook-dir={ROOT}", "--ServerApp.ip=127.0.0.1"]
-        + ["--LabApp.default_url=/lab/tree/notebooks"]
-        + ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--no-browser"]
-    ]
+    ours = [f"--notebook-dir={ROOT}", "--ServerApp.ip=127.0.0.1", "--LabApp.default_url=/lab/tree/notebooks"]
+    ours += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    assert called == [[sys.executable, sys.executable, "-m", "jupyterlab", *ours, "--no-browser"]]
     assert "JUPYTER_PATH" not in os.environ
     assert os.environ["JUPYTER_PREFER_ENV_PATH"] == "1"
 
