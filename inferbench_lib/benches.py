@@ -27,7 +27,7 @@ class WarmUp:
 
     min_calls: int = 3
     max_calls: int = 30
-    time_limit_s: float = 1.5
+    time_limit_s: float = 1.0
 
     def rule(self) -> Enough:
         """A new rule for one series."""
