@@ -256,7 +256,7 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
 
 
 def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
-    """On a fake host clock: latency as on a device; no throughput window, transfers, events, context or device memory."""
+    """On a fake host clock: latency as on a device; no throughput window, transfers, events or device memory."""
     ticks = count(0, 1_000)
     accelerator = CpuAccelerator(lambda: next(ticks))
     bench = DeviceBench(accelerator, lambda where: model().to(where), startup_s={"import_s": 1.5})
