@@ -43,6 +43,7 @@ class Session:
         self._began_s = time.monotonic()
         self._stack = ExitStack()
         self._sampler = Sampler()
+        self._hosts: list[Remote] = []
         self._control: Remote | None = None
 
     def __enter__(self) -> Self:
@@ -55,12 +56,16 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for host in self._hosts:
+            host.hang_up()  # all of them end at the same time
         self._stack.close()
 
     def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Remote:
         """A process of its own for a bench, its thread limits set before anything is imported there."""
         self.progress.now(f"starting {name}")
-        return self._stack.enter_context(Remote(factory, environment=thread_limits(n_threads), name=name))
+        host = Remote(factory, environment=thread_limits(n_threads), name=name)
+        self._hosts.append(host)
+        return self._stack.enter_context(host)
 
     def measure(
         self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
