@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median_high
 
 from inferbench_lib.analysis.comparison import compare
 from inferbench_lib.analysis.entries import entry
@@ -22,6 +23,12 @@ class DeviceCell:
     batch_size: int
     measurement: Measurement
     summary: Summary
+
+    @property
+    def end_to_end_s(self) -> float | None:
+        """Median seconds from a batch in host memory to its output there; None where there is no transfer."""
+        seen = self.measurement.series.get("end_to_end_s")
+        return median_high(seen) if seen else None
 
 
 @dataclass(frozen=True, kw_only=True)

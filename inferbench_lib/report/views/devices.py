@@ -228,9 +228,8 @@ def _row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
     }
     if said.accelerator:
         peak = measured.figures.get("peak_allocated_bytes")
-        end_to_end = sorted(measured.series.get("end_to_end_s", ()))
         row["peak memory"] = size(peak) if peak else "–"
-        row["end to end"] = seconds(end_to_end[len(end_to_end) // 2]) if end_to_end else "–"
+        row["end to end"] = "–" if cell.end_to_end_s is None else seconds(cell.end_to_end_s)
         found = said.speedups.get((cell.size, cell.batch_size))
         row["speedup"] = ratio(found) if found and cell.device != CPU and found.verdict is not Verdict.INVALID else "–"
     return row
