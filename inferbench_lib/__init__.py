@@ -11,10 +11,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "cpu_multiprocess": "experiments",
-    "cpu_vs_gpu": "experiments",
-    "batch_sweep": "experiments",
-    "hardware_analysis": "experiments",
+    "cpu_multiprocess": "experiments.multiprocess",
+    "cpu_vs_gpu": "experiments.devices",
+    "batch_sweep": "experiments.sweep",
+    "hardware_analysis": "experiments.hardware",
     "calibration": "calibrate",
     "parameters": "config",
     "parallel_predict": "parallel.predict",

@@ -59,8 +59,8 @@ def _seconds(text: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from inferbench_lib.config import REPORT_NOTEBOOKS
     from inferbench_lib.report.runner import plan, run_report
+    from inferbench_lib.settings import REPORT_NOTEBOOKS
 
     return run_report(plan(options.profile, options.notebooks or REPORT_NOTEBOOKS, timeout_s=options.timeout_s))
 

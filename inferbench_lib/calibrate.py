@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from inferbench_lib import config, store
+from inferbench_lib import config, settings, store
 from inferbench_lib.analysis import calibration as analysis
 from inferbench_lib.analysis.identical import IN_A_ROW, N_VARIANTS, ROW
 from inferbench_lib.analysis.simulation import AR1_LAGS, coverage, detection_rate
@@ -42,7 +42,7 @@ Variant = tuple[Case, Callable[[], LoopBench]]
 def calibration(**params: Any) -> Run:
     """How true the clock, the loop, the intervals and the verdicts are on this machine; writes calibration.json."""
     cfg = config.build("calibration", params)
-    assert isinstance(cfg, config.Calibration)
+    assert isinstance(cfg, settings.Calibration)
     if cfg.reuse:
         run = store.stored_run("calibration", cfg.reuse)
         store.save_run(run)
@@ -68,7 +68,7 @@ def calibration(**params: Any) -> Run:
     return run
 
 
-def _plan(cfg: config.Calibration, ends_s: float) -> Plan:
+def _plan(cfg: settings.Calibration, ends_s: float) -> Plan:
     """Rounds enough for comparisons that share no call, as far as time allows until `ends_s`; one block at least."""
     blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
     return Plan(
@@ -80,7 +80,7 @@ def _plan(cfg: config.Calibration, ends_s: float) -> Plan:
     )
 
 
-def _work(cfg: config.Calibration) -> tuple[Variant, ...]:
+def _work(cfg: settings.Calibration) -> tuple[Variant, ...]:
     """A forest batch and a small network's batch: what they are, and what makes their bench."""
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     cnn = Cnn(seed=cfg.seed)
@@ -119,7 +119,7 @@ def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measureme
 
 
 def _identical(
-    session: Session, work: tuple[Variant, ...], cfg: config.Calibration, ends_s: float
+    session: Session, work: tuple[Variant, ...], cfg: settings.Calibration, ends_s: float
 ) -> tuple[Measurement, ...]:
     """Every workload in several processes that do the very same, in rounds; then each alone, many calls in a row."""
     hosts = [
@@ -143,7 +143,7 @@ def _identical(
     )
 
 
-def _simulated(cfg: config.Calibration) -> dict[str, list[dict[str, Any]]]:
+def _simulated(cfg: settings.Calibration) -> dict[str, list[dict[str, Any]]]:
     """Coverage and detection on series whose truth is known, at the counts that are promised and at those used here."""
     found: dict[str, list[dict[str, Any]]] = {"coverage": [], "detection": []}
     for n_rounds, calls in (analysis.PROMISED, (cfg.rounds_a_comparison, cfg.samples_a_turn)):

@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
-from inferbench_lib.config import Config, Rounds
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.parallel.lifeline import thread_limits
 from inferbench_lib.parallel.remote import Remote
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Figure, Flag, Measurement, Run
 from inferbench_lib.rounds import Entry, Plan, Schedule, run_rounds
+from inferbench_lib.settings import Config, Rounds
 from inferbench_lib.timing.memory import PeakMemory
 from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags as telemetry_flags

@@ -13,7 +13,7 @@ import pytest
 from calibration_runs import CNN, FOREST, a_run, variants
 
 import inferbench_lib as ib
-from inferbench_lib import calibrate, config, store
+from inferbench_lib import calibrate, config, settings, store
 from inferbench_lib.analysis.calibration import figures, study
 from inferbench_lib.records import Machine, Measurement, Run
 from inferbench_lib.report import studies
@@ -215,7 +215,7 @@ def test_missing_or_damaged_calibration_is_said(
 
 def test_rounds_suffice_for_the_comparisons_asked_for() -> None:
     """Two hundred comparisons of 8 rounds, four in each block, need 400 rounds; late as it is, one block is made."""
-    plan = calibrate._plan(config.Calibration(), ends_s=0.0)
+    plan = calibrate._plan(settings.Calibration(), ends_s=0.0)
     assert plan.time_limit_s == 0
     assert (plan.min_rounds, plan.max_rounds, plan.target_width) == (8, 400, 0.0)
 
@@ -226,4 +226,4 @@ def test_parameters_of_the_notebook_are_the_defaults() -> None:
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     names: dict[str, Any] = {}
     exec(cell.source, names)
-    assert config.parameters("calibration", names) == config.Calibration().model_dump()
+    assert config.parameters("calibration", names) == settings.Calibration().model_dump()

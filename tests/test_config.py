@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from inferbench_lib import config
+from inferbench_lib import config, settings
 from inferbench_lib.errors import ConfigError
 
 
@@ -22,14 +22,14 @@ def refused(notebook: str, **values: Any) -> str:
 def test_defaults_are_the_reference_workload() -> None:
     """Without any parameter it is 500,000 rows of 50 features, 4 processes, batches of 125,000."""
     built = config.build("cpu_multiprocess", {})
-    assert isinstance(built, config.CpuMultiprocess)
+    assert isinstance(built, settings.CpuMultiprocess)
     assert (built.n_samples, built.n_features, built.n_processes, built.batch_size) == (500_000, 50, 4, 125_000)
 
 
 def test_given_values_replace_defaults_and_stay() -> None:
     """A parameter that is given counts, and nobody can change it afterwards."""
     built = config.build("cpu_multiprocess", {"n_processes": 2, "batch_size": 10})
-    assert isinstance(built, config.CpuMultiprocess)
+    assert isinstance(built, settings.CpuMultiprocess)
     assert (built.n_processes, built.batch_size, built.n_samples) == (2, 10, 500_000)
     with pytest.raises(ValidationError):
         built.n_processes = 3  # type: ignore[misc]
@@ -112,7 +112,7 @@ def test_file_is_read_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "cpu_multiprocess.yaml"
     path.write_text("n_processes: 3\n# a comment\nseed: 7\n")
     built = config.load(path)
-    assert isinstance(built, config.CpuMultiprocess)
+    assert isinstance(built, settings.CpuMultiprocess)
     assert (built.n_processes, built.seed) == (3, 7)
 
 
@@ -120,7 +120,7 @@ def test_empty_file_means_the_defaults(tmp_path: Path) -> None:
     """A file of comments alone changes nothing."""
     path = tmp_path / "summary.yaml"
     path.write_text("# nothing\n")
-    assert config.load(path) == config.Summary()
+    assert config.load(path) == settings.Summary()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_file_of_no_notebook_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(path)
     assert str(caught.value) == (
-        f"{path}: expected a file named after a notebook ({', '.join(config.CONFIGS)}), got nosuch.yaml"
+        f"{path}: expected a file named after a notebook ({', '.join(settings.CONFIGS)}), got nosuch.yaml"
     )
 
 

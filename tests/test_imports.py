@@ -17,7 +17,7 @@ PACKAGE = "inferbench_lib"
 GROUND = {"records", "errors", "progress", "privacy"}
 ROOMS = GROUND | {"analysis", "workloads", "engines", "timing", "parallel", "machine"}
 # How a measurement is conducted, between the rooms and `experiments`: all but the session leave params and files alone.
-CONDUCT = ROOMS | {"config", "store", "benches", "variants", "rounds", "session"}
+CONDUCT = ROOMS | {"settings", "config", "store", "benches", "variants", "rounds", "session"}
 # Each module or folder of inferbench_lib, and what else of inferbench_lib it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "privacy": set(),
-    "config": GROUND,
+    "settings": GROUND,
+    "config": GROUND | {"settings"},
     "store": GROUND,
     "analysis": {"records"},
     "workloads": {"records", "errors"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rounds": ROOMS | {"benches", "variants"},
     "session": CONDUCT - {"session"},
     "probes": ROOMS | {"benches"},
-    "report": GROUND | {"config", "store", "analysis"},
+    "report": GROUND | {"settings", "config", "store", "analysis"},
     "experiments": CONDUCT | {"report"},
     "calibrate": CONDUCT | {"probes", "report"},
     "__main__": CONDUCT | {"report", "experiments"},

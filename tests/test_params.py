@@ -10,7 +10,7 @@ import nbformat
 import papermill
 import pytest
 
-from inferbench_lib import config
+from inferbench_lib import config, settings
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,7 +56,7 @@ def cell_faults(notebook: Any) -> list[str]:
 
 def test_every_profile_has_every_notebook() -> None:
     """The four profiles hold one file for each notebook and nothing else."""
-    expected = {(profile, name) for profile in PROFILES for name in config.CONFIGS}
+    expected = {(profile, name) for profile in PROFILES for name in settings.CONFIGS}
     assert {(path.parent.name, path.stem) for path in PARAMS} == expected
 
 
@@ -97,13 +97,13 @@ def test_every_profile_asks_for_rounds_that_carry_an_interval() -> None:
 
 def test_every_notebook_has_its_model() -> None:
     """There is a notebook for each model and a model for each notebook."""
-    assert {path.stem for path in NOTEBOOKS} == set(config.CONFIGS)
+    assert {path.stem for path in NOTEBOOKS} == set(settings.CONFIGS)
 
 
 @one_of_each(NOTEBOOKS)
 def test_parameters_cell_equals_the_model(path: Path) -> None:
     """The parameters cell names exactly the model's fields, each with the model's default."""
-    defaults = config.CONFIGS[path.stem]().model_dump()
+    defaults = settings.CONFIGS[path.stem]().model_dump()
     assert parameters_cell(path) == defaults
 
 

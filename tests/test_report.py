@@ -16,8 +16,8 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from tiny import CANARIES, FULL_PROFILE, NOTEBOOKS, PROFILES, ROOT, Report, TinyReports, write_params
 
-from inferbench_lib.config import REPORT_NOTEBOOKS
 from inferbench_lib.privacy import ORDINARY
+from inferbench_lib.settings import REPORT_NOTEBOOKS
 from inferbench_lib.store import load_run, sha256_of
 
 pytestmark = pytest.mark.timeout(900)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import nbformat
 
-from inferbench_lib import config, store
+from inferbench_lib import config, settings, store
 from inferbench_lib.errors import ConfigError, ReportError, StoreError
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
@@ -66,9 +66,9 @@ def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: i
     if not folder.is_dir():
         known = ", ".join(sorted(path.name for path in params.iterdir() if path.is_dir()))
         raise ConfigError(f"profile: expected one of {known}, got {profile}")
-    unknown = [name for name in names if name not in config.CONFIGS]
+    unknown = [name for name in names if name not in settings.CONFIGS]
     if unknown:
-        raise ConfigError(f"notebook: expected one of {', '.join(config.CONFIGS)}, got {unknown[0]}")
+        raise ConfigError(f"notebook: expected one of {', '.join(settings.CONFIGS)}, got {unknown[0]}")
     parameters = {}
     for name in names:
         path = folder / f"{name}.yaml"

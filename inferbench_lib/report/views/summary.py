@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib import config, store
+from inferbench_lib import settings, store
 from inferbench_lib.records import Run
 from inferbench_lib.report import studies
 from inferbench_lib.report.display import Answer, Table, View
@@ -30,14 +30,14 @@ Runs = Mapping[str, Run]
 def runs_here() -> Runs:
     """The stored notebooks of the run that this notebook belongs to, in the report's order."""
     found = store.load_runs(store.run_folder())
-    return {name: found[name] for name in config.REPORT_NOTEBOOKS if name in found}
+    return {name: found[name] for name in settings.REPORT_NOTEBOOKS if name in found}
 
 
 def answer(runs: Runs) -> Answer:
     """Every notebook's verdict, the measured ones first; what was not measured is named."""
     if not runs:
         return Answer(verdict="Nothing was measured: no notebook of this run left a record.")
-    missing = [name for name in config.REPORT_NOTEBOOKS if name not in runs and name in studies.PAGES]
+    missing = [name for name in settings.REPORT_NOTEBOOKS if name not in runs and name in studies.PAGES]
     flags = [f"No part of this summary, since without a record: {joined(missing)}"] if missing else []
     answers = [studies.answer(run) for run in runs.values()]
     flagged = sum(1 for one in answers if one.flags)
