@@ -54,7 +54,7 @@ def test_conda_environment_is_equal() -> None:
     [
         ("numpy>=2.4.6,<3", "numpy>=2.4.6", {("numpy", "<3,>=2.4.6"), ("numpy", ">=2.4.6")}),
         ("  - tqdm>=4.70.1,<5\n", "", {("tqdm", "<5,>=4.70.1")}),
-        ("  - pip\n", "  - pip\n  - dask>=1\n", {("dask", ">=1")}),
+        ("  - pip\n", "  - pip\n  - polars>=1\n", {("polars", ">=1")}),
         ("python>=3.11", "python>=3.12", {("python", ">=3.11"), ("python", ">=3.12")}),
     ],
 )
