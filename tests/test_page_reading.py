@@ -15,7 +15,8 @@ from playwright.sync_api import Browser
 from sample_notebook import VERDICT, code, html, sample_notebook, with_cells
 
 from inferbench_lib.report import markup
-from inferbench_lib.report.pages import data_link, plain_text, render_page
+from inferbench_lib.report.downloads import data_link
+from inferbench_lib.report.pages import plain_text, render_page
 from inferbench_lib.report.shell import TEMPLATE_DIR, duration_words
 
 RAW = json.dumps({"samples_s": [1.5, 2.5], "name": "größer <b>"}).encode()

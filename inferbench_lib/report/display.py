@@ -124,7 +124,7 @@ def read(text: str) -> None:
 
 def download(run: Run) -> None:
     """Offer the raw data of a run, embedded in the page; the spans of single samples stay in the run's folder."""
-    from inferbench_lib.report.pages import data_link
+    from inferbench_lib.report.downloads import data_link
 
     slim = replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
     _html(f"<p>Raw data: {data_link(f'{run.notebook}.json', store.dump_run(slim), 'application/json')}</p>")

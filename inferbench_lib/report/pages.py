@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,16 +103,6 @@ def find_fault(notebook: NotebookNode) -> Banner | None:
     if unrun and len(unrun) < len(code):
         return Banner(status="stopped early", where=f"cell {unrun[0]}", reason="this cell and what follows never ran")
     return None
-
-
-def data_link(name: str, payload: bytes, media_type: str) -> str:
-    """HTML of a download that travels inside the page; display it with `IPython.display.HTML`."""
-    encoded = base64.b64encode(payload).decode("ascii")
-    size = f"{len(payload) / 1000:,.1f} kB" if len(payload) >= 1000 else f"{len(payload)} bytes"
-    return (
-        f'<a class="download" download="{html.escape(name)}" '
-        f'href="data:{html.escape(media_type)};base64,{encoded}">{html.escape(name)}</a> <small>({size})</small>'
-    )
 
 
 def plain_text(text: str) -> str:
