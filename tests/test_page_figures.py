@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 from nbformat.v4 import new_output
 from page_helpers import NAV, Opener, render
+from page_texts import views
 from playwright.sync_api import Browser
-from sample_notebook import code, picture, sample_notebook, with_cells
+from sample_notebook import code, draw, picture, sample_notebook, with_cells
 
 from inferbench_lib.errors import ReportError
+from inferbench_lib.report.display import png
 
 
 @pytest.fixture
@@ -72,6 +78,39 @@ def test_figures_are_numbered_captioned_and_sized(tmp_path: Path, open_page: Ope
     # 8 x 3.6 inches at 144 dots an inch are 1152 x 518 whole dots, and at 96 CSS pixels an inch two thirds of that.
     image = page.locator("figure img").first
     assert (image.get_attribute("width"), image.get_attribute("height")) == ("768", "345")
+
+
+@pytest.mark.parametrize("name", ["multiprocess", "devices", "sweep", "hardware"])
+def test_figures_are_light_crisp_and_legible_on_a_phone(name: str) -> None:
+    """Drawn for the 328 pixels that a phone of 360 has for it: two dots a pixel, no letter below 9 pixels, small."""
+    for view in views(name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", category=DeprecationWarning)  # between seaborn and matplotlib
+            figure = view.figure(is_narrow=True)
+            payload = png(figure)
+        dots = struct.unpack(">I", payload[16:20])[0]
+        assert dots / 328 >= 2, view.name
+        points = min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible())
+        assert points / 72 * figure.dpi * 328 / dots >= 8.9, view.name
+        assert len(payload) < 50_000, view.name
+
+
+def test_a_phone_is_shown_the_figure_drawn_for_it(tmp_path: Path, open_page: Opener) -> None:
+    """A narrow screen takes the narrow drawing, a wide one the wide, and the viewer the same as the page."""
+    wide, narrow = draw(bars=True), draw(bars=False)
+    about = {"alt": "Bars", "narrow": {"image/png": base64.b64encode(narrow).decode()}}
+    output = new_output(
+        "display_data", data={"image/png": base64.b64encode(wide).decode()}, metadata={"image/png": about}
+    )
+    render(with_cells(code("show(figure)", 1, output)), tmp_path)
+    for width, expected in ((360, narrow), (1440, wide)):
+        seen = open_page(tmp_path / "page.html", width=width)
+        for image in ("main figure img", ".stage img"):
+            source = seen.page.locator(image).evaluate("image => image.currentSrc")
+            assert base64.b64decode(source.partition(",")[2]) == expected
+            seen.page.locator("figure .open").click(force=True)
+        assert seen.console == []
 
 
 def test_viewer_by_keyboard(sample: Path, open_page: Opener) -> None:

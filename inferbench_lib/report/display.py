@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 DPI = 144
+NARROW_INCHES = 4.6
+"""The width that is drawn for a phone: 328 CSS pixels wide there, its 9-point letters are 9 pixels high, and every
+device pixel of a screen of twice that density has a dot of its own."""
+COLOURS = 64
+"""Flat colours with smoothed edges need no more, and a picture has a quarter of the size that it has in full colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +45,8 @@ class Answer:
 class View:
     """One figure: tidy data, how it is drawn, what it shows for those who cannot see it, what to read in it.
 
-    `draw(frame, axes)` only draws on the axes of `grid`. `name` is that of the PNG file in `figures/`; `mark` stands
-    above the picture, so that it is not shown without it.
+    `draw(frame, axes)` only draws on the axes of `grid`, which on a phone stand below each other. `name` is that of
+    the PNG file in `figures/`; `mark` stands above the picture, so that it is not shown without it.
     """
 
     name: str
@@ -52,24 +57,31 @@ class View:
     size_inches: tuple[float, float] = (7.4, 3.6)
     grid: tuple[int, int] = (1, 1)
     mark: str = ""
+    narrow_height_inches: float | None = None
 
     @property
     def caption(self) -> str:
         """What the picture shows: the first sentence of its alt text; the rest is read back below it."""
         return f"{self.alt.partition('. ')[0].removesuffix('.')}."
 
-    def figure(self) -> Figure:
-        """The drawn figure."""
+    def figure(self, *, is_narrow: bool = False) -> Figure:
+        """The drawn figure: for a desk, or narrow for a phone."""
         from matplotlib.figure import Figure
 
-        from inferbench_lib.report.figures import style
+        from inferbench_lib.report.figures import fit, style
 
+        (width, height), grid = self.size_inches, self.grid
+        if is_narrow:
+            n_panels = grid[0] * grid[1]
+            width, height = NARROW_INCHES, self.narrow_height_inches or height / grid[0] * n_panels
+            grid = (n_panels, 1)
         with style():
-            figure = Figure(figsize=self.size_inches, dpi=DPI, layout="constrained")
-            axes = figure.subplots(*self.grid, squeeze=False)
+            figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+            axes = figure.subplots(*grid, squeeze=False)
             self.draw(self.frame, list(axes.flat))
             if self.mark:
                 figure.suptitle(self.mark, color="#b3261e", fontweight="bold")
+            fit(figure)
         return figure
 
 
@@ -95,15 +107,29 @@ def answer(value: Answer) -> None:
 
 def show(view: View) -> None:
     """Keep the picture in the run's `figures/`, show it with its alt text, and read it back."""
-    from io import BytesIO
+    from base64 import b64encode
 
     from IPython.display import Image, display
 
-    picture = BytesIO()
-    view.figure().savefig(picture, format="png", metadata={"Software": None})
-    store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture.getvalue())
-    display(Image(picture.getvalue(), format="png"), metadata={"image/png": {"alt": view.alt, "caption": view.caption}})
+    picture = png(view.figure())
+    store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
+    narrow = {"image/png": b64encode(png(view.figure(is_narrow=True))).decode("ascii")}
+    about = {"alt": view.alt, "caption": view.caption, "narrow": narrow}
+    display(Image(picture, format="png"), metadata={"image/png": about})
     read(view.reading)
+
+
+def png(figure: Figure) -> bytes:
+    """The picture's bytes, the same for the same figure, in a palette of its own."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    drawn, packed = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png")
+    flat = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    flat.save(packed, format="PNG", optimize=True, dpi=(DPI, DPI))
+    return packed.getvalue()
 
 
 def table(value: Table) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DataFrame = Any  # pandas' own; its rows have no types to check
 
@@ -20,6 +21,10 @@ DataFrame = Any  # pandas' own; its rows have no types to check
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, FAINT = "#1f2328", "#6b7280"
+NARROW_INCHES = 6.0
+"""A figure below this width is for a phone."""
+MOST_LETTERS_BESIDE = 8
+"""A longer name stands above or below the end of its line on a phone, where beside it there is no room."""
 
 
 @contextmanager
@@ -29,8 +34,8 @@ def style() -> Iterator[None]:
     from cycler import cycler
 
     look: dict[Any, Any] = {
-        "font.size": 9.5,
-        "axes.titlesize": 10.5,
+        "font.size": 10,
+        "axes.titlesize": 11,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
         "axes.edgecolor": "#c4c9d0",
@@ -49,6 +54,40 @@ def style() -> Iterator[None]:
     }
     with mpl.rc_context(look):
         yield
+
+
+def is_narrow(ax: Axes) -> bool:
+    """Whether the figure is drawn for a phone."""
+    return bool(ax.figure.get_figwidth() < NARROW_INCHES)  # type: ignore[union-attr]
+
+
+def outlined() -> dict[str, Any]:
+    """What keeps letters readable across a line: a white edge."""
+    from matplotlib.patheffects import withStroke
+
+    return {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+
+
+def fit(figure: Figure) -> None:
+    """Break what is written along the axes to the figure's width, and leave out tick labels that would touch."""
+    from textwrap import fill
+
+    inches = figure.get_figwidth()
+    for ax in figure.axes:
+        share = ax.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
+        ax.set_xlabel(fill(ax.get_xlabel(), max(1, int(10 * inches / share))))
+        ax.set_ylabel(fill(ax.get_ylabel(), max(1, int(10 * figure.get_figheight() / len(figure.axes) * share))))
+        ax.set_title(fill(ax.get_title(loc="left"), max(1, int(9 * inches / share))))
+        if any(" " in label.get_text() for label in ax.get_yticklabels()):
+            broken = [fill(label.get_text(), int(3.5 * inches)) for label in ax.get_yticklabels()]
+            ax.set_yticks(ax.get_yticks(), broken)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        end = -float("inf")
+        for label in sorted(ax.get_xticklabels(), key=lambda one: one.get_position()[0]):
+            box = label.get_window_extent()
+            label.set_visible(box.x0 > end)
+            end = box.x1 + 4 if box.x0 > end else end
 
 
 def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
@@ -78,8 +117,8 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
         rows = frame[frame["label"] == label]
         samples = rows.loc[rows["kind"] == "sample", "value"]
         colour = PALETTE[place % len(PALETTE)]
-        offsets = [place + 0.22 * ((i * 0.618) % 1 - 0.5) for i in range(len(samples))]
-        ax.plot(samples, offsets, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
+        offsets = [place + 0.2 + 0.14 * ((i * 0.618) % 1) for i in range(len(samples))]
+        ax.plot(samples, offsets, "o", color=colour, alpha=0.7, markersize=4, markeredgewidth=0)
         for median in rows[rows["kind"] == "median"].itertuples():
             ax.plot([median.low, median.high], [place, place], color=INK, linewidth=2, solid_capstyle="butt")
             ax.plot(median.value, place, "|", color=INK, markersize=15, markeredgewidth=2.4)
@@ -88,7 +127,7 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
                 ha="center", fontsize=9, fontweight="bold",
             )  # fmt: skip
     ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.7)
+    ax.set_ylim(len(labels) - 0.5, -0.7)
     ax.grid(axis="y", visible=False)
     ax.set_xlim(left=0, right=1.06 * float(frame["value"].max()))
     ax.set_xlabel(frame.attrs["x"])
@@ -111,9 +150,9 @@ def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
                 place, row.seconds, left=left[row.label], height=0.62, color=colour, edgecolor="white",
                 hatch=hatches[number % len(hatches)], label=part,
             )  # fmt: skip
-            if row.seconds > 0.07 * widest:
+            if row.seconds > (0.18 if is_narrow(ax) else 0.07) * widest:
                 middle = left[row.label] + row.seconds / 2
-                ax.text(middle, place, frame.attrs["say"](row.seconds), ha="center", va="center", fontsize=8.5,
+                ax.text(middle, place, frame.attrs["say"](row.seconds), ha="center", va="center", fontsize=9,
                         color="white" if number in (0, 1, 2, 7) else INK,
                         bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
             left[row.label] += row.seconds
@@ -122,7 +161,8 @@ def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(frame.attrs["x"])
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2, fontsize=8.5)
+    n_columns = 1 if is_narrow(ax) else 2
+    ax.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize=9)
 
 
 @_or_says_so
@@ -150,11 +190,15 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
     else:
         ax.set_ylim(bottom=0)
     for y, x, label, colour in ends:
-        ax.annotate(label, (x, y), (7, 0), textcoords="offset points", color=colour, va="center", fontsize=9)
+        where: Any = {"xytext": (7, 0), "va": "center"}
+        if is_narrow(ax) and len(label) > MOST_LETTERS_BESIDE and x == frame["x"].max():
+            is_highest = y == max(other for other, at, *_ in ends if at == x)
+            where = {"xytext": (4, 8 if is_highest else -15), "ha": "right"}
+        ax.annotate(label, (x, y), textcoords="offset points", color=colour, fontsize=9, **where, **outlined())
     if limit := frame.attrs.get("limit"):
         value, text = limit
         ax.axhline(value, color=INK, linestyle="--", linewidth=1)
-        ax.annotate(text, (ax.get_xlim()[0], value), (4, 4), textcoords="offset points", fontsize=8.5)
+        ax.annotate(text, (ax.get_xlim()[0], value), (4, 4), textcoords="offset points", fontsize=9)
     ax.margins(x=0.04)
     ax.set_ylabel(frame.attrs["y"])
     ax.set_title(frame.attrs.get("title", ""))
@@ -175,7 +219,7 @@ def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
                 ax.plot([place, place], [row.low, row.high], color=INK, linewidth=1.5)
             top = row.high if row.high == row.high else row.value
             ax.annotate(frame.attrs["say"](row.value), (place, top), (0, 3), textcoords="offset points", ha="center",
-                        fontsize=8.5)  # fmt: skip
+                        fontsize=9)  # fmt: skip
     ax.set_xticks(range(len(labels)), labels)
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.15)
@@ -183,7 +227,7 @@ def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_title(frame.attrs.get("title", ""))
     if len(groups) > 1:
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        ax.legend(handles.values(), handles.keys(), fontsize=8.5)
+        ax.legend(handles.values(), handles.keys(), fontsize=9)
 
 
 @_or_says_so
@@ -215,18 +259,19 @@ def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
     low, high = min(float(frame["intensity"].min()), ridge) / 4, max(float(frame["intensity"].max()), ridge) * 4
     reach = np.geomspace(low, high, 200)
     ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK, linewidth=1.8)
-    for number, row in enumerate(frame.itertuples()):
+    for number, row in enumerate(frame.sort_values("intensity").itertuples()):  # so that neighbours' labels part
         colour = PALETTE[number % len(PALETTE)]
         ax.plot(row.intensity, row.flops_per_s / 1e9, MARKERS[number % len(MARKERS)], color=colour, markersize=8)
         at = (row.intensity, row.flops_per_s / 1e9)
         ax.annotate(
-            row.label, at, (8, 7 if number % 2 else -12), textcoords="offset points", fontsize=8.5, color=colour
-        )
+            row.label, at, (4, 8 if number % 2 else -15), textcoords="offset points", fontsize=9, color=colour,
+            ha="right" if row.intensity > (low * high**3) ** 0.25 else "left", **outlined(),
+        )  # fmt: skip
     ax.annotate(
-        frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=8.5
+        frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=9
     )
     ax.annotate(
-        frame.attrs["bandwidth_says"], (low, low * bandwidth / 1e9), (8, 0), textcoords="offset points", fontsize=8.5
+        frame.attrs["bandwidth_says"], (low, low * bandwidth / 1e9), (8, 0), textcoords="offset points", fontsize=9
     )
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -239,7 +284,7 @@ def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
 def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
     """A logarithmic axis with a tick at each measured place."""
     ax.set_xscale("log", base=2)
-    ax.set_xticks(places, [f"{place:,.0f}" for place in places])
+    ax.set_xticks(places, [f"{place:,.0f}" if place < 10_000 else f"{place / 1000:,.0f}k" for place in places])
     ax.xaxis.set_minor_locator(_none())
     ax.set_xlabel(title)
 
@@ -270,7 +315,7 @@ def ranges(frame: DataFrame, axes: Sequence[Axes]) -> None:
     if here := frame.attrs.get("here"):
         value, text = here
         ax.axvline(value, color=PALETTE[1], linewidth=1.6)
-        ax.annotate(text, (value, len(frame) - 0.4), (5, 0), textcoords="offset points", color=PALETTE[1], fontsize=8.5)
+        ax.annotate(text, (value, len(frame) - 0.4), (5, 0), textcoords="offset points", color=PALETTE[1], fontsize=9)
     ax.set_ylim(-0.7, len(frame) + 0.1)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(frame.attrs["x"])

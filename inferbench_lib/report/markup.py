@@ -71,7 +71,8 @@ def _unplug(soup: BeautifulSoup) -> None:
             style.decompose()  # pandas' own; ours is in the page
     for element in soup.find_all(True):
         for name in [name for name in element.attrs if name.startswith("on") or name in {"srcset", "ping", "border"}]:
-            del element[name]
+            if not (element.name == "source" and str(element[name]).startswith("data:image/")):
+                del element[name]
     for picture in soup.find_all("img"):
         if not str(picture.get("src", "")).startswith("data:"):
             picture.replace_with(f"[picture: {picture.get('alt') or 'not in this file'}]")
@@ -118,9 +119,10 @@ def _permalink(anchor: str, text: str, soup: BeautifulSoup) -> Tag:
 def _number(figure: Tag, number: int, soup: BeautifulSoup) -> None:
     """`Figure 3.` before the caption, a permalink after it, and the size that keeps the page from jumping."""
     figure["id"] = f"figure-{number}"
-    if (picture := figure.find("img")) and (size := _png_size(str(picture.get("src", "")))):
-        scale = _CSS_PIXELS_PER_INCH / _FIGURE_PIXELS_PER_INCH
-        picture["width"], picture["height"] = (str(round(pixels * scale)) for pixels in size)
+    for picture, source in [(one, "src") for one in figure("img")] + [(one, "srcset") for one in figure("source")]:
+        if size := _png_size(str(picture.get(source, ""))):
+            scale = _CSS_PIXELS_PER_INCH / _FIGURE_PIXELS_PER_INCH
+            picture["width"], picture["height"] = (str(round(pixels * scale)) for pixels in size)
     if caption := figure.find("figcaption"):
         words = soup.new_tag("span", attrs={"class": "caption"})
         label = soup.new_tag("b")

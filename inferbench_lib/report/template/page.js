@@ -74,11 +74,11 @@
   const figures = all("main figure[id]");
   if (!viewer || !figures.length) return;
   const part = (name) => viewer.querySelector("." + name);
+  const pictureOf = (figure) => figure.querySelector("picture") ?? figure.querySelector("img");
   let at = 0;
   const show = (index) => {
     at = (index + figures.length) % figures.length;
-    const picture = figures[at].querySelector("img").cloneNode();
-    part("stage").replaceChildren(picture);
+    part("stage").replaceChildren(pictureOf(figures[at]).cloneNode(true));
     part("caption").textContent = figures[at].querySelector(".caption").textContent;
     part("counter").textContent = `${at + 1} / ${figures.length}`;
   };
@@ -105,7 +105,7 @@
     if (Math.abs(moved) > 40) show(at + (moved < 0 ? 1 : -1));
   });
   figures.forEach((figure, index) => {
-    const picture = figure.querySelector("img");
+    const picture = pictureOf(figure);
     const button = document.createElement("button");
     button.type = "button";
     button.className = "open";
