@@ -112,14 +112,14 @@ def run_rounds(
     plan: Plan,
     progress: Progress,
     *,
-    control: Callable[[], float],
+    control: Callable[[], float | None],
     peak_memory: Callable[[Entry], int | None] | None = None,
     read_s: Callable[[], float] = time.monotonic,
 ) -> Schedule:
     """Prepare every cell, then let the cells take turns until `plan` is met; memory last, in a pass of its own.
 
-    `control` runs a fixed small workload and gives its seconds; it runs after every turn. Progress is
-    made between turns only. A cell that fails keeps its row; the others go on.
+    `control` runs a fixed small workload after every turn and gives its seconds, None where it cannot run any more.
+    Progress is made between turns only. A cell that fails keeps its row; the others go on.
     """
     cells = _Cells(entries)
     for index, entry in enumerate(entries):
@@ -141,7 +141,8 @@ def run_rounds(
             if samples:
                 cells.windows[index].append((begin_s, read_s()))
                 cells.round_medians[index].append(sorted(samples)[len(samples) // 2])
-            controls.append(control())
+            seconds = control()
+            controls += [] if seconds is None else [seconds]
             progress.step()
         orders.append(tuple(order))
         control_s.append(tuple(controls))

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
+from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.parallel.lifeline import thread_limits
 from inferbench_lib.parallel.remote import Remote
@@ -45,6 +46,7 @@ class Session:
         self._sampler = Sampler()
         self._hosts: list[Remote] = []
         self._control: Remote | None = None
+        self._lost_control = ""
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.progress)
@@ -80,16 +82,26 @@ class Session:
             entries,
             plan or _plan(self.config),
             self.progress,
-            control=partial(self._control.call, "seconds"),
+            control=partial(self._control_s, self._control),
             peak_memory=_peak_memory if memory else None,
         )
-        drifted = control_flag(schedule.control_s)
+        drifted = control_flag(schedule.control_s, self._lost_control)
         flagged = [
             replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
         self.schedules[name] = replace(schedule, measurements=tuple(flagged))
         return self.schedules[name]
+
+    def _control_s(self, control: Remote) -> float | None:
+        """Seconds of the control workload; None once its process has failed, which costs no cell its row."""
+        if self._lost_control:
+            return None
+        try:
+            return float(control.call("seconds"))
+        except WorkerError as error:
+            self._lost_control = str(error)
+            return None
 
     def finish(
         self,
@@ -155,8 +167,11 @@ def _plan(config: Config) -> Plan:
     )
 
 
-def control_flag(control_s: Sequence[Sequence[float]]) -> tuple[Flag, ...]:
-    """A flag when the control workload's round medians lie further apart than `CONTROL_LIMIT`."""
+def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
+    """A flag when the control workload's round medians lie further apart than `CONTROL_LIMIT`, or it was `lost`."""
+    if lost:
+        text = f"the fixed work that watches the machine's speed could not go on, so a change was not seen: {lost}"
+        return (Flag(name="drift", text=text),)
     medians = [median(values) for values in control_s if values]
     if len(medians) < 2:
         return ()

@@ -281,7 +281,7 @@ CONDUCT = [
          "shuffler.sample(range(len(entries)), len(entries))", "list(range(len(entries)))"),
     ),
     *in_file("rounds.py", "test_rounds.py::test_control_runs_after_every_turn",
-        ("", "the control workload is left out", "controls.append(control())", "controls.append(0.25)"),
+        ("", "the control workload is left out", "seconds = control()", "seconds = 0.25"),
     ),
     *in_file("rounds.py", "test_rounds.py::test_least_rounds_hold_whatever_the_time",
         ("", "fewer rounds than carry an interval", "if n_rounds < plan.min_rounds:", "if False:"),

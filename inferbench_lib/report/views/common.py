@@ -47,12 +47,13 @@ def method(run: Run) -> str:
         return "Nothing was timed in rounds."
     n_rounds, n_cells = len(schedule["orders"]), len(schedule["orders"][0])
     control = sorted(value for values in schedule["control_s"] for value in values)
+    spread = f"{seconds(control[0])} to {seconds(control[-1])}" if control else "its process failed"
     return (
         f"{plural(n_cells, 'cell')} took turns in {plural(n_rounds, 'round')}, in an order drawn anew each round "
         f"(seed {run.params['seed']}), each variant in a process of its own that sleeps between its turns; "
         "it ended because "
-        f"{schedule['stopped_because']}. A fixed control workload ran after every turn: {seconds(control[0])} to "
-        f"{seconds(control[-1])}. Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
+        f"{schedule['stopped_because']}. A fixed control workload ran after every turn: {spread}. "
+        "Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
         "rounds, and a verdict is given only where the whole interval lies more than 1 % from no difference. Every "
         "output was compared with the reference outside the timed region."
     )
