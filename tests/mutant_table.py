@@ -357,7 +357,7 @@ ANALYSIS = [
          "unexplained_s=whole_s - sum(part.seconds for part in parts)", "unexplained_s=0.0"),
         ("", "waiting for a CPU counted as computing",
          "seconds[SLOWED] = cpu_s - single_s", "seconds[SLOWED] = wall_s - single_s"),
-        ("", "imbalance forgotten", "seconds[IMBALANCE] += last_end_s - work[-1].end_s", "pass"),
+        ("", "imbalance forgotten", "seconds[IMBALANCE] += last_end_s - end_s", "pass"),
     ),
 ]
 

@@ -98,6 +98,28 @@ def test_a_worker_without_work_is_imbalance() -> None:
         assert b.account(only_waited, start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2) == account
 
 
+def test_a_worker_that_came_too_late_was_starting() -> None:
+    """Where workers start within the run, one that never worked did so for 4 s, less 1 s for the parent's pickling."""
+    spans = [
+        span(b.PARENT, "serialize_data", 0.0, 1.0),
+        span(0, "start", 0.0, 2.0),
+        span(0, "compute", 2.0, 4.0, 2.0),
+        span(1, "wait", 0.0, 4.0),
+    ]
+    account = b.account(spans, start_s=0.0, end_s=4.0, single_s=2.0, n_workers=2)
+    assert seconds(account) == {b.USEFUL: 1.0, b.START: 2.5, b.DATA: 0.5}
+
+
+def test_what_the_ceiling_loses_too_is_no_way_s_own_loss() -> None:
+    """Of 0.5 s slowed the ceiling loses 0.3 s too; a way that is slowed less, or gains, has no loss beyond it."""
+    computed = {s: [span(0, "compute", 0.0, 1.0 + s, 1.0 + s)] for s in (0.5, 0.3, 0.1, -0.2)}
+    own = {s: b.account(c, start_s=0.0, end_s=1.0 + s, single_s=1.0, n_workers=1) for s, c in computed.items()}
+    assert seconds(b.beside(own[0.5], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: 0.3, b.BEYOND: 0.2}
+    assert seconds(b.beside(own[0.1], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: 0.1}
+    assert seconds(b.beside(own[-0.2], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: -0.2}
+    assert seconds(b.beside(own[0.1], own[-0.2])) == {b.USEFUL: 1.0, b.BEYOND: 0.1}
+
+
 def test_smaller_pieces_may_run_faster_than_the_whole() -> None:
     """Compute below the single process's is a negative loss, not hidden."""
     account = b.account([span(0, "compute", 0.0, 3.0, 3.0)], start_s=0.0, end_s=3.0, single_s=4.0, n_workers=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -19,6 +20,7 @@ PARENT = -1  # the worker number of the parent's own spans
 
 USEFUL = "useful compute"
 SLOWED = "compute slowed by shared resources"
+BEYOND = "compute slowed beyond the ceiling"
 OVERSUBSCRIBED = "waiting for a CPU"
 START = "process start"
 IMPORTS = "imports"
@@ -31,8 +33,9 @@ SERIAL = "serial part of the parent"
 TEXTS = {
     USEFUL: "an equal share of what one process alone needs",
     SLOWED: "CPU time beyond that share: memory bandwidth, caches, clock",
+    BEYOND: "what of it independent processes side by side do not lose: smaller pieces, colder caches",
     OVERSUBSCRIBED: "computing, but not running: more threads than CPUs, or another program on them",
-    START: "from the decision to start a worker to its first line",
+    START: "from the decision to start a worker to its first line, or to the end if it came too late for work",
     IMPORTS: "loading libraries in the worker",
     MODEL: "pickling, sending, unpickling or loading the model",
     DATA: "sharing or pickling, sending, unpickling, storing inputs and results",
@@ -99,9 +102,10 @@ def account(
         for span in timeline:
             if span.kind != "compute":
                 seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
-    for worker in timelines:
-        _add_idle(seconds, working[worker], parent, start_s, last_end_s)
-    seconds[IMBALANCE] += (n_workers - len(timelines)) * (last_end_s - start_s)
+    starts_here = any(timeline and timeline[0].kind == "start" for timeline in working.values())
+    silent: list[list[Span]] = [[]] * (n_workers - len(timelines))
+    for timeline in (*working.values(), *silent):
+        _add_idle(seconds, timeline, parent, start_s, last_end_s, starts_here=starts_here)
     # After the last worker every worker is idle, so the parent's seconds count once for each.
     for span in parent:
         seconds[PARENT_KINDS[span.kind]] += n_workers * _overlap(span, last_end_s, end_s)
@@ -135,6 +139,18 @@ def average(breakdowns: Sequence[Breakdown]) -> Breakdown:
     )
 
 
+def beside(breakdown: Breakdown, ceiling: Breakdown) -> Breakdown:
+    """The same with `SLOWED` confirmed: it keeps what the ceiling's processes lose too, the rest goes to `BEYOND`.
+
+    What independent processes lose, side by side, no way of handing out work can win back.
+    """
+    slowed_s, most_s = (next(part.seconds for part in b.parts if part.name == SLOWED) for b in (breakdown, ceiling))
+    shared_s = min(slowed_s, max(0.0, most_s))
+    split = {SLOWED: shared_s, BEYOND: slowed_s - shared_s}
+    parts = tuple(replace(part, seconds=split.get(part.name, part.seconds)) for part in breakdown.parts)
+    return replace(breakdown, parts=parts)
+
+
 def lost_speedup_shares(breakdown: Breakdown) -> Mapping[str, float]:
     """Each part's share of the time lost against an equal split of the useful compute; "unexplained" among them.
 
@@ -147,14 +163,22 @@ def lost_speedup_shares(breakdown: Breakdown) -> Mapping[str, float]:
 
 
 def _add_idle(
-    seconds: dict[str, float], work: Sequence[Span], parent: Sequence[Span], start_s: float, last_end_s: float
+    seconds: dict[str, float],
+    work: Sequence[Span],
+    parent: Sequence[Span],
+    start_s: float,
+    last_end_s: float,
+    *,
+    starts_here: bool,
 ) -> None:
     """Adds one worker's idle time from the run's start to the last worker's end to what it was idle for."""
-    if not work:
+    if not work and not starts_here:
         seconds[IMBALANCE] += last_end_s - start_s
         return
-    seconds[IMBALANCE] += last_end_s - work[-1].end_s
-    gaps = [(start_s, work[0].start_s), *((one.end_s, other.start_s) for one, other in pairwise(work))]
+    # Where workers start in this run, one that never worked came too late: it was starting all the time.
+    first_s, end_s = (work[0].start_s, work[-1].end_s) if work else (last_end_s, last_end_s)
+    seconds[IMBALANCE] += last_end_s - end_s
+    gaps = [(start_s, first_s), *((one.end_s, other.start_s) for one, other in pairwise(work))]
     for index, (begin_s, finish_s) in enumerate(gaps):
         idle_s = finish_s - begin_s
         for span in parent:
@@ -162,7 +186,7 @@ def _add_idle(
             seconds[PARENT_KINDS[span.kind]] += shared_s
             idle_s -= shared_s
         # Before a worker that is started in this run, the parent was busy starting the others.
-        not_yet_started = index == 0 and work[0].kind == "start"
+        not_yet_started = index == 0 and (not work or work[0].kind == "start")
         seconds[START if not_yet_started else SCHEDULING] += idle_s
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from inferbench_lib.analysis.breakdown import account, average
+from inferbench_lib.analysis.breakdown import account, average, beside
 from inferbench_lib.analysis.comparison import compare, efficiency
 from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.statistics import summarize
@@ -26,6 +26,7 @@ from inferbench_lib.records import (
 BASELINE = "single"
 CEILING = "ceiling"
 """Independent processes doing an equal part each at the same moment: what the hardware allows, not a way to work."""
+THREADS = "threads"
 MULTI = "shared_pool"
 """The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
 
@@ -70,7 +71,7 @@ def study(run: Run) -> MultiprocessStudy:
         summaries=summaries,
         ratios=ratios,
         efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
-        breakdowns=_breakdowns({name: cell for name, cell in cells.items() if summaries[name].is_measured}),
+        breakdowns=_breakdowns({name: cell for name, cell in everything.items() if summarize(cell).is_measured}),
         verification=_verification(everything),
         ceiling=compare(cells[BASELINE], everything[CEILING]) if {BASELINE, CEILING} <= everything.keys() else None,
     )
@@ -97,7 +98,7 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
 
 
 def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
-    """Where each sample's time went, averaged over the samples, of every way but the single process."""
+    """Where each sample's time went, averaged over the samples, of every way, held against the ceiling's."""
     if BASELINE not in cells or not cells[BASELINE].spans:
         return {}
     # CPU seconds: what the one process waited for a CPU itself is no part of the work.
@@ -107,7 +108,9 @@ def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
         for name, cell in cells.items()
         if name != BASELINE
     }
-    return {name: average(found) for name, found in accounts.items() if found}
+    averages = {name: average(found) for name, found in accounts.items() if found}
+    ceiling = averages.pop(CEILING, None)
+    return averages if ceiling is None else {name: beside(found, ceiling) for name, found in averages.items()}
 
 
 def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
@@ -118,7 +121,7 @@ def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Break
     by_thread = [
         replace(span, worker=worker, cpu_s=span.cpu_s / n_threads) for span in within for worker in range(n_threads)
     ]
-    in_one_process = cell.case.n_processes == 1
+    in_one_process = cell.case.executor == THREADS  # a pool of one process has a parent beside it
     return account(
         by_thread if in_one_process else within,
         start_s=call.start_s,
