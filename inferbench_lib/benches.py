@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
-from inferbench_lib.analysis.series import is_level
+from inferbench_lib.analysis.level import is_level
 from inferbench_lib.records import Case, Measurement, Outcome, Span, Verification
 from inferbench_lib.timing.clock import Clock, WallClock
 from inferbench_lib.timing.loop import Enough, collect

@@ -17,7 +17,7 @@ PACKAGE = "inferbench_lib"
 GROUND = {"records", "errors", "progress", "privacy"}
 ROOMS = GROUND | {"analysis", "workloads", "engines", "timing", "parallel", "machine"}
 # How a measurement is conducted, between the rooms and `experiments`: all but the session leave params and files alone.
-CONDUCT = ROOMS | {"settings", "config", "store", "benches", "variants", "rounds", "session"}
+CONDUCT = ROOMS | {"settings", "config", "store", "benches", "variants", "passes", "configured", "rounds", "session"}
 # Each module or folder of inferbench_lib, and what else of inferbench_lib it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -37,6 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": {"records", "errors", "timing", "parallel"},
     "benches": ROOMS,
     "variants": ROOMS | {"benches"},
+    "passes": ROOMS,
+    "configured": ROOMS | {"benches", "variants", "passes"},
     "rounds": ROOMS | {"benches", "variants"},
     "session": CONDUCT - {"session"},
     "probes": ROOMS | {"benches"},
@@ -47,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # Frameworks with one door each.
 ONLY_IN = {"papermill": "inferbench_lib/report/notebooks.py", "nbconvert": "inferbench_lib/report/pages.py"}
-HEAVY = ("torch", "sklearn", "matplotlib", "pandas")
+HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "pandas")
 
 
 def imported(tree: ast.AST, package: str = "") -> Iterator[str]:
@@ -176,8 +178,13 @@ def test_notebook_that_reaches_around_is_seen(tmp_path: Path) -> None:
 
 
 def test_library_is_light() -> None:
-    """Importing the library loads neither torch nor scikit-learn nor matplotlib nor pandas."""
+    """Importing the library loads neither torch nor scikit-learn nor SciPy nor matplotlib nor pandas."""
     assert loaded(ROOT, f"import {PACKAGE}") == []
+
+
+def test_benches_are_light() -> None:
+    """A process for a variant loads only what its workload needs: importing every bench loads no framework."""
+    assert loaded(ROOT, f"import {PACKAGE}.variants, {PACKAGE}.probes") == []
 
 
 def test_heavy_library_is_seen(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from inferbench_lib.analysis.intervals import (
     signed_rank_interval,
     values_needed,
 )
+from inferbench_lib.analysis.level import is_level
 from inferbench_lib.analysis.series import (
     count_modes,
     count_outliers,
@@ -27,7 +28,7 @@ from inferbench_lib.analysis.series import (
     replicates,
 )
 from inferbench_lib.analysis.simulation import AR1_LAGS, autoregressive, coverage, times_from_noise
-from inferbench_lib.analysis.statistics import is_level, median_interval, relative_width, steady_start, summarize
+from inferbench_lib.analysis.statistics import median_interval, relative_width, summarize
 from inferbench_lib.records import Case, Flag, Measurement, Outcome, Verification
 
 CASE = Case(workload="forest", batch_size=4)
@@ -212,9 +213,7 @@ def test_warm_up_ends_when_two_windows_agree() -> None:
     falling = [10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5, 1.2, 1.1] + [1.0] * 10
     assert not is_level(falling[:10])
     assert is_level(falling)
-    assert steady_start(falling) == 8  # 1.2 1.1 1 1 1 against 1 1 1 1 1
     assert not is_level([1.0 + 0.1 * i for i in range(40)])
-    assert steady_start([1.0 + 0.1 * i for i in range(40)]) is None
     assert is_level([1.0, 1.2, 0.9, 1.1, 1.0, 1.1, 0.9, 1.0, 1.2, 1.0])
 
 

@@ -1,7 +1,4 @@
-"""What one series of samples looks like: how alike neighbours are, whether it is level, how many humps it has.
-
-Everything here takes plain floats, so that a timing loop can be handed `is_level` as its warm-up rule.
-"""
+"""What one series of samples looks like: how alike neighbours are, whether it drifts, how many humps it has."""
 
 from __future__ import annotations
 
@@ -17,9 +14,6 @@ from scipy import signal, stats
 Rounds = Sequence[Sequence[float]]
 
 MIN_PAIRS = 10  # neighbours below which their likeness cannot be judged
-WARMUP_MINIMUM = 10  # samples: the reference protocol's warm-up
-WARMUP_WINDOW = 5  # samples in each of the two windows that must agree
-WARMUP_TOLERANCE = 0.02  # two windows this close agree, whatever their scatter
 DRIFT_TOLERANCE = 0.05  # a second half that differs by less is level: half of what a 10 % effect would need
 MIN_BLOCK = 5  # calls whose median is symmetric enough for the signed-rank interval
 MAX_BLOCKS = 30  # more blocks of fewer calls would trust the autocorrelation's estimate too far
@@ -84,31 +78,6 @@ def replicates(rounds: Rounds) -> list[float]:
         return [median(block) for block in into_blocks(taken[0])]
     groups = np.array_split(np.arange(len(taken)), max(1, n_replicates(len(taken))))
     return [median(sample for index in group for sample in taken[index]) for group in groups if group.size]
-
-
-def is_level(samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE) -> bool:
-    """Whether a series has come to rest: its last two windows of five agree. Cheap enough to ask after every call.
-
-    They agree when their medians differ by at most `tolerance`, or by at most three times the median deviation
-    from them (about 2.5 standard errors of that difference for normal noise; a straight ramp differs by five).
-    After Georges et al. 2007, who watch a window's coefficient of variation; medians let a stray call pass.
-    """
-    if len(samples) < max(minimum, 2 * WARMUP_WINDOW):
-        return False
-    earlier, later = samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW], samples[-WARMUP_WINDOW:]
-    before, after = median(earlier), median(later)
-    scatter = median([abs(x - before) for x in earlier] + [abs(x - after) for x in later])
-    return abs(after - before) <= max(tolerance * before, 3 * scatter)
-
-
-def steady_start(
-    samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE
-) -> int | None:
-    """Index of the first sample that the warm-up rule took for steady, or None when it never levelled."""
-    for end in range(len(samples) + 1):
-        if is_level(samples[:end], minimum=minimum, tolerance=tolerance):
-            return end - 2 * WARMUP_WINDOW
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,20 +16,16 @@ from inferbench_lib.analysis.series import (
     count_outliers,
     drift,
     effective_samples,
-    is_level,
     lag1,
     replicates,
-    steady_start,
 )
 from inferbench_lib.records import Interval, Measurement, Outcome, Percentile, Summary
 
 __all__ = [
-    "is_level",
     "lag1",
     "median_interval",
     "percentiles",
     "relative_width",
-    "steady_start",
     "summarize",
 ]
 

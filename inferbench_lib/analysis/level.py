@@ -1,0 +1,25 @@
+"""When a series has come to rest: the rule that ends a warm-up. It loads no SciPy, which a worker would wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+WARMUP_MINIMUM = 10  # samples: the reference protocol's warm-up
+WARMUP_WINDOW = 5  # samples in each of the two windows that must agree
+WARMUP_TOLERANCE = 0.02  # two windows this close agree, whatever their scatter
+
+
+def is_level(samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE) -> bool:
+    """Whether a series has come to rest: its last two windows of five agree. Cheap enough to ask after every call.
+
+    They agree when their medians differ by at most `tolerance`, or by at most three times the median deviation
+    from them (about 2.5 standard errors of that difference for normal noise; a straight ramp differs by five).
+    After Georges et al. 2007, who watch a window's coefficient of variation; medians let a stray call pass.
+    """
+    if len(samples) < max(minimum, 2 * WARMUP_WINDOW):
+        return False
+    earlier, later = samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW], samples[-WARMUP_WINDOW:]
+    before, after = median(earlier), median(later)
+    scatter = median([abs(x - before) for x in earlier] + [abs(x - after) for x in later])
+    return abs(after - before) <= max(tolerance * before, 3 * scatter)
