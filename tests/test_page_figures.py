@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 import warnings
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from matplotlib.text import Text
 from nbformat.v4 import new_output
 from page_helpers import NAV, Opener, render
 from page_texts import views
+from PIL import Image
 from playwright.sync_api import Browser
 from sample_notebook import code, draw, picture, sample_notebook, with_cells
 
 from inferbench_lib.errors import ReportError
-from inferbench_lib.report.display import png
+from inferbench_lib.report.pictures import png
 
 
 @pytest.fixture
@@ -108,7 +110,8 @@ def test_a_phone_is_shown_the_figure_drawn_for_it(tmp_path: Path, open_page: Ope
         seen = open_page(tmp_path / "page.html", width=width)
         for image in ("main figure img", ".stage img"):
             source = seen.page.locator(image).evaluate("image => image.currentSrc")
-            assert base64.b64decode(source.partition(",")[2]) == expected
+            shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+            assert shown.convert("RGB").tobytes() == Image.open(io.BytesIO(expected)).convert("RGB").tobytes()
             seen.page.locator("figure .open").click(force=True)
         assert seen.console == []
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
+from inferbench_lib.report.pictures import DPI
 from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
@@ -15,12 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-DPI = 144
 NARROW_INCHES = 4.6
 """The width that is drawn for a phone: 328 CSS pixels wide there, its 9-point letters are 9 pixels high, and every
 device pixel of a screen of twice that density has a dot of its own."""
-COLOURS = 64
-"""Flat colours with smoothed edges need no more, and a picture has a quarter of the size that it has in full colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,25 +109,14 @@ def show(view: View) -> None:
 
     from IPython.display import Image, display
 
+    from inferbench_lib.report.pictures import png
+
     picture = png(view.figure())
     store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
     narrow = {"image/png": b64encode(png(view.figure(is_narrow=True))).decode("ascii")}
     about = {"alt": view.alt, "caption": view.caption, "narrow": narrow}
     display(Image(picture, format="png"), metadata={"image/png": about})
     read(view.reading)
-
-
-def png(figure: Figure) -> bytes:
-    """The picture's bytes, the same for the same figure, in a palette of its own."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    drawn, packed = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png")
-    flat = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    flat.save(packed, format="PNG", optimize=True, dpi=(DPI, DPI))
-    return packed.getvalue()
 
 
 def table(value: Table) -> None:

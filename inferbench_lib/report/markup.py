@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import struct
 from dataclasses import dataclass
 
 from bs4 import BeautifulSoup, Tag
@@ -12,7 +10,6 @@ from bs4 import BeautifulSoup, Tag
 from inferbench_lib.report.table_markup import frame_table
 
 _DROPPED = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "template", "video", "audio")
-_CSS_PIXELS_PER_INCH, _FIGURE_PIXELS_PER_INCH = 96, 144
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +114,8 @@ def _permalink(anchor: str, text: str, soup: BeautifulSoup) -> Tag:
 
 
 def _number(figure: Tag, number: int, soup: BeautifulSoup) -> None:
-    """`Figure 3.` before the caption, a permalink after it, and the size that keeps the page from jumping."""
+    """`Figure 3.` before the caption, and a permalink after it."""
     figure["id"] = f"figure-{number}"
-    for picture, source in [(one, "src") for one in figure("img")] + [(one, "srcset") for one in figure("source")]:
-        if size := _png_size(str(picture.get(source, ""))):
-            scale = _CSS_PIXELS_PER_INCH / _FIGURE_PIXELS_PER_INCH
-            picture["width"], picture["height"] = (str(round(pixels * scale)) for pixels in size)
     if caption := figure.find("figcaption"):
         words = soup.new_tag("span", attrs={"class": "caption"})
         label = soup.new_tag("b")
@@ -130,12 +123,3 @@ def _number(figure: Tag, number: int, soup: BeautifulSoup) -> None:
         words.extend([label, " ", *list(caption.contents)])
         caption.append(words)
         caption.append(_permalink(f"figure-{number}", f"figure {number}", soup))
-
-
-def _png_size(source: str) -> tuple[int, int] | None:
-    """Width and height in pixels, from the header of a PNG data URI (W3C PNG specification, section 11.2.1)."""
-    prefix = "data:image/png;base64,"
-    if not source.startswith(prefix):
-        return None
-    header = base64.b64decode(source[len(prefix) : len(prefix) + 32])
-    return struct.unpack(">II", header[16:24]) if header[12:16] == b"IHDR" else None

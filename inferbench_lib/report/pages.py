@@ -16,7 +16,7 @@ from markupsafe import Markup
 from nbformat import NotebookNode
 
 from inferbench_lib.errors import ReportError
-from inferbench_lib.report import markup, shell
+from inferbench_lib.report import markup, pictures, shell
 from inferbench_lib.store import write_file
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def _exporter() -> HTMLExporter:
     )
     exporter.config.NbConvertBase.display_data_priority = ["text/html", *_PICTURES, "text/markdown", "text/plain"]
     exporter.register_filter("terminal_text", plain_text)
-    exporter.register_filter("one_line", lambda text: "".join(text.split()))
+    exporter.register_filter("data_uri", pictures.data_uri)
+    exporter.register_filter("css_size", pictures.css_size)
     exporter.register_filter("base64", lambda text: base64.b64encode(text.encode()).decode("ascii"))
     return exporter
