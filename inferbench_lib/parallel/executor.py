@@ -40,6 +40,7 @@ SPAN_KINDS = {
     "store": "writing outputs where they belong",
     "serialize_result": "pickling outputs",
     "deserialize_result": "unpickling outputs",
+    "collect": "outputs on their way back, when no worker computes any more",
     "wait": "a worker that has nothing to do yet, between or before its batches",
     "imbalance": "a worker that has nothing left to do while others work",
     "stop": "ending the processes",

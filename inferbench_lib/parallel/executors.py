@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from inferbench_lib.parallel.ceiling import Ceiling
+from inferbench_lib.parallel.dask_pool import DaskPool
 from inferbench_lib.parallel.executor import Executor, batches, now, spent
+from inferbench_lib.parallel.loky_pool import LokyPool
 from inferbench_lib.parallel.naive_pool import NaivePool
 from inferbench_lib.parallel.pool import SharedPool
+from inferbench_lib.parallel.process_pool import ProcessPool
 from inferbench_lib.parallel.shared_array import SharedArray
 from inferbench_lib.records import Span
 
@@ -54,6 +57,9 @@ EXECUTORS: Mapping[str, Callable[..., Executor]] = {
     "single": Sequential,
     "threads": Sequential,  # the library's own threads: the runner is loaded with them
     "naive_pool": NaivePool,
+    "process_pool": ProcessPool,
+    "loky": LokyPool,
+    "dask": DaskPool,
     "shared_pool": SharedPool,
     "ceiling": Ceiling,
 }

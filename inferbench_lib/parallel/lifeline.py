@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import parent_process
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 
+LIFELINE = "lifeline"
+"""The name of the thread that waits for the parent's end."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _starting = threading.Lock()
 
@@ -47,11 +49,12 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def live_with_parent(started_by_main_thread: bool) -> None:
+def live_with_parent(started_by_main_thread: bool, lifeline: Connection | None = None) -> None:
     """End this process, at once and whatever it does, when its parent ends; leave Ctrl-C to the parent.
 
     The kernel's death signal also ends a stopped process, but it is sent when the starting *thread* ends (prctl(2)),
-    so it is used only where that is the parent's main thread. Everywhere a thread waits for the parent's pipe to close.
+    so it is used only where that is the parent's main thread. Everywhere a thread waits for the parent's pipe to close:
+    that of multiprocessing or, in processes of others, `lifeline`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
@@ -60,11 +63,12 @@ def live_with_parent(started_by_main_thread: bool) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_after_parent, daemon=True).start()
-
-
-def _end_after_parent() -> None:
     parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+    if lifeline is not None or parent is not None:
+        end = lifeline or parent.sentinel  # type: ignore[union-attr]
+        threading.Thread(target=_end_after, args=(end,), daemon=True, name=LIFELINE).start()
+
+
+def _end_after(parent: Connection | int) -> None:
+    wait([parent])
+    os._exit(1)
