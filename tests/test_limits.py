@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inferbench_lib.errors import MeasurementError, WrongOutput
-from inferbench_lib.machine import limits, transfer
+from inferbench_lib.errors import MeasurementError, NotAvailable, WrongOutput
+from inferbench_lib.machine import latency, limits, process_cost, transfer
 from inferbench_lib.machine.bandwidth import (
     Bandwidth,
     bandwidths,
@@ -24,8 +25,10 @@ from inferbench_lib.machine.bandwidth import (
 from inferbench_lib.machine.calls import call_costs
 from inferbench_lib.machine.clean_process import answer_of
 from inferbench_lib.machine.gemm import Product, gemm_peaks, long_enough, size_for
-from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave
-from inferbench_lib.machine.process_cost import cells, start_costs
+from inferbench_lib.machine.latency import chain, latencies, n_rows, reachable_bytes
+from inferbench_lib.machine.latency import working_sets as chain_sizes
+from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave, least
+from inferbench_lib.machine.process_cost import StartCost, bare_cells, cells, loaded_cells, start_costs
 from inferbench_lib.machine.transfer import transfer_costs
 from inferbench_lib.records import Flag, Machine, Telemetry
 from inferbench_lib.timing.clock import WallClock
@@ -62,6 +65,12 @@ def test_a_cost_is_the_median_repeat() -> None:
     assert cost([9.0, 1.0, 2.0], method="start") == expected
 
 
+def test_the_least_repeat_of_what_only_disturbance_lengthens() -> None:
+    """Its spread stays beside it."""
+    expected = Limit(value=1.0, low=1.0, high=9.0, unit="s", method="load", repeats=3)
+    assert least([9.0, 1.0, 2.0], method="load") == expected
+
+
 def test_probes_are_interleaved_until_the_budget_is_spent() -> None:
     """Probes of 1 s and 2 s, each also run once untimed, make a round of 6 s: three of them fit into 20 s."""
     time = Time()
@@ -81,6 +90,16 @@ def test_at_least_two_rounds_whatever_the_budget() -> None:
         now_s=time.now_s,
     )
     assert seconds == {"only": [5.0, 5.0]}
+
+
+def test_probes_that_a_hard_budget_does_not_reach_have_no_value() -> None:
+    """Without a least number of rounds the first one keeps the given order, and ends with the budget."""
+    time = Time()
+    probes = [Probe(key=name, call=time.work(4.0), is_warmed=False) for name in "abcde"]
+    arguments: dict[str, Any] = {"minimum_rounds": 0, "clock": WallClock(lambda: time.ns), "now_s": time.now_s}
+    assert interleave(probes, budget_s=10.0, **arguments) == {"a": [4.0], "b": [4.0], "c": [4.0]}
+    assert interleave(probes, budget_s=0.0, **arguments) == {}
+    assert interleave([], budget_s=10.0, **arguments) == {}
 
 
 def test_every_round_runs_every_probe_in_an_order_of_its_own() -> None:
@@ -258,18 +277,86 @@ def test_calls_of_this_machine() -> None:
 
 
 def test_process_starts_of_this_machine() -> None:
-    """Each start method and each import is there; a start that imports torch costs more than a bare one."""
+    """Every bare start and that of a forest, whatever the budget: importing takes longer than not to."""
     found = {(one.method, one.imports): one.limit for one in start_costs(budget_s=0.0)}
-    assert list(found) == cells()
+    assert list(found) == [cell for cell in bare_cells() if cell[1] != "torch"]
     assert all(limit.unit == "s" and 1e-5 < limit.low <= limit.value < 60 for limit in found.values())
-    assert found["spawn", "torch"].value > found["spawn", ""].value
+    assert found["spawn", "sklearn.ensemble"].value > found["spawn", ""].value
+
+
+def test_starts_with_a_loaded_library_come_where_the_budget_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process, whose parent or fork server has loaded it, is asked from 8 s on, and its rows are marked."""
+    asked: list[tuple[str, ...]] = []
+
+    def answer(module: str, *arguments: str, timeout_s: float) -> list[list[Any]]:
+        asked.append(arguments)
+        return [[*cell, [2.0, 1.0, 3.0]] for cell in (loaded_cells() if arguments[1] else bare_cells())]
+
+    monkeypatch.setattr(process_cost, "answer_of", answer)
+    short, long = start_costs(budget_s=7.0), start_costs(budget_s=10.0)
+    assert asked == [("7.0", ""), ("6.0", ""), ("4.0", "sklearn.ensemble")]
+    assert not any(one.is_preloaded for one in short)
+    assert [(one.method, one.imports) for one in long] == cells()
+    assert [(one.method, one.imports) for one in long if one.is_preloaded] == loaded_cells()
+    assert {method for method, _ in loaded_cells()} == {method for method, _ in cells()} - {"spawn"}
+    assert long[0].limit == cost([2.0, 1.0, 3.0], method="until the child's first word, median of interleaved repeats")
+
+
+def test_a_parent_that_has_loaded_the_library_starts_processes_too() -> None:
+    """Forked from it, or from a fork server that has loaded it."""
+    rows = answer_of("inferbench_lib.machine.process_cost", "0", "sklearn.ensemble", timeout_s=60)
+    assert [tuple(row[:2]) for row in rows] == loaded_cells()
+    assert all(min(seconds) > 1e-5 for _, _, seconds in rows)
+
+
+def test_a_chain_visits_every_node_once() -> None:
+    """Its nodes fill the working set, and a walk over all of them ends at the last."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    node_bytes = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1]).tree_.__getstate__()["nodes"].dtype.itemsize
+    found = chain(64 * KIB)
+    assert found.n_nodes == 64 * KIB // node_bytes
+    assert found.walk(3).tolist() == [found.last] * 3
+    assert len(found.order) == len(set(found.order.tolist())) == found.n_nodes
+    assert (found.order[0], found.order[-1]) == (0, found.last)
+    neighbours = abs(found.order[1:] - found.order[:-1]) == 1
+    assert neighbours.mean() < 0.05
+
+
+def test_chains_grow_as_far_as_the_budget_reaches() -> None:
+    """Steps of four from 16 KiB; 64 MiB always, 64 MiB more a second, 512 MiB at most."""
+    assert chain_sizes(MIB) == (16 * KIB, 64 * KIB, 256 * KIB, MIB)
+    assert chain_sizes(KIB) == (16 * KIB,)
+    assert [reachable_bytes(s) for s in (0.1, 4.0, 90.0)] == [64 * MIB, 256 * MIB, 512 * MIB]
+    assert [n_rows(n) for n in (256, 400_000, 4_000_000)] == [1953, 1, 1]
+
+
+def test_latencies_of_this_machine() -> None:
+    """Seconds of one load, longer outside the first cache, between an impossible and a broken memory."""
+    found = latencies(caches=CACHES, largest_bytes=16 * MIB, budget_s=0.0)
+    assert [(one.working_set_bytes, one.level) for one in found] == [
+        (16 * KIB, "L1d"), (64 * KIB, "L2"), (256 * KIB, "L2"), (MIB, "L2"), (4 * MIB, "L3"), (16 * MIB, "L3"),
+    ]  # fmt: skip
+    assert all(1e-10 < one.limit.value < 1e-5 for one in found)
+    assert found[-1].limit.value > found[0].limit.value
+
+
+def test_a_walk_that_ends_elsewhere_is_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that keeps trees another way is named."""
+    monkeypatch.setattr(latency, "chain", lambda size: replace(chain(size), last=5))
+    with pytest.raises(MeasurementError) as caught:
+        latencies(caches=CACHES, largest_bytes=16 * KIB, budget_s=0.0)
+    assert str(caught.value) == (
+        f"load latency: expected every walk to end at node 5, got {[chain(16 * KIB).last] * 3}; "
+        "this scikit-learn keeps its trees another way"
+    )
 
 
 def test_transfers_of_this_machine() -> None:
     """Every method and size; more data takes longer."""
     found = {(one.method, one.size_bytes): one for one in transfer_costs(sizes_bytes=(KIB, 4 * MIB), budget_s=0.0)}
     assert {method for method, _ in found} <= set(transfer.METHODS)
-    assert {("pickle", KIB), ("pipe", KIB)} <= set(found)
+    assert {("pickle", KIB), ("pipe", KIB), ("memory map", KIB)} <= set(found)
     assert found["pipe", 4 * MIB].limit.value > found["pipe", KIB].limit.value
     assert found["pipe", 4 * MIB].gb_per_s == 4 * MIB / found["pipe", 4 * MIB].limit.value / 1e9
 
@@ -305,29 +392,46 @@ def test_a_measuring_process_that_fails_is_named(tmp_path: Path, monkeypatch: py
     )
 
 
-def test_all_limits_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part is announced, gets its share of the budget, and its flags carry its name."""
-    budgets: dict[str, float] = {}
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What each part answers (an exception is raised), and under "budgets" and "heard" what it was given."""
+    answers: dict[str, Any] = {
+        "gemm_peaks": (), "bandwidths": (point("read", MIB, 2, 9.0),), "latencies": (), "start_costs": (),
+        "transfer_costs": (), "call_costs": {}, "limits_in_a_process": None, "budgets": {}, "timeouts": {}, "heard": [],
+    }  # fmt: skip
 
-    def part(name: str, answer: Any) -> Callable[..., Any]:
-        def measure(*_: Any, budget_s: float, **__: Any) -> Any:
-            budgets[name] = budget_s
-            return answer
+    def part(name: str) -> Callable[..., Any]:
+        def measure(*_: Any, budget_s: float, **others: Any) -> Any:
+            answers["budgets"][name] = budget_s
+            answers["timeouts"][name] = others.get("timeout_s")
+            if isinstance(answers[name], Exception):
+                raise answers[name]
+            return answers[name]
 
         return measure
 
-    for name in ("gemm_peaks", "start_costs", "transfer_costs"):
-        monkeypatch.setattr(limits, name, part(name, ()))
-    monkeypatch.setattr(limits, "bandwidths", part("bandwidths", (point("read", MIB, 2, 9.0),)))
-    monkeypatch.setattr(limits, "call_costs", part("call_costs", {}))
-    heard: list[str] = []
-    monkeypatch.setattr(limits, "Sampler", lambda: FakeSampler(heard))
-    found = limits.measure_limits(Machine(usable_cpus=2), budget_s=10.0, on_part=heard.append)
-    assert tuple(heard) == limits.PARTS
-    assert set(budgets) == {"gemm_peaks", "bandwidths", "start_costs", "transfer_costs", "call_costs"}
-    assert 0.8 * 10.0 <= sum(budgets.values()) <= 10.0
+    for name in [name for name in answers if name not in ("budgets", "timeouts", "heard")]:
+        monkeypatch.setattr(limits, name, part(name))
+    device = type("Device", (), {"device": "cuda:0"})
+    monkeypatch.setattr(limits, "require_accelerator", lambda: device)
+    monkeypatch.setattr(limits, "Sampler", lambda: FakeSampler(answers["heard"]))
+    return answers
+
+
+def measured(parts: dict[str, Any], budget_s: float) -> limits.Limits:
+    """All parts as they answer."""
+    return limits.measure_limits(Machine(usable_cpus=2), budget_s=budget_s, on_part=parts["heard"].append)
+
+
+def test_all_limits_together(parts: dict[str, Any]) -> None:
+    """Each part is announced, gets its share of the budget, and its flags carry its name."""
+    found = measured(parts, 10.0)
+    assert tuple(parts["heard"]) == limits.PARTS
+    assert sum(parts["budgets"].values()) == pytest.approx(9.5)
+    assert len(parts["budgets"]) == len(limits.PARTS)
     assert set(found.telemetry) == set(limits.PARTS)
     assert found.memory.limit.value == 9.0
+    assert found.not_measured == {}
     assert found.flags == (
         Flag(
             name="steal",
@@ -335,6 +439,40 @@ def test_all_limits_together(monkeypatch: pytest.MonkeyPatch) -> None:
             "measure again when the host is quieter, or on a machine of your own",
         ),
     )
+
+
+def test_a_part_that_fails_is_named_and_the_others_are_kept(parts: dict[str, Any]) -> None:
+    """An unusual machine does not stop a report."""
+    parts["latencies"] = MeasurementError("no such tree")
+    parts["transfer_costs"] = OSError("no space left on device")
+    parts["limits_in_a_process"] = NotAvailable("no accelerator: a CPU build")
+    found = measured(parts, 10.0)
+    assert tuple(parts["heard"]) == limits.PARTS
+    assert (found.latency, found.transfer, found.device) == ((), (), None)
+    assert found.not_measured == {
+        "load latency": "no such tree",
+        "transfer between processes": "no space left on device",
+        "device": "no accelerator: a CPU build",
+    }
+
+
+def test_starts_that_the_budget_did_not_reach_are_named(parts: dict[str, Any]) -> None:
+    """Only those that this system has and that nothing was heard of."""
+    limit = Limit(value=1.0, low=1.0, high=1.0, unit="s", method="", repeats=1)
+    parts["start_costs"] = tuple(
+        StartCost(method=method, imports=module, limit=limit) for method, module in cells() if module != "torch"
+    )
+    assert measured(parts, 4.0).not_measured == {
+        "process start: spawn with torch": "the budget of 4 s did not reach it"
+    }
+
+
+def test_all_limits_end_within_90_seconds(parts: dict[str, Any]) -> None:
+    """A larger budget is cut, and a process that does not answer is ended by then."""
+    measured(parts, 500.0)
+    assert sum(parts["budgets"].values()) <= 90.0
+    for name in ("start_costs", "transfer_costs", "limits_in_a_process"):
+        assert 80.0 < parts["timeouts"][name] <= 90.0
 
 
 class FakeSampler:

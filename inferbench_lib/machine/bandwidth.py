@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.machine.limit import Limit, Probe, ceiling, interleave
@@ -51,6 +52,7 @@ def bandwidths(
     """Bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
     import numpy as np
 
+    started_s = monotonic()
     buffer: NDArray[np.float64] = np.empty(largest_bytes // 8)
     pools = {n_threads: ThreadPoolExecutor(n_threads, initializer=_one_torch_thread) for n_threads in thread_counts}
     try:
@@ -63,7 +65,7 @@ def bandwidths(
             if is_measurable(operation, size, n_threads)
         ]
         probes = [_probe(buffer, pools[n_threads], operation, size, n_threads) for operation, size, n_threads in cells]
-        seconds = interleave(probes, budget_s=budget_s)
+        seconds = interleave(probes, budget_s=budget_s - (monotonic() - started_s))
     finally:
         for pool in pools.values():
             pool.shutdown()

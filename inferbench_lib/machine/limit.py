@@ -10,7 +10,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -62,23 +62,36 @@ def cost(seconds: Sequence[float], *, method: str) -> Limit:
     )
 
 
+def least(seconds: Sequence[float], *, method: str) -> Limit:
+    """The shortest time, in seconds: for what the machine can do, where all that disturbs it adds to the time."""
+    return replace(cost(seconds, method=method), value=min(seconds))
+
+
 def interleave(
     probes: Sequence[Probe],
     *,
     budget_s: float,
+    minimum_rounds: int = MINIMUM_ROUNDS,
     seed: int = 0,
     clock: Clock | None = None,
     now_s: Callable[[], float] = time.monotonic,
 ) -> dict[Hashable, list[float]]:
-    """Seconds per call of every probe, one value a round, as many rounds as fit into `budget_s`, but at least two."""
+    """Seconds per call of every probe, one value a round, as many rounds as fit into `budget_s`.
+
+    At least `minimum_rounds` are run whatever the budget. With none, the first round runs the probes as they are
+    given, the dearest to the reader first, and those that the budget does not reach have no value.
+    """
     clock = clock or WallClock()
     order, shuffle = list(probes), random.Random(seed).shuffle
     seconds: dict[Hashable, list[float]] = {probe.key: [] for probe in probes}
     started_s, n_rounds, longest_round_s = now_s(), 0, 0.0
-    while n_rounds < MINIMUM_ROUNDS or now_s() - started_s + longest_round_s <= budget_s:
+    while probes and (n_rounds < max(1, minimum_rounds) or now_s() - started_s + longest_round_s <= budget_s):
         round_started_s = now_s()
-        shuffle(order)
+        if minimum_rounds or n_rounds:
+            shuffle(order)
         for probe in order:
+            if not minimum_rounds and now_s() - started_s >= budget_s:
+                return {key: values for key, values in seconds.items() if values}
             probe.prepare()
             if probe.is_warmed:
                 probe.call(None)

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from inferbench_lib.errors import InferbenchError
 from inferbench_lib.machine.bandwidth import Bandwidth, bandwidths, largest_working_set, memory_bandwidth
 from inferbench_lib.machine.calls import call_costs
+from inferbench_lib.machine.device import DeviceLimits, limits_in_a_process
 from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
+from inferbench_lib.machine.latency import LoadLatency, latencies
 from inferbench_lib.machine.limit import Limit
-from inferbench_lib.machine.process_cost import StartCost, start_costs
+from inferbench_lib.machine.process_cost import StartCost, cells, start_costs
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
 from inferbench_lib.records import Flag, Machine, Telemetry
+from inferbench_lib.timing.accelerator import require_accelerator
 from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags
 
 QUICK_LARGEST_BYTES = 256 << 20
-PARTS = ("matrix multiplication", "memory bandwidth", "process start", "transfer between processes", "calls")
+AT_MOST_S = 90.0
+"""A process of ours that has not answered by then is ended, and its part not measured."""
+SHARES = {
+    "matrix multiplication": 0.22,
+    "memory bandwidth": 0.28,
+    "load latency": 0.10,
+    "process start": 0.22,
+    "transfer between processes": 0.05,
+    "calls": 0.02,
+    "device": 0.06,
+}
+PARTS = tuple(SHARES)
 
 Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The measured limits; `flags` names the part that ran while the machine was busy, `telemetry` what was seen."""
+    """The measured limits; `flags` names the part that ran while the machine was busy, `telemetry` what was seen.
+
+    `not_measured` says of a part, or of one thing in it, why it has no figure here.
+    """
 
     gemm: tuple[GemmPeak, ...]
     bandwidth: tuple[Bandwidth, ...]
@@ -34,6 +52,9 @@ class Limits:
     calls: Mapping[str, Limit]
     flags: tuple[Flag, ...]
     telemetry: Mapping[str, Telemetry]
+    latency: tuple[LoadLatency, ...] = ()
+    device: DeviceLimits | None = None
+    not_measured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def memory(self) -> Bandwidth:
@@ -41,49 +62,100 @@ class Limits:
         return memory_bandwidth(self.bandwidth)
 
 
+class _Watch:
+    """Runs one part after the other, each within its share of the budget, and keeps what was seen meanwhile."""
+
+    def __init__(self, sampler: Sampler, budget_s: float, on_part: Callable[[str], None]) -> None:
+        self._sampler, self._budget_s, self._on_part = sampler, budget_s, on_part
+        self._started_s = time.monotonic()
+        self.telemetry: dict[str, Telemetry] = {}
+        self.not_measured: dict[str, str] = {}
+
+    @property
+    def left_s(self) -> float:
+        """Until a process of ours is ended, at least a second."""
+        return max(1.0, self._started_s + AT_MOST_S - time.monotonic())
+
+    def part(self, name: str, measure: Callable[[float], Measured]) -> Measured:
+        """What `measure(budget_s)` gives."""
+        self._on_part(name)
+        started_s = time.monotonic()
+        measured = measure(SHARES[name] * self._budget_s)
+        self.telemetry[name] = self._sampler.window(started_s, time.monotonic())
+        return measured
+
+    def attempt(self, name: str, measure: Callable[[float], Measured]) -> Measured | None:
+        """As `part`; one that fails is None, and not measured for the reason that its error gives."""
+        try:
+            return self.part(name, measure)
+        except (InferbenchError, OSError) as error:
+            self.not_measured[name] = str(error)
+            return None
+
+
 def measure_limits(
     machine: Machine, *, budget_s: float = 40.0, on_part: Callable[[str], None] = lambda part: None
 ) -> Limits:
-    """Every limit with one thread and with all usable CPUs; about `budget_s` seconds, at least about 8.
+    """Every limit with one thread and with all usable CPUs; about `budget_s` seconds, at least about 6, at most 90.
 
-    Below 20 s the largest working set is 256 MiB, which a large cache may hold. `on_part` hears each of `PARTS` as
-    it begins, outside every timed region. Raises MeasurementError when a measuring process fails.
+    Below 20 s the largest working set is 256 MiB, which a large cache may hold, and what takes seconds to prepare is
+    left out and named in `not_measured`. `on_part` hears each of `PARTS` as it begins, outside every timed region.
+    Raises WrongOutput when a library multiplies wrongly; any later part that fails is named in `not_measured`.
     """
     thread_counts = tuple(sorted({1, machine.usable_cpus}))
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)
     if budget_s < 20:
         largest_bytes = min(largest_bytes, QUICK_LARGEST_BYTES)
-    telemetry: dict[str, Telemetry] = {}
     with Sampler() as sampler:
-
-        def watch(name: str, measure: Callable[[], Measured]) -> Measured:
-            on_part(name)
-            started_s = time.monotonic()
-            measured = measure()
-            telemetry[name] = sampler.window(started_s, time.monotonic())
-            return measured
-
-        gemm = watch(PARTS[0], lambda: gemm_peaks(thread_counts, budget_s=0.30 * budget_s))
-        bandwidth = watch(
-            PARTS[1],
-            lambda: bandwidths(
-                thread_counts, caches=machine.caches, largest_bytes=largest_bytes, budget_s=0.35 * budget_s
+        watch = _Watch(sampler, min(budget_s, AT_MOST_S), on_part)
+        gemm = watch.part("matrix multiplication", lambda part_s: gemm_peaks(thread_counts, budget_s=part_s))
+        bandwidth = watch.part(
+            "memory bandwidth",
+            lambda part_s: bandwidths(
+                thread_counts, caches=machine.caches, largest_bytes=largest_bytes, budget_s=part_s
             ),
         )
-        process_start = watch(PARTS[2], lambda: start_costs(budget_s=0.25 * budget_s))
-        transfer = watch(PARTS[3], lambda: transfer_costs(budget_s=0.05 * budget_s))
-        calls = watch(PARTS[4], lambda: call_costs(budget_s=0.02 * budget_s))
+        latency = watch.attempt(
+            "load latency",
+            lambda part_s: latencies(caches=machine.caches, largest_bytes=largest_bytes, budget_s=part_s),
+        )
+        process_start = watch.attempt(
+            "process start", lambda part_s: start_costs(budget_s=part_s, timeout_s=watch.left_s)
+        )
+        transfer = watch.attempt(
+            "transfer between processes", lambda part_s: transfer_costs(budget_s=part_s, timeout_s=watch.left_s)
+        )
+        calls = watch.part("calls", lambda part_s: call_costs(budget_s=part_s))
+        device = watch.attempt("device", lambda part_s: _device(part_s, watch.left_s))
     return Limits(
         gemm=gemm,
         bandwidth=bandwidth,
-        process_start=process_start,
-        transfer=transfer,
+        latency=latency or (),
+        process_start=process_start or (),
+        transfer=transfer or (),
         calls=calls,
+        device=device,
         flags=tuple(
-            replace(flag, text=f"{name}: {flag.text}") for name, seen in telemetry.items() for flag in flags(seen)
+            replace(flag, text=f"{name}: {flag.text}") for name, seen in watch.telemetry.items() for flag in flags(seen)
         ),
-        telemetry=telemetry,
+        telemetry=watch.telemetry,
+        not_measured=watch.not_measured | _unreached(process_start or (), budget_s),
     )
+
+
+def _device(budget_s: float, timeout_s: float) -> DeviceLimits:
+    """Raises NotAvailable where there is no device, with the reason."""
+    return limits_in_a_process(require_accelerator().device, budget_s=budget_s, timeout_s=timeout_s)
+
+
+def _unreached(process_start: Sequence[StartCost], budget_s: float) -> dict[str, str]:
+    """The starts that the budget did not reach; none where the whole part failed."""
+    reached = {(one.method, one.imports) for one in process_start}
+    return {
+        f"process start: {method} with {imports or 'nothing'}": f"the budget of {budget_s:g} s did not reach it"
+        for method, imports in (cells() if reached else ())
+        if (method, imports) not in reached
+    }
 
 
 def _available_bytes(machine: Machine) -> int:

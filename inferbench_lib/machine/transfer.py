@@ -1,26 +1,31 @@
-"""What it costs to hand data to another process, by size: pickled, as raw bytes through a pipe, by shared memory.
+"""What it costs to hand data to another process, by size: pickled, raw through a pipe, in shared memory, in a file.
 
 From the moment the sender holds the data until the receiver, which can then use all of it, has said so. Shared
-memory is written once by the sender and used in place; the others are copied into and out of a pipe.
+memory, and a file that both have mapped, are written once by the sender and used in place; the others are copied into
+and out of a pipe.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.clean_process import answer_of
 from inferbench_lib.machine.limit import Limit, Probe, cost, interleave
 
-METHODS = ("pickle", "pipe", "shared memory")
+METHODS = ("pickle", "pipe", "shared memory", "memory map")
 SIZES_BYTES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
 _LAST_BYTE = 7
 
@@ -39,13 +44,15 @@ class TransferCost:
         return self.size_bytes / self.limit.value / 1e9
 
 
-def transfer_costs(*, sizes_bytes: Sequence[int] = SIZES_BYTES, budget_s: float = 3.0) -> tuple[TransferCost, ...]:
+def transfer_costs(
+    *, sizes_bytes: Sequence[int] = SIZES_BYTES, budget_s: float = 3.0, timeout_s: float = 90.0
+) -> tuple[TransferCost, ...]:
     """The cost of each method and size; shared memory is left out where `/dev/shm` has no room for it.
 
-    Raises MeasurementError when the measuring process fails.
+    Raises MeasurementError when the measuring process fails or takes longer than `timeout_s`.
     """
     sizes = json.dumps(list(sizes_bytes))
-    rows = answer_of("inferbench_lib.machine.transfer", str(budget_s), sizes, timeout_s=60 + 10 * budget_s)
+    rows = answer_of("inferbench_lib.machine.transfer", str(budget_s), sizes, timeout_s=timeout_s)
     return tuple(
         TransferCost(
             method=method,
@@ -64,23 +71,32 @@ def _fits_shared_memory(size_bytes: int) -> bool:
     return free.f_bavail * free.f_frsize > 2 * size_bytes
 
 
-def _receive(connection: Connection, segment_name: str) -> None:
-    segment = SharedMemory(segment_name) if segment_name else None
-    shared = segment.buf if segment else None
-    while (method := connection.recv_bytes()) != b"end":
-        if method == b"shared memory":
-            assert shared is not None
-            last = shared[int.from_bytes(connection.recv_bytes(), "little") - 1]
-        else:
-            data = connection.recv() if method == b"pickle" else connection.recv_bytes()
-            last = data[-1]
-        connection.send_bytes(bytes([last]))
-    del shared  # a segment that is still looked at cannot be closed
+def _receive(connection: Connection, segment_name: str, file: str) -> None:
+    with ExitStack() as stack:
+        shared = _views(stack, SharedMemory(segment_name) if segment_name else None, file)
+        while (method := connection.recv_bytes().decode()) != "end":
+            if method in shared:
+                last = shared[method][int.from_bytes(connection.recv_bytes(), "little") - 1]
+            else:
+                data = connection.recv() if method == "pickle" else connection.recv_bytes()
+                last = data[-1]
+            connection.send_bytes(bytes([last]))
+
+
+def _views(stack: ExitStack, segment: SharedMemory | None, file: str) -> Mapping[str, memoryview]:
+    """Method → the memory that both processes see, until the stack is left."""
+    views = {}
     if segment is not None:
-        segment.close()
+        stack.callback(segment.close)
+        assert segment.buf is not None
+        views["shared memory"] = segment.buf
+    with Path(file).open("r+b") as opened:
+        mapped = stack.enter_context(mmap.mmap(opened.fileno(), 0))
+    views["memory map"] = stack.enter_context(memoryview(mapped))
+    return views
 
 
-def _sender(connection: Connection, shared: memoryview | None, method: str, size: int) -> Callable[[Any], int]:
+def _sender(connection: Connection, shared: Mapping[str, memoryview], method: str, size: int) -> Callable[[Any], int]:
     data = bytes(size - 1) + bytes([_LAST_BYTE])
 
     def send(_: object) -> int:
@@ -90,8 +106,7 @@ def _sender(connection: Connection, shared: memoryview | None, method: str, size
         elif method == "pipe":
             connection.send_bytes(data)
         else:
-            assert shared is not None
-            shared[:size] = data
+            shared[method][:size] = data
             connection.send_bytes(size.to_bytes(8, "little"))
         return connection.recv_bytes()[0]
 
@@ -103,25 +118,35 @@ def _check(_: object, last_byte: int) -> None:
         raise MeasurementError(f"transfer: expected the receiver to see {_LAST_BYTE} at the end, got {last_byte}")
 
 
+@contextmanager
+def _segment(size_bytes: int) -> Iterator[SharedMemory | None]:
+    """Shared memory of that size, or None for none; it is gone afterwards."""
+    segment = SharedMemory(create=True, size=size_bytes) if size_bytes else None
+    try:
+        yield segment
+    finally:
+        if segment is not None:
+            segment.unlink()
+
+
 def _main(budget_s: float, sizes: Sequence[int]) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     shared_sizes = [size for size in sizes if _fits_shared_memory(size)]
-    segment = SharedMemory(create=True, size=max(shared_sizes)) if shared_sizes else None
-    try:
-        receiver = context.Process(target=_receive, args=(theirs, segment.name if segment else ""), daemon=True)
+    # Behind the views in the stack: what is still looked at cannot be closed.
+    with TemporaryDirectory() as folder, _segment(max(shared_sizes, default=0)) as segment, ExitStack() as stack:
+        file = Path(folder) / "mapped"
+        file.write_bytes(bytes(max(sizes)))
+        receiver = context.Process(
+            target=_receive, args=(theirs, segment.name if segment else "", str(file)), daemon=True
+        )
         receiver.start()
+        shared = _views(stack, segment, str(file))
         cells = [(m, size) for size in sizes for m in METHODS if m != "shared memory" or size in shared_sizes]
-        probes = [
-            Probe(key=cell, call=_sender(ours, segment.buf if segment else None, *cell), check=_check) for cell in cells
-        ]
+        probes = [Probe(key=cell, call=_sender(ours, shared, *cell), check=_check) for cell in cells]
         seconds = interleave(probes, budget_s=budget_s)
         ours.send_bytes(b"end")
         receiver.join()
-    finally:
-        if segment is not None:
-            segment.close()
-            segment.unlink()
     print(json.dumps([[*cell, seconds[cell]] for cell in cells]))
 
 

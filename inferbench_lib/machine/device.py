@@ -1,0 +1,226 @@
+"""What an accelerator can do: products by precision, copies within its memory, transfers to and from it, a launch.
+
+Products and copies are device time between two events where the device has them; transfers and launches are host
+time between two instants at which the device is idle. Bytes of a copy count as read plus written (STREAM's rule,
+see bandwidth.py), bytes of a transfer once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from inferbench_lib.errors import WrongOutput
+from inferbench_lib.machine.clean_process import answer_of
+from inferbench_lib.machine.gemm import ROWS, Product
+from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave
+from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
+from inferbench_lib.timing.loop import collect
+from inferbench_lib.timing.rules import after
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPES = ("fp32", "fp16", "bf16", "fp64")
+SMALLEST, LARGEST = 512, 8192
+LONG_ENOUGH_S = 0.005
+COPY_BYTES = 256 << 20
+SHARE_OF_MEMORY = 8
+TRANSFER_BYTES = (4 << 10, 256 << 10, 4 << 20, 64 << 20)
+LAUNCHES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceGemm:
+    """The rate of a product of two n × n matrices on the device, in GFLOP/s."""
+
+    dtype: str
+    n: int
+    limit: Limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceTransfer:
+    """GB/s of one copy between host and device; `direction` is "host to device" or "device to host"."""
+
+    direction: str
+    is_pinned: bool
+    size_bytes: int
+    limit: Limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceLimits:
+    """The limits of one device; `not_measured` says why a precision has no peak there."""
+
+    device: str
+    gemm: tuple[DeviceGemm, ...]
+    memory_copy: Limit
+    transfers: tuple[DeviceTransfer, ...]
+    launch: Limit
+    not_measured: Mapping[str, str]
+
+
+def limits_in_a_process(device: str, *, budget_s: float = 5.0, timeout_s: float = 90.0) -> DeviceLimits:
+    """`device_limits` of the device of that name in a process of its own, which takes its memory along when it ends.
+
+    Raises MeasurementError when that process fails or takes longer than `timeout_s`.
+    """
+    from pydantic import TypeAdapter
+
+    answer = answer_of("inferbench_lib.machine.device", device, str(budget_s), timeout_s=timeout_s)
+    return TypeAdapter(DeviceLimits).validate_python(answer)
+
+
+def device_limits(
+    accelerator: Accelerator,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    copy_bytes: int = COPY_BYTES,
+    transfer_bytes: Sequence[int] = TRANSFER_BYTES,
+    largest: int = LARGEST,
+    budget_s: float = 5.0,
+    now_s: Callable[[], float] = monotonic,
+) -> DeviceLimits:
+    """Every limit of a device; sizes are bounded so that no probe takes more than an eighth of its free memory.
+
+    Raises WrongOutput when a product or a copy is wrong.
+    """
+    started_s, allowed = now_s(), _free_bytes(accelerator) // SHARE_OF_MEMORY
+    products, not_measured = _products(accelerator, dtypes, largest, allowed)
+    on_device = [Probe(key=name, call=_multiply(one), check=one.check) for name, one in products.items()]
+    copy_bytes = min(copy_bytes, allowed) // 16 * 8  # two arrays
+    on_device.append(_copy(accelerator, copy_bytes))
+    transfers = {
+        (direction, is_pinned, size): _transfer(accelerator, direction, is_pinned, size)
+        for size in transfer_bytes
+        if size <= allowed
+        for direction in ("host to device", "device to host")
+        for is_pinned in (False, True)[: 1 + accelerator.backend.pinned_memory]
+    }
+    on_host = [*transfers.values(), _launch(accelerator)]
+    left_s = budget_s - (now_s() - started_s)
+    seconds = interleave(on_device, budget_s=left_s / 2, clock=accelerator.clock(), now_s=now_s)
+    left_s = budget_s - (now_s() - started_s)
+    seconds |= interleave(on_host, budget_s=left_s, clock=wall_clock(accelerator), now_s=now_s)
+    return DeviceLimits(
+        device=accelerator.description(),
+        gemm=tuple(
+            DeviceGemm(dtype=name, n=one.n, limit=_rate(seconds[name], 2 * one.n**3, "GFLOP/s", f"{one.n} × {one.n}"))
+            for name, one in products.items()
+        ),
+        memory_copy=_rate(seconds["copy"], 2 * copy_bytes, "GB/s", "copy, bytes read plus bytes written"),
+        transfers=tuple(
+            DeviceTransfer(
+                direction=key[0], is_pinned=key[1], size_bytes=key[2],
+                limit=_rate(seconds[key], key[2], "GB/s", "until the copy is complete"),
+            )
+            for key in transfers
+        ),
+        launch=cost(seconds["launch"], method=f"{LAUNCHES:,} additions of one number, queued and waited for, median"),
+        not_measured=not_measured,
+    )  # fmt: skip
+
+
+def _free_bytes(accelerator: Accelerator) -> int:
+    import torch
+
+    if accelerator.backend.memory_statistics:
+        return int(torch.accelerator.get_memory_info(accelerator.device)[0])
+    return 1 << 30
+
+
+def _rate(seconds: Sequence[float], amount: int, unit: str, method: str) -> Limit:
+    return ceiling(seconds, amount / 1e9, unit=unit, method=f"{method}, best of interleaved repeats")
+
+
+def _products(
+    accelerator: Accelerator, dtypes: Sequence[str], largest: int, allowed: int
+) -> tuple[dict[str, Product], dict[str, str]]:
+    """Precision → a product that takes at least 5 ms, or why the device cannot multiply in it."""
+    products, not_measured = {}, {}
+    for dtype in dtypes:
+        try:
+            products[dtype] = _long_enough(accelerator, dtype, largest, allowed)
+        except RuntimeError as error:  # how torch says that a device has no such product
+            not_measured[dtype] = f"the device refused: {str(error).splitlines()[0]}"
+    return products, not_measured
+
+
+def _long_enough(accelerator: Accelerator, dtype: str, largest: int, allowed: int) -> Product:
+    n = SMALLEST
+    while True:
+        product = _product(accelerator, dtype, n)
+        product.multiply()
+        seconds = collect(
+            _multiply(product), iter([None]), clock=accelerator.clock(), enough=after(1), check=product.check
+        )
+        if seconds[0] >= LONG_ENOUGH_S or 2 * n > largest or 4 * 3 * n * n * 8 > allowed:
+            return product
+        n *= 2
+
+
+def _product(accelerator: Accelerator, dtype: str, n: int) -> Product:
+    import torch
+
+    kind = {"fp32": torch.float32, "fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn((ROWS, n), generator=generator).to(kind).repeat(n // ROWS, 1) for _ in range(2))
+    expected = math.fsum((a[0].double() * b[:, 0].double()).tolist())
+    result = torch.empty((n, n), dtype=kind, device=accelerator.device)
+    multiply = partial(torch.mm, a.to(accelerator.device), b.to(accelerator.device), out=result)
+    return Product(dtype=dtype, n=n, multiply=multiply, expected=expected)
+
+
+def _multiply(product: Product) -> Callable[[Any], Any]:
+    return lambda _: product.multiply()
+
+
+def _copy(accelerator: Accelerator, n_bytes: int) -> Probe:
+    import torch
+
+    source = torch.ones(n_bytes // 4, device=accelerator.device)
+    target = torch.zeros_like(source)
+    return Probe(key="copy", call=lambda _: target.copy_(source), check=_check_copy)
+
+
+def _transfer(accelerator: Accelerator, direction: str, is_pinned: bool, size: int) -> Probe:
+    import torch
+
+    host: Tensor = torch.empty(size // 4, pin_memory=is_pinned)
+    device: Tensor = torch.empty(size // 4, device=accelerator.device)
+    source, target = (host, device) if direction == "host to device" else (device, host)
+    source.fill_(1.0)
+    target.fill_(0.0)
+    key: Hashable = (direction, is_pinned, size)
+    return Probe(key=key, call=lambda _: target.copy_(source, non_blocking=True), check=_check_copy)
+
+
+def _check_copy(_: object, target: Tensor) -> None:
+    if (last := float(target[-1])) != 1.0:
+        raise WrongOutput(f"copy of {target.nbytes:,} bytes: expected 1 as its last element, got {last:g}")
+
+
+def _launch(accelerator: Accelerator) -> Probe:
+    import torch
+
+    one = torch.ones(1, device=accelerator.device)
+    return Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
+
+
+def _main(device: str, budget_s: float) -> None:
+    accelerator = require_accelerator(device)
+    # The CPU computes in a simulated device's stead.
+    small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
+    sizes = small if accelerator.is_simulated else {}
+    print(json.dumps(asdict(device_limits(accelerator, budget_s=budget_s, **sizes))))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], float(sys.argv[2]))
