@@ -22,6 +22,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Executors = Annotated[list[Literal["single", "threads", "naive_pool", "shared_pool", "ceiling"]], Each]
 Sizes = Annotated[list[Literal["small", "medium", "large"]], Each]
 BatchSizes = Annotated[list[PositiveInt], Each]
+Growing = Annotated[list[PositiveInt], Each]
+ImageSides = Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Each]
 
 
 class Config(BaseModel):
@@ -117,7 +119,18 @@ class HardwareAnalysis(Rounds):
     n_features: Annotated[int, Field(ge=2)] = 50
     n_trees: PositiveInt = 100
     n_train: Annotated[int, Field(ge=100)] = 20_000
+    profile_rounds: PositiveInt = 6
+    image_sides: ImageSides = [32, 64, 128, 256]
+    feature_counts: Growing = [10, 50, 200, 400]
+    tree_counts: Growing = [10, 25, 50, 100]
+    tree_depths: Growing = [2, 4, 8, 16]
     time_limit_s: PositiveFloat = 60.0
+
+    @model_validator(mode="after")
+    def _trees_there(self) -> Self:
+        if self.tree_counts and max(self.tree_counts) > self.n_trees:
+            raise ValueError(f"tree_counts: expected at most n_trees ({self.n_trees}), got {max(self.tree_counts)}")
+        return self
 
 
 class Calibration(Config):

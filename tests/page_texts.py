@@ -18,7 +18,10 @@ from inferbench_lib.report.views import common
 
 UNSAID = re.compile(r"\b(nan|inf|None|NaN)\b|inf×|\bOutcome\.|\bVerdict\.|  |\(\)|\s\.(\s|$)|\.\.|:\s*\.|;\s*\.")
 """What no sentence of a page may hold: a number that is none, a name of the program, an empty place."""
-TABLES = ("table", "reference_table", "process_table")
+TABLES = (
+    *("table", "reference_table", "process_table", "layer_table", "forest_table", "what_if_table", "growth_table"),
+    *("memory_table", "break_even_table"),
+)
 
 
 @cache

@@ -305,19 +305,76 @@ AMDAHL_10 = {n: 2.0 * (0.1 + 0.9 / n) for n in (1, 2, 4)}
 """Seconds by Amdahl's law with a serial tenth."""
 
 
+LAYERS = {
+    "conv1": (1e9, 1e6, 4e5, 0.02),  # 10 ms of arithmetic: half of its roof
+    "pool1": (0, 1e6, 0, 0.02),  # 10 µs of traffic from L2
+    "linear1": (1e6, 2e8, 1.9e8, 0.02),  # 10 ms of traffic from memory
+}
+"""FLOPs, bytes, bytes of weights and seconds of a made-up network's layers."""
+
+
+def standing_tables(wobble: Sequence[float] = WOBBLE) -> dict[str, Any]:
+    """What the passes over layers, node visits and input sizes leave: a network of 60 ms on 4 threads."""
+    layers = [
+        {
+            "name": name,
+            "flops": flops,
+            "bytes": n_bytes,
+            "weight_bytes": weights,
+            "output_bytes": 4,
+            "shape": [64, 32, 32],
+            "seconds": [s * w for w in wobble],
+        }
+        for name, (flops, n_bytes, weights, s) in LAYERS.items()
+    ]
+    profile = {"workload": "cnn-small", "batch_size": 1, "n_threads": 4, "precision": "fp32", "layers": layers}
+    growth = [
+        {"input": name, "workload": whose, "value": value, "bytes": 4 * value, "dtype": "float32",
+         "seconds": [1e-3 * value**power * w for w in wobble]}
+        for name, whose, power in (("image side", "cnn-small", 2.0), ("trees", "forest", 1.0))
+        for value in (10, 20, 40)
+    ]  # fmt: skip
+    return {
+        "layers": [{**profile, "whole_s": [0.063 * w for w in wobble]}],
+        "visits": {"visits": 1000.0, "node_bytes": 64.0, "tree_bytes": 200_000.0, "n_trees": 100.0, "n_nodes": 7e5,
+                   "depth": 20.0},
+        "growth": growth,
+        "not_profiled": [],
+    }  # fmt: skip
+
+
+def trees(rows: int, n_threads: int, median_s: float, **fields: Any) -> Measurement:
+    """The forest in one process."""
+    case = Case(workload="forest", engine="sklearn", batch_size=rows, n_threads=n_threads)
+    return cell(case, median_s, **fields)
+
+
+def standing_cells() -> list[Measurement]:
+    """The forest: 10 ms a call and 10 µs a row; 4 threads halve what 1 takes, against 3.7 times by the model."""
+    return [trees(1, 1, 0.01001), trees(16, 1, 0.0102), trees(10_000, 1, 0.11), trees(10_000, 4, 0.055)]
+
+
 def hardware_run(cells: Sequence[Measurement] | None = None, **machine: Any) -> Run:
     """A run with a pool of 1 to 8 processes and the small network at two batch sizes."""
     chosen = cells
     if chosen is None:
         chosen = [pool(n, s) for n, s in (AMDAHL_10 | {8: 1.0}).items()]
         chosen += [network("small", "cpu", batch) for batch in (1, 16)]
+        chosen += standing_cells()
     measured = limits()
     tables = {
         "limits": {**asdict(measured), "memory": asdict(measured.memory)},
         "operations": {"small": operators("small")},
+        **(standing_tables() if cells is None else {}),
     }
     run = run_of("hardware_analysis", chosen, {"budget_s": 8.0, "sizes": ["small"]}, tables)
     run = replace(run, machine=replace(MACHINE, **machine))
+    return replace(run, summary=hardware.figures(hardware.study(run)))
+
+
+def with_tables(run: Run, **tables: Any) -> Run:
+    """The same run with other tables."""
+    run = replace(run, tables={**run.tables, **tables})
     return replace(run, summary=hardware.figures(hardware.study(run)))
 
 
@@ -440,6 +497,15 @@ RUNS: dict[str, Run] = {
         [pool(1, 2.0), pool(2, 1.1), wrong(pool(4, 0.01)), wrong(network("small", "cpu", 1))]
     ),
     "hardware, nothing measured": hardware_run([]),
+    "hardware, layers not measured": with_tables(
+        hardware_run(),
+        layers=[],
+        visits={},
+        growth=[],
+        not_profiled=["the forest's node visits was not measured: lost"],
+    ),
+    "hardware, layers in too few rounds": with_tables(hardware_run(), **standing_tables(SHORT)),
+    "hardware, wrong forest": hardware_run([wrong(trees(1, 1, 0.01)), trees(10_000, 1, 0.1)]),
 }
 NAMES = list(RUNS)
 ALL = list(RUNS.values())

@@ -235,14 +235,74 @@ def test_percentiles_stand_only_where_samples_carry_them() -> None:
 
 
 def test_limits_are_named_with_their_figures() -> None:
-    """Peak, bandwidth and usable CPUs lead; 16 images of 333 MFLOP in 0.52 s are 10.2 GFLOP/s, a tenth of the peak."""
+    """What binds leads, then peak, bandwidth and usable CPUs; a third of 60 ms at half of the arithmetic's roof."""
     answer = studies.answer(samples.hardware_run())
-    assert [card.value for card in answer.cards] == ["100 GFLOP/s", "20.0 GB/s", "4"]
+    assert [card.value for card in answer.cards] == [
+        "arithmetic",
+        "the program's own instructions",
+        "100 GFLOP/s",
+        "20.0 GB/s",
+        "4",
+    ]
+    assert answer.verdict == (
+        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time goes to conv1 (33 %), at "
+        "50 % of what this limit allows; then come the program's own instructions 33 % and memory bandwidth 33 %. "
+        "The forest (10,000 rows on 4 threads) is bound by the program's own instructions, no limit of the machine: "
+        "a thread takes 22.0 ns for each of 1,000 node visits a row, and the nearest limit explains 18 % of it. "
+        "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4× that 4 independent "
+        "CPUs would give."
+    )
+    assert any("another program took 12 %" in flag for flag in answer.flags)
+
+
+def test_without_layers_whole_networks_are_placed() -> None:
+    """16 images of 333 MFLOP in 0.52 s are 10.2 GFLOP/s, a tenth of the peak; why there are no layers is said."""
+    answer = studies.answer(samples.RUNS["hardware, layers not measured"])
     assert answer.verdict.startswith(
         "The small network at batch 16 reaches 10.2 GFLOP/s, 10 % of the 100 attainable here"
     )
-    assert "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4×" in answer.verdict
-    assert any("another program took 12 %" in flag for flag in answer.flags)
+    assert "the forest's node visits was not measured: lost" in answer.flags
+
+
+def test_predictions_are_said_to_hold_or_not() -> None:
+    """4 threads bring 2.00× where 3.14× was predicted; batches of 16 bring what was predicted, nearly."""
+    said = hardware.study(samples.hardware_run())
+    assert hardware.what_ifs(said).reading == (
+        "2 of 3 checkable predictions lie within 25 % of what was then measured. Not so: forest, b10000,t1: threads "
+        "1 → 4 (+57 %); the furthest off predicted 3.14× where 2.00× (2.00× to 2.00×) was measured; the model keeps "
+        "each layer's share of its roof, and that share changed; take these predictions as rough, and the measured "
+        "gains as they are. Of what cannot be tried here, the most would come from small network, b1,t4: an engine "
+        "with every layer at its roof, at most: MODEL, 3.00×."
+    )
+    table = hardware.what_if_table(said)
+    assert row(table, workload="forest", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
+    assert row(table, change="threads 1 → 4")["error of the model"] == "+57 %"
+    assert row(table, change="twice the memory bandwidth")["verdict"] == "MODEL, not checked here"
+    nothing = hardware.study(samples.RUNS["hardware, layers not measured"])
+    assert hardware.what_ifs(nothing).reading == "No prediction could be checked in this run."
+
+
+def test_layers_stand_with_their_share_and_bound() -> None:
+    """Half of the arithmetic's roof, 10 of 20,000 µs of L2's, half of memory's; the layers add up to 60 of 63 ms."""
+    said = hardware.study(samples.hardware_run())
+    table = hardware.layer_table(said)
+    shares = {r["layer"]: (r["time"], r["of attainable"], r["bound"]) for r in table.frame.to_dict("records")}
+    assert shares == {
+        "conv1": ("20.0 ms", "50 %", "compute"),
+        "pool1": ("20.0 ms", "0 %", "instructions"),
+        "linear1": ("20.0 ms", "50 %", "bandwidth"),
+    }
+    assert table.reading == "The small network, batch 1, 4 threads: sum 60.0 ms, whole 63.0 ms."
+    assert "The most is lost in pool1: 20.0 ms above its roof." in hardware.layer_times(said).reading
+
+
+def test_growth_is_read_as_an_exponent() -> None:
+    """Time that quadruples where the side doubles grows with its square."""
+    reading = hardware.growth(hardware.study(samples.hardware_run())).reading
+    assert reading.startswith(
+        "The small network: from 10 to 40 (side of an image (pixels)) its time grows 16.0×, as the size to the power "
+        "2.00 (2.00 to 2.00); every point lies within 0 % of that line."
+    )
 
 
 def test_summary_of_hardware_has_the_promised_names() -> None:
@@ -253,6 +313,11 @@ def test_summary_of_hardware_has_the_promised_names() -> None:
     assert figures["usable_cpus"].value == 4
     assert figures["scaling_speedup[4]"].value == pytest.approx(1 / (0.1 + 0.9 / 4))
     assert figures["serial_fraction"].value == pytest.approx(0.1)
+    assert (figures["bound[cnn-small]"].value, figures["bound[forest]"].value) == ("compute", "instructions")
+    assert figures["roofline_share[forest,b10000,t4]"].value == pytest.approx(0.182, abs=0.001)  # 10 of 55 ms: calls
+    assert figures["growth_exponent[image side]"].value == pytest.approx(2.0)
+    assert figures["whatif_predicted[forest,b10000,t1,threads_1->4]"].value == pytest.approx(0.11 / 0.035, rel=0.001)
+    assert figures["whatif_measured[forest,b10000,t1,threads_1->4]"].value == pytest.approx(2.0)
 
 
 def test_law_is_spoken_only_where_it_holds() -> None:

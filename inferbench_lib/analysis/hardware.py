@@ -12,6 +12,7 @@ from inferbench_lib.analysis.entries import entry
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.analysis.roofline import RooflinePoint, place
 from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
+from inferbench_lib.analysis.standing import Standing, standing, standing_figures
 from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.records import Figure, Flag, Measurement, Ratio, Run
 
@@ -45,6 +46,7 @@ class HardwareStudy:
     speedups: Mapping[int, Ratio]
     amdahl: AmdahlFit | Refusal
     usl: UslFit | Refusal
+    standing: Standing
 
     @property
     def usable_cpus(self) -> int:
@@ -75,6 +77,7 @@ def study(run: Run) -> HardwareStudy:
         speedups={n: compare(scaling[1], cell) for n, cell in sorted(scaling.items()) if 1 in scaling},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
         usl=fit_usl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
+        standing=standing(run),
     )
 
 
@@ -96,7 +99,7 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
         found["serial_fraction"] = entry(said.amdahl.serial_fraction, "of the work")
     else:
         found["serial_fraction"] = Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
-    return found
+    return found | standing_figures(said.standing)
 
 
 def _limit(limit: Row, verdict: str) -> Figure:
@@ -109,7 +112,8 @@ def _placed(run: Run, peak_flops_per_s: float, bytes_per_s: float) -> tuple[Plac
     for cell in run.measurements:
         rows = run.tables["operations"].get(cell.case.workload.removeprefix("cnn-"))
         summary = summarize(cell)
-        if rows is None or not summary.is_measured:
+        usual = cell.case.precision == "fp32" and cell.case.n_threads == run.machine.usable_cpus
+        if rows is None or not usual or not summary.is_measured:
             continue
         batch_size = cell.case.batch_size
         seconds = summary.median_s.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -31,11 +32,15 @@ RELATIVE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Cnn:
-    """Three 3×3 convolutions with ReLU and 2×2 max pooling, two fully connected layers, dropout; 64×64 RGB in."""
+    """Three 3×3 convolutions with ReLU and 2×2 max pooling, two fully connected layers, dropout; 64×64 RGB in.
+
+    Another `side` (a multiple of 8) keeps the layers; the first fully connected one grows with the image.
+    """
 
     size: str = "small"
     seed: int = 0
     n_images: int = 32
+    side: int = SIDE
 
     @property
     def name(self) -> str:
@@ -53,17 +58,17 @@ class Cnn:
             layers: list[nn.Module] = []
             for n_in, n_out in ((3, width), (width, 2 * width), (2 * width, 4 * width)):
                 layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-            flat = 4 * width * (SIDE // 8) ** 2
+            flat = 4 * width * (self.side // 8) ** 2
             head = [nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, CLASSES)]
             return nn.Sequential(*layers, *head).eval()
 
     def images(self) -> Tensor:
-        """`(n_images, 3, 64, 64)` float32 images; each has its own contrast, so that no two have like logits."""
+        """`(n_images, 3, side, side)` float32 images; each has its own contrast, so that no two have like logits."""
         import torch
 
         generator = torch.Generator().manual_seed(self.seed)
         contrast = torch.linspace(0.5, 2.0, self.n_images).reshape(-1, 1, 1, 1)
-        return torch.randn(self.n_images, 3, SIDE, SIDE, generator=generator) * contrast
+        return torch.randn(self.n_images, 3, self.side, self.side, generator=generator) * contrast
 
     def reference(self) -> np.ndarray:
         """`(n_images, 10)` logits of `images()`, computed in float64 and kept."""
@@ -82,6 +87,49 @@ class Cnn:
         with torch.inference_mode():
             logits = [model(image[None].double()) for image in self.images()]
         np.save(path, torch.cat(logits).numpy())
+
+
+def named_layers(model: nn.Sequential) -> list[tuple[str, nn.Module]]:
+    """The layers that move data, in order, named by kind and number; a flattening view and idle dropout do not."""
+    kinds = {"Conv2d": "conv", "ReLU": "relu", "MaxPool2d": "pool", "Linear": "linear"}
+    seen: Counter[str] = Counter()
+    named = []
+    for layer in model:
+        if kind := kinds.get(type(layer).__name__):
+            seen[kind] += 1
+            named.append((f"{kind}{seen[kind]}", layer))
+    return named
+
+
+def layer_counts(model: nn.Sequential, images: Tensor) -> list[dict[str, Any]]:
+    """What each layer does with these images: `name`, `flops`, `bytes`, `weight_bytes`, `output_bytes`, `shape`.
+
+    FLOPs by torch's FlopCounterMode; bytes are the sizes of the tensors that the layer must touch once: its input, its
+    weights, its output. Elementwise layers and pooling count no FLOPs there.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    names = {layer: name for name, layer in named_layers(model)}
+    rows, batch = [], images
+    with torch.inference_mode():
+        for layer in model:
+            with FlopCounterMode(display=False) as counter:
+                output = layer(batch)
+            if layer in names:
+                weights = sum(tensor.nbytes for tensor in layer.parameters())
+                rows.append(
+                    {
+                        "name": names[layer],
+                        "flops": counter.get_total_flops(),
+                        "bytes": batch.nbytes + weights + output.nbytes,
+                        "weight_bytes": weights,
+                        "output_bytes": output.nbytes,
+                        "shape": tuple(output.shape[1:]),
+                    }
+                )
+            batch = output
+    return rows
 
 
 def n_parameters(size: str) -> int:

@@ -18,7 +18,7 @@ from inferbench_lib.workloads.outputs import equal
 
 @dataclass(frozen=True, kw_only=True)
 class Forest:
-    """A scikit-learn `RandomForestClassifier` of fully grown trees, and the rows it is asked about.
+    """A scikit-learn `RandomForestClassifier`, and the rows it is asked about; fully grown but for `max_depth`.
 
     Rows are float32, `(n_rows, n_features)`, standard normal. A row's class is the sign of a random linear
     score of its features plus noise, so that trees grow deep.
@@ -28,6 +28,7 @@ class Forest:
     n_trees: int = 100
     n_train: int = 20_000
     seed: int = 0
+    max_depth: int | None = None
 
     name = "forest"
 
@@ -60,7 +61,9 @@ class Forest:
         rows = rng.standard_normal((self.n_train, self.n_features), dtype=np.float32)
         weights = rng.standard_normal(self.n_features)
         noise = rng.standard_normal(self.n_train) * np.linalg.norm(weights) / 2
-        model = RandomForestClassifier(self.n_trees, random_state=self.seed, n_jobs=-1)
+        model = RandomForestClassifier(
+            self.n_trees, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1
+        )
         model.fit(rows, rows @ weights + noise > 0)
         model.n_jobs = 1
         path.write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
@@ -73,6 +76,25 @@ class Forest:
         model = load_model(self.model_path)
         model.n_jobs = -1
         np.save(path, model.predict(np.load(self.inputs_path(n_rows), mmap_mode="r")))
+
+
+def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
+    """What one row costs: `visits` of nodes over all trees (each tree's own decision paths), and where they lie.
+
+    `node_bytes` is the size of a node as scikit-learn keeps it, `tree_bytes` that of all nodes and leaf values of one
+    tree (the mean), which is what stays in a cache, since trees are asked one after another; `depth` is the deepest.
+    """
+    trees = [estimator.tree_ for estimator in model.estimators_]
+    nodes = [tree.__getstate__()["nodes"] for tree in trees]
+    tree_bytes = [node.nbytes + tree.value.nbytes for node, tree in zip(nodes, trees, strict=True)]
+    return {
+        "visits": sum(tree.decision_path(rows).nnz for tree in trees) / len(rows),
+        "node_bytes": float(nodes[0].dtype.itemsize),
+        "tree_bytes": sum(tree_bytes) / len(trees),
+        "n_trees": float(len(trees)),
+        "n_nodes": float(sum(len(node) for node in nodes)),
+        "depth": float(max(tree.max_depth for tree in trees)),
+    }
 
 
 def load_model(path: Path) -> Any:

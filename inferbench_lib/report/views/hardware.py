@@ -12,11 +12,28 @@ from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
+from inferbench_lib.report.views import standing
+from inferbench_lib.report.views.growth import growth, growth_table
+from inferbench_lib.report.views.layers import layer_table, layer_times
+from inferbench_lib.report.views.standing import capital, forest_table, workload_roofline
+from inferbench_lib.report.views.whatif import what_if_table, what_ifs
 from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size, times
 
-__all__ = ["VIEWS", "answer", "process_table", "study"]
+__all__ = [
+    "VIEWS",
+    "answer",
+    "forest_table",
+    "growth",
+    "growth_table",
+    "layer_table",
+    "layer_times",
+    "process_table",
+    "study",
+    "what_if_table",
+    "what_ifs",
+    "workload_roofline",
+]
 
-NETWORKS = {"cnn-small": "the small network", "cnn-medium": "the medium network", "cnn-large": "the large network"}
 NEAREST = {"compute": "arithmetic", "bandwidth": "memory bandwidth", "overhead": "the cost of launching operators"}
 REMEDIES = {
     "compute": "a faster processor, more cores or a lower precision would change it",
@@ -51,7 +68,18 @@ def answer(said: HardwareStudy) -> Answer:
         (*said.flags, *(flag for cell in cells for flag in cell.flags)),
         len(said.run.tables["limits"]["telemetry"]) + len(cells),
     )
-    return Answer(verdict=f"{_network_verdict(said)} {_forest_verdict(said)}", cards=cards, flags=seen)
+    return Answer(
+        verdict=f"{_bound_verdict(said)} {_forest_verdict(said)}",
+        cards=(*standing.binding_cards(said), *cards),
+        flags=(*seen, *said.standing.not_measured),
+    )
+
+
+def _bound_verdict(said: HardwareStudy) -> str:
+    """What binds each workload, from its layers and node visits; from whole networks where those were not measured."""
+    sentences = standing.binding_sentences(said)
+    networks = any(one.workload != "forest" for one in said.standing.bindings)
+    return " ".join(sentences if networks else [_network_verdict(said), *sentences])
 
 
 def _network_verdict(said: HardwareStudy) -> str:
@@ -65,7 +93,7 @@ def _standing(cell: Placed) -> str:
     """Where a network stands under the roof, and what would change it."""
     point = cell.point
     reached = (
-        f"{_capital(_name(cell))} reaches {digits(point.reached_flops_per_s / 1e9)} GFLOP/s, {share(point.share)} of "
+        f"{capital(_name(cell))} reaches {digits(point.reached_flops_per_s / 1e9)} GFLOP/s, {share(point.share)} of "
         f"the {digits(point.attainable_flops_per_s / 1e9)} attainable here"
     )
     if point.share > ABOVE_THE_ROOF:
@@ -196,7 +224,7 @@ def _law(said: HardwareStudy) -> str:
     )
 
 
-VIEWS = (gemm_peaks, bandwidth, roofline, scaling)
+VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth, roofline, scaling)
 
 
 def process_table(said: HardwareStudy) -> Table:
@@ -231,8 +259,4 @@ def process_table(said: HardwareStudy) -> Table:
 
 
 def _name(cell: Placed) -> str:
-    return f"{NETWORKS.get(cell.workload, cell.workload)} at batch {cell.batch_size}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"{standing.workload(cell.workload)} at batch {cell.batch_size}"

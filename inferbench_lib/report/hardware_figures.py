@@ -1,0 +1,139 @@
+"""Drawings of the hardware page: several roofs, time beside its roof, prediction beside measurement, growth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, plain_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DataFrame = Any  # pandas' own; its rows have no types to check
+
+
+def not_measured(axes: Sequence[Axes]) -> None:
+    """A word in the place of a picture that has nothing to draw."""
+    for ax in axes:
+        ax.axis("off")
+    axes[0].text(0.5, 0.5, "not measured", transform=axes[0].transAxes, ha="center", va="center", color=FAINT)
+
+
+def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Points under several measured roofs. Columns: label, group, intensity, flops_per_s; attrs: peak, levels."""
+    import numpy as np
+
+    if frame.empty:
+        return not_measured(axes)
+    ax, peak = axes[0], frame.attrs["peak"]
+    slowest = min(rate for rate, _ in frame.attrs["levels"])
+    low = float(frame["intensity"].min()) / 4
+    high = max(float(frame["intensity"].max()), peak / slowest) * 6
+    reach = np.geomspace(low, high, 200)
+    for number, (rate, text) in enumerate(frame.attrs["levels"]):
+        line = ("-", "--", "-.", ":")[number % 4]
+        ax.plot(reach, np.minimum(peak, reach * rate) / 1e9, color=INK, linewidth=1.6, linestyle=line, label=text)
+    ax.axhline(peak / 1e9, color=FAINT, linewidth=0.8, label=frame.attrs["peak_says"])
+    for number, (group, rows) in enumerate(frame.groupby("group", sort=False)):
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
+        for place, row in enumerate(rows.itertuples()):
+            at, above = (row.intensity, row.flops_per_s / 1e9), (place + number) % 2
+            ax.annotate(row.label, at, (7, 4 if above else -11), textcoords="offset points", fontsize=8, color=colour)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    decades(ax.xaxis)
+    decades(ax.yaxis)
+    ax.set_xlabel(frame.attrs["x"])
+    ax.set_ylabel(frame.attrs["y"])
+    ax.legend(loc="lower right", fontsize=8)
+    return None
+
+
+def decades(axis: Any) -> None:
+    """A tick a power of ten, in plain numbers: for axes over many of them."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(base=10, numticks=20))
+    axis.set_major_formatter(_short)
+    axis.set_minor_locator(NullLocator())
+
+
+def _short(value: float, _: object) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """A bar a label with its interval, the roof's part in black. Columns: label, value, low, high, roof, bound."""
+    if frame.empty:
+        return not_measured(axes)
+    ax, bounds = axes[0], list(dict.fromkeys(frame["bound"]))
+    for place, row in enumerate(frame.itertuples()):
+        kind = bounds.index(row.bound)
+        hatch, colour = ("", "//", "..", "\\\\", "xx")[kind % 5], PALETTE[kind % len(PALETTE)]
+        ax.barh(
+            place, row.value, height=0.62, color=colour, alpha=0.75, label=row.bound, hatch=hatch, edgecolor="white"
+        )
+        ax.barh(place, min(row.roof, row.value), height=0.2, color=INK)
+        if row.low == row.low:
+            ax.plot([row.low, row.high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=6)
+    ax.set_yticks(range(len(frame)), list(frame["label"]))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys(), title="bound by", loc="lower right", fontsize=8.5)
+    return None
+
+
+def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Measured gains with their intervals, the prediction and its tolerance beside. Columns: label, predicted, value,
+    low, high; attrs: within. A row without a value was not measured."""
+    if frame.empty:
+        return not_measured(axes)
+    ax, within = axes[0], frame.attrs["within"]
+    for place, row in enumerate(frame.itertuples()):
+        if row.value == row.value:
+            near, text = (row.value * (1 - within), row.value * (1 + within)), f"within {100 * within:.0f} % of it"
+            ax.plot(near, [place, place], color=PALETTE[0], alpha=0.25, linewidth=11, solid_capstyle="butt", label=text)
+            ax.plot(row.value, place, "o", color=PALETTE[0], markersize=7, label="measured, 95 %")
+            if row.low == row.low:
+                ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=2)
+        ax.plot(row.predicted, place, "D", color=PALETTE[1], markersize=7, fillstyle="none", markeredgewidth=1.8,
+                label="predicted (MODEL)")  # fmt: skip
+    ax.axvline(1, color=INK, linewidth=1, linestyle="--")
+    ax.set_yticks(range(len(frame)), list(frame["label"]))
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    ax.set_xscale("log", base=2)
+    plain_ticks(ax.xaxis)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=3, fontsize=8.5)
+    return None
+
+
+def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """A panel a kind of input: points with intervals and the fitted line. Columns: panel, x, y, low, high, fit."""
+    if frame.empty:
+        return not_measured(axes)
+    panels = list(dict.fromkeys(frame["panel"]))
+    for number, panel in enumerate(panels[: len(axes)]):
+        ax, rows = axes[number], frame[frame["panel"] == panel]
+        colour = PALETTE[number % len(PALETTE)]
+        ax.plot(rows["x"], rows["fit"], color=INK, linewidth=1.3, linestyle="--")
+        ax.vlines(rows["x"], rows["low"], rows["high"], color=colour, linewidth=2)
+        ax.plot(rows["x"], rows["y"], MARKERS[number % len(MARKERS)], color=colour, markersize=6)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(list(rows["x"]), [f"{value:,.0f}" for value in rows["x"]])
+        ax.set_yscale("log")
+        plain_ticks(ax.yaxis)
+        ax.yaxis.set_major_formatter(_short)
+        ax.minorticks_off()
+        ax.set_xlabel(panel)
+        ax.set_ylabel("milliseconds")
+        ax.set_title(frame.attrs["titles"][panel])
+    for ax in axes[len(panels) :]:
+        ax.axis("off")
+    return None

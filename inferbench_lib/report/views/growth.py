@@ -1,0 +1,82 @@
+"""The data profile: how time grows with the size of the input, and what goes in."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from inferbench_lib.analysis.data_profile import Growth
+from inferbench_lib.analysis.hardware import HardwareStudy
+from inferbench_lib.report import hardware_figures
+from inferbench_lib.report.display import Table, View
+from inferbench_lib.report.views.standing import capital, workload
+from inferbench_lib.report.words import digits, interval, seconds, share, size, times
+
+MISFIT = 0.15
+"""Above this a power law does not describe the times."""
+UNITS = {
+    "image side": "side of an image (pixels)",
+    "features": "features of a row",
+    "trees": "trees",
+    "depth": "depth that trees may reach",
+}
+
+
+def growth(said: HardwareStudy) -> View:
+    """How does time grow with the size of the input?"""
+    found = said.standing.growths
+    rows = [
+        {
+            "panel": UNITS[one.input],
+            "x": point.value,
+            "y": 1e3 * point.seconds.value,
+            "low": None if point.seconds.low is None else 1e3 * point.seconds.low,
+            "high": None if point.seconds.high is None else 1e3 * point.seconds.high,
+            "fit": 1e3 * one.seconds_at(point.value),
+        }
+        for one in found
+        for point in one.points
+    ]
+    columns = ["panel", "x", "y", "low", "high", "fit"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+    frame.attrs = {
+        "titles": {
+            UNITS[one.input]: f"{capital(workload(one.workload))}: time ∝ size^{digits(one.exponent.value)}"
+            for one in found
+        }
+    }
+    reading = " ".join(map(_reading, found)) or "Growth with the size of the input was not measured in this run."
+    return View(name="growth", frame=frame, draw=hardware_figures.growth, grid=(2, 2),
+                alt=f"Time by the size of the input, with the fitted line. {reading}", reading=reading,
+                size_inches=(8.4, 6.2))  # fmt: skip
+
+
+def _reading(one: Growth) -> str:
+    first, last = one.points[0], one.points[-1]
+    grown = last.seconds.value / first.seconds.value
+    text = (
+        f"{capital(workload(one.workload))}: from {first.value} to {last.value} ({UNITS[one.input]}) its time grows "
+        f"{times(grown)}, as the size to the power {digits(one.exponent.value)} "
+        f"({interval(one.exponent.low, one.exponent.high)})"
+    )
+    if one.misfit > MISFIT:
+        return f"{text}; points lie up to {share(one.misfit)} off that line, so that it is no plain power of the size."
+    return f"{text}; every point lies within {share(one.misfit)} of that line."
+
+
+def growth_table(said: HardwareStudy) -> Table:
+    """Every input size: bytes, dtype, time."""
+    rows = [
+        {
+            "workload": workload(one.workload).removeprefix("the "),
+            "input": UNITS[one.input],
+            "value": str(point.value),
+            "bytes in": size(point.bytes),
+            "dtype": point.dtype,
+            "time": seconds(point.seconds.value),
+            "95 %": interval(point.seconds.low, point.seconds.high, seconds),
+            "fitted": seconds(one.seconds_at(point.value)),
+        }
+        for one in said.standing.growths
+        for point in one.points
+    ]
+    return Table(frame=pd.DataFrame(rows))

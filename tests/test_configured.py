@@ -1,0 +1,172 @@
+"""Cells that differ in threads and precision in one process, and the passes over layers and input sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+
+from inferbench_lib.benches import WarmUp
+from inferbench_lib.configured import ForestCells, NetworkCells
+from inferbench_lib.passes import block_size_for, in_rounds
+from inferbench_lib.records import Case
+from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.variants import ForestBench
+from inferbench_lib.workloads.cnn import Cnn, layer_counts, operators
+from inferbench_lib.workloads.forest import Forest, load_model, visit_counts
+
+ONCE = WarmUp(min_calls=1, max_calls=1, time_limit_s=0.1)
+
+
+@pytest.fixture
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# Passes
+
+
+def test_every_call_gives_one_value_a_round() -> None:
+    """Three calls in four rounds, a second each by the clock, the order drawn anew."""
+    ticks, order = count(step=500_000_000), []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = in_rounds(calls, n_rounds=4, clock=WallClock(read_ns=lambda: next(ticks)))
+    assert set(seconds) == set("abc")
+    assert all(len(values) == 4 for values in seconds.values())
+    blocks = {name: (order.count(name) - 2) // 4 for name in "abc"}
+    assert {name: values[0] for name, values in seconds.items()} == {
+        n: pytest.approx(0.5 / b) for n, b in blocks.items()
+    }
+
+
+def test_a_block_lasts_long_enough_for_the_clock() -> None:
+    """200 µs in all: 67 calls of 3 µs, one of a millisecond, never more than two hundred."""
+    assert [block_size_for(s) for s in (3e-6, 1e-3, 1e-8, 0.0)] == [67, 1, 200, 200]
+
+
+# Networks
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_threads_and_precision_are_those_of_the_cell() -> None:
+    """Each turn sets its cell's threads; bf16 is verified with its own tolerance, fp32 with the strict one."""
+    bench = NetworkCells(Cnn(n_images=2))
+    cases = [
+        Case(workload="cnn-small", batch_size=2, n_threads=threads, precision=precision)
+        for threads, precision in ((1, "fp32"), (2, "bf16"))
+    ]
+    for case in cases:
+        bench.prepare(case, ONCE)
+    for case in (cases[0], cases[1], cases[0]):
+        bench.turn(case, 1)
+        assert torch.get_num_threads() == case.n_threads
+    measured = [bench.finish(case) for case in cases]
+    assert [one.verification.word for one in measured if one.verification] == ["PASSED", "PASSED"]
+    fp32, bf16 = (one.verification.max_abs_difference for one in measured if one.verification)
+    assert fp32 is not None
+    assert bf16 is not None
+    assert fp32 < 1e-5 < bf16
+    assert [len(one.samples_s) for one in measured] == [2, 1]
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_a_wrong_network_is_invalid() -> None:
+    """Weights that are not the reference's fail the check in either precision."""
+    bench = NetworkCells(Cnn(n_images=2))
+    bench._reference = bench._reference + 1.0
+    for precision in ("fp32", "bf16"):
+        case = Case(workload="cnn-small", batch_size=1, precision=precision)
+        bench.prepare(case, ONCE)
+        assert bench.finish(case).outcome == "invalid"
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_each_layer_is_timed_on_its_own_input() -> None:
+    """All twelve layers, in order, once a round, and the whole network beside them."""
+    bench = NetworkCells(Cnn(n_images=2))
+    found = bench.layers(Case(workload="cnn-small", batch_size=2, n_threads=1), n_rounds=2)
+    assert [row["name"] for row in found["layers"]] == [
+        *("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "conv3", "relu3", "pool3"),
+        *("linear1", "relu4", "linear2"),
+    ]
+    assert [len(row["seconds"]) for row in found["layers"]] == [2] * 12
+    assert len(found["whole_s"]) == 2
+    assert found["layers"][3]["shape"] == (128, 32, 32)
+    assert min(s for row in found["layers"] for s in row["seconds"]) > 0
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_images_may_be_larger() -> None:
+    """Sides of 8 and 16: twice the side is four times the bytes."""
+    rows = NetworkCells(Cnn(n_images=1)).growth([8, 16], n_threads=1, n_rounds=1)
+    assert [(row["input"], row["value"], row["bytes"]) for row in rows] == [
+        ("image side", 8, 4 * 3 * 8 * 8),
+        ("image side", 16, 4 * 3 * 16 * 16),
+    ]
+
+
+def test_counts_of_layers_equal_the_formulas() -> None:
+    """What torch counts for a batch of three is what the layers' shapes give by hand."""
+    counted = {row["name"]: row for row in layer_counts(Cnn().build(), Cnn(n_images=3).images())}
+    for row in operators("small"):
+        assert counted[row["name"]]["flops"] == 3 * row["flops_per_image"]
+        assert counted[row["name"]]["bytes"] == row["bytes_fixed"] + 3 * row["bytes_per_image"]
+        assert counted[row["name"]]["weight_bytes"] == row["bytes_fixed"]
+
+
+# Forests
+
+
+@pytest.fixture(scope="module")
+def forest() -> Forest:
+    return Forest(n_features=6, n_trees=4, n_train=200)
+
+
+def test_the_forest_runs_on_the_threads_of_its_cell(forest: Forest) -> None:
+    """One thread and two give the reference's classes; each turn sets its own."""
+    bench = ForestCells(forest, ForestBench.prepare_files(forest, 100))
+    cases = [Case(workload="forest", batch_size=100, n_threads=n) for n in (1, 2)]
+    for case in cases:
+        bench.prepare(case, ONCE)
+        bench.turn(case, 1)
+        assert bench._model.n_jobs == case.n_threads
+        assert bench.finish(case).outcome == "ok"
+
+
+def test_visits_are_those_of_the_paths(forest: Forest) -> None:
+    """Walking each tree by hand, from the root to a leaf, meets as many nodes."""
+    model, rows = load_model(forest.model_path), np.load(forest.inputs_path(1200))[:50]
+    walked = 0
+    for estimator in model.estimators_:
+        tree = estimator.tree_
+        for row in rows:
+            node, walked = 0, walked + 1
+            while tree.children_left[node] != -1:
+                left = row[tree.feature[node]] <= tree.threshold[node]
+                node = tree.children_left[node] if left else tree.children_right[node]
+                walked += 1
+    found = visit_counts(model, rows)
+    assert found["visits"] == pytest.approx(walked / 50)
+    assert (found["n_trees"], found["node_bytes"]) == (4.0, 64.0)
+    assert found["n_nodes"] == sum(estimator.tree_.node_count for estimator in model.estimators_)
+    assert found["depth"] == max(estimator.get_depth() for estimator in model.estimators_)
+
+
+def test_forests_grow_in_features_trees_and_depth(forest: Forest) -> None:
+    """A row a size, with the bytes of its rows; trees are the first of the forest's own, and no deeper than asked."""
+    bench = ForestCells(forest, ForestBench.prepare_files(forest, 100))
+    rows = bench.growth([3, 6], [1, 4], [1, 2], n_rounds=1)
+    assert [(row["input"], row["value"]) for row in rows] == [
+        *(("features", 3), ("features", 6)),
+        *(("depth", 1), ("depth", 2)),
+        *(("trees", 1), ("trees", 4)),
+    ]
+    assert [row["bytes"] for row in rows][:2] == [4 * 3 * 4000, 4 * 6 * 4000]
+    assert len(bench._model.estimators_) == 4
+    shallow = load_model(Forest(n_features=6, n_trees=2, n_train=200, max_depth=1).model_path)
+    assert max(estimator.get_depth() for estimator in shallow.estimators_) == 1

@@ -1,0 +1,292 @@
+"""What binds a workload and what would change it: roofs, layers, the forest's visits, predictions, growth, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sample_runs as samples
+
+from inferbench_lib.analysis.binding import bind_network, network_what_ifs
+from inferbench_lib.analysis.data_profile import growths
+from inferbench_lib.analysis.forest_limits import ForestCost, forest_cost, place_forest
+from inferbench_lib.analysis.layers import LayerProfile, layer_profiles
+from inferbench_lib.analysis.roofs import Roofs, Work, bound_of, roofs
+from inferbench_lib.analysis.whatif import Change, WhatIf, gain_at_the_roof, predicted_gain, worst
+from inferbench_lib.records import Case, Ratio, Verdict
+
+KIB = 1024
+HERE = Roofs(
+    flops_per_s={("fp32", 1): 50e9, ("fp32", 2): 100e9, ("bf16", 2): 400e9},
+    bytes_per_s={
+        (64 * KIB, 1): (100e9, "L2"),
+        (64 * KIB, 2): (200e9, "L2"),
+        (1 << 30, 1): (10e9, "RAM"),
+        (1 << 30, 2): (20e9, "RAM"),
+    },
+    launch_s=1e-6,
+)
+
+
+def profile(*layers: tuple[str, float, float, float, float], batch_size: int = 1, n_threads: int = 2) -> LayerProfile:
+    """Layers of (name, FLOPs, bytes, bytes of weights, seconds)."""
+    rows = [
+        {"name": name, "flops": f, "bytes": b, "weight_bytes": w, "output_bytes": 1, "shape": [1], "seconds": [s] * 6}
+        for name, f, b, w, s in layers
+    ]
+    table = {
+        "workload": "cnn-small", "batch_size": batch_size, "n_threads": n_threads, "precision": "fp32",
+        "whole_s": [1.0] * 6, "layers": rows,
+    }  # fmt: skip
+    return layer_profiles([table], HERE)[0]
+
+
+CONV = ("conv1", 1e9, 6e6, 1e6, 0.02)  # 10 ms of arithmetic
+POOL = ("pool1", 0, 6e6, 0, 0.03)  # 0.3 ms of traffic: nowhere near
+LINEAR = ("linear1", 1e6, 2e8, 2e8, 0.016)  # 10 ms of traffic, nearly all of it weights
+
+
+# Roofs
+
+
+def test_the_roof_is_that_under_which_the_work_takes_longest() -> None:
+    """Arithmetic at 100 GFLOP/s, traffic from the memory that holds the bytes, or the launch of an operator."""
+    assert (
+        HERE.over(Work(flops=1e9, bytes=1e6, n_threads=2)).bound,
+        HERE.over(Work(flops=1e9, bytes=1e6)).seconds,
+    ) == (
+        "compute",
+        1e9 / 50e9,
+    )
+    memory = HERE.over(Work(flops=0, bytes=2e8, n_threads=2))
+    assert (memory.seconds, memory.bound, memory.level) == (2e8 / 20e9, "bandwidth", "RAM")
+    assert (
+        HERE.over(Work(flops=0, bytes=10 * KIB)).bound,
+        HERE.over(Work(flops=0, bytes=60 * KIB, n_threads=1)).bound,
+    ) == (
+        "launch",  # 0.1 µs of traffic
+        "launch",
+    )
+    quick = replace(HERE, launch_s=1e-9)
+    assert (quick.over(Work(flops=0, bytes=10 * KIB)).bound, quick.over(Work(flops=0, bytes=10 * KIB)).level) == (
+        "cache",
+        "L2",
+    )
+
+
+def test_work_beyond_every_working_set_is_held_by_the_largest() -> None:
+    """8 GiB move at the rate of the largest working set measured."""
+    assert HERE.traffic(8 << 30, 1) == (10e9, "RAM")
+
+
+def test_a_roof_far_away_does_not_bind() -> None:
+    """At a quarter of the roof it is near; below, the program's own instructions bind; a launch always does."""
+    roof = HERE.over(Work(flops=1e9, bytes=1e6, n_threads=2))
+    assert (bound_of(roof, 0.04), bound_of(roof, 0.041)) == ("compute", "instructions")
+    assert bound_of(HERE.over(Work(flops=0, bytes=1)), 1.0) == "launch"
+
+
+def test_roofs_of_a_run_never_fall_with_more_threads() -> None:
+    """What one thread reached while the machine was quiet, four threads can reach too; the best operation counts."""
+    limits: dict[str, Any] = {
+        "gemm": [
+            {"dtype": "fp32", "n_threads": 1, "limit": {"value": 150.0}},
+            {"dtype": "fp32", "n_threads": 4, "limit": {"value": 100.0}},
+        ],
+        "bandwidth": [
+            {"working_set_bytes": 64, "n_threads": n, "level": "L1d", "limit": {"value": rate}}
+            for n, rate in ((1, 10.0), (1, 30.0), (4, 20.0))
+        ],
+        "calls": {"torch operator": {"value": 2e-6}},
+        "latency": [
+            {"working_set_bytes": 64, "limit": {"value": 1e-9}},
+            {"working_set_bytes": 512, "limit": {"value": 5e-9}},
+        ],
+    }
+    found = roofs(limits)
+    assert found.flops_per_s == {("fp32", 1): 150e9, ("fp32", 4): 150e9}
+    assert found.bytes_per_s == {(64, 1): (30e9, "L1d"), (64, 4): (30e9, "L1d")}
+    assert [found.load_s(n) for n in (1, 64, 65, 10**9)] == [1e-9, 1e-9, 5e-9, 5e-9]
+    assert roofs(limits | {"latency": []}).load_s(1) is None
+    assert (found.knows("fp32", 4), found.knows("bf16", 4), found.knows("fp32", 2)) == (True, False, False)
+
+
+# Layers and what binds a network
+
+
+def test_each_layer_has_its_share_and_its_bound() -> None:
+    """10 of 20 ms of arithmetic, 0.3 of 30 ms of traffic, 10 of 16 ms of traffic."""
+    found = {layer.name: (layer.share, layer.bound) for layer in profile(CONV, POOL, LINEAR).layers}
+    assert found["conv1"] == (pytest.approx(0.5), "compute")
+    assert found["pool1"] == (pytest.approx(0.01), "instructions")
+    assert found["linear1"] == (pytest.approx(10 / 16), "bandwidth")
+
+
+def test_a_network_is_bound_by_what_takes_most_of_its_time() -> None:
+    """Two convolutions of 20 ms outweigh a pooling of 30; the longer of them comes first."""
+    longer = ("conv2", 2e9, 6e6, 1e6, 0.025)
+    binding = bind_network(profile(CONV, POOL, longer))
+    assert (binding.bound, binding.time_share) == ("compute", pytest.approx(45 / 75))
+    assert binding.roof_share == pytest.approx(30 / 45)
+    assert binding.costliest == (("conv2", pytest.approx(25 / 75)), ("conv1", pytest.approx(20 / 75)))
+
+
+def test_a_profile_without_roofs_is_left_out() -> None:
+    """Eight threads were not measured, so that nothing is placed there."""
+    table = samples.standing_tables()["layers"][0] | {"n_threads": 8}
+    assert layer_profiles([table], HERE) == ()
+
+
+def test_a_layer_above_its_roof_is_named() -> None:
+    """8 ms for what the roof allows in 10: the roof is wrong, and no gain is promised from it."""
+    fast = profile(("conv1", 1e9, 6e6, 1e6, 0.008), POOL)
+    assert fast.above_roof == ("conv1",)
+    assert fast.roof_s == pytest.approx(0.008 + 0.0003)
+
+
+# Predictions
+
+
+def test_threads_move_roofs_and_share_instructions() -> None:
+    """Twice the roof halves the convolution and the traffic; pooling is shared by twice the threads."""
+    one = profile(("conv1", 1e9, 6e6, 1e6, 0.04), POOL, ("linear1", 1e6, 2e8, 2e8, 0.032), n_threads=1)
+    assert predicted_gain(one, HERE, Change(n_threads=2)) == pytest.approx(2.0)
+
+
+def test_a_larger_batch_spreads_the_weights() -> None:
+    """16 images: the convolution and pooling 16 times as long, the weights' traffic once; per image 66 over 51 ms."""
+    grown = 16 * (0.02 + 0.03) + 0.016
+    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(batch_size=16)) == pytest.approx(
+        16 * 0.066 / grown, rel=0.01
+    )
+
+
+def test_a_lower_precision_moves_arithmetic_and_traffic_but_no_instructions() -> None:
+    """bf16: a quarter of the arithmetic's time, half the traffic's, pooling as it was."""
+    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(precision="bf16")) == pytest.approx(
+        0.066 / (0.005 + 0.03 + 0.008)
+    )
+
+
+def test_another_machine_is_a_change_of_roofs() -> None:
+    """Twice the cores halve all but memory traffic; twice the bandwidth halves that alone."""
+    all_of_it = profile(CONV, POOL, LINEAR)
+    assert predicted_gain(all_of_it, HERE, Change(cores=2.0)) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
+    assert predicted_gain(all_of_it, HERE, Change(memory=2.0)) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
+    assert gain_at_the_roof(all_of_it) == pytest.approx(0.066 / (0.01 + 0.0003 + 0.01))
+
+
+def ratio(value: float) -> Ratio:
+    return Ratio(value=value, low=value, high=value, verdict=Verdict.FASTER)
+
+
+@pytest.mark.parametrize(("predicted", "within"), [(2.5, True), (2.51, False), (1.5, True), (1.49, False), (2.0, True)])
+def test_a_prediction_is_right_within_a_quarter_of_the_measurement(predicted: float, within: bool) -> None:
+    """1.5 to 2.5 where 2 was measured."""
+    one = WhatIf(workload="w", before="b1,t1", change="threads 1 → 2", predicted=predicted, measured=ratio(2.0))
+    assert one.is_within is within
+    assert one.verdict == f"{'within' if within else 'not within'} 25 % of the measurement"
+
+
+def test_the_worst_prediction_is_the_furthest_off_either_way() -> None:
+    """Half is further off than 1.9 times; what was not checked is not among them."""
+    asked = {"workload": "w", "before": "b1", "change": "c"}
+    high, low = (WhatIf(**asked, predicted=p, measured=ratio(1.0)) for p in (1.9, 0.5))
+    unchecked = WhatIf(**asked, predicted=99.0)
+    assert worst([high, low, unchecked]) is low
+    assert worst([unchecked]) is None
+    assert unchecked.verdict == "MODEL, not checked here"
+
+
+def test_only_changes_of_one_thing_and_upwards_are_checked() -> None:
+    """From one image: to sixteen. From sixteen: to bf16. From one thread: to two. Never two things at once."""
+    cells = {
+        case: samples.cell(case, 0.01 * case.batch_size)
+        for case in (
+            Case(workload="cnn-small", batch_size=b, n_threads=t, precision=p)
+            for b, t, p in ((1, 2, "fp32"), (16, 2, "fp32"), (16, 1, "fp32"), (16, 2, "bf16"))
+        )
+    }
+
+    def changes(batch_size: int, n_threads: int) -> list[str]:
+        case = next(c for c in cells if (c.batch_size, c.n_threads, c.precision) == (batch_size, n_threads, "fp32"))
+        one = profile(CONV, batch_size=batch_size, n_threads=n_threads)
+        return [w.change for w in network_what_ifs(one, HERE, cells, case, 2) if w.is_checked]
+
+    assert changes(1, 2) == ["batch 1 → 16"]
+    assert changes(16, 2) == ["fp32 → bf16"]
+    assert changes(16, 1) == ["threads 1 → 2"]
+
+
+# The forest
+
+VISITS = {"visits": 1000.0, "node_bytes": 60.0, "tree_bytes": 50.0 * KIB}
+
+
+def forest_cells() -> dict[tuple[int, int], Any]:
+    """1 ms a call and 10 µs a row."""
+    times = {(1, 1): 1.01e-3, (1000, 1): 11e-3, (1000, 2): 6e-3}
+    return {key: samples.trees(*key, median_s) for key, median_s in times.items()}
+
+
+def test_the_forest_costs_a_call_and_its_rows() -> None:
+    """Two equations, two unknowns; a visit is a thousandth of a row."""
+    cost = forest_cost(forest_cells(), VISITS)
+    assert cost is not None
+    assert (cost.call_s, cost.row_s) == (pytest.approx(1e-3, rel=0.01), pytest.approx(1e-5, rel=0.01))
+    assert cost.visit_s == pytest.approx(1e-8, rel=0.01)
+    assert cost.seconds(1000, 2) == pytest.approx(6e-3, rel=0.01)
+    assert forest_cost({(1, 1): samples.trees(1, 1, 1e-3)}, VISITS) is None
+
+
+def test_the_forest_waits_for_loads_or_calls_or_neither() -> None:
+    """10 ns a visit: 6 of them waiting bind it; 1 of them does not; and a single row is nearly all call."""
+    cost = ForestCost(call_s=1e-3, row_s=1e-5, visits=1000.0, node_bytes=60.0, tree_bytes=50.0 * KIB)
+    waiting = replace(HERE, loads_s={64 * KIB: 6e-9})
+    one, many, threads = place_forest(forest_cells(), cost, waiting)
+    assert (one.bound, one.share) == ("launch", pytest.approx(1 / 1.01, rel=0.01))
+    assert (many.bound, many.share) == ("latency", pytest.approx(6 / 11, rel=0.01))
+    assert threads.floors_s["latency"] == pytest.approx(3e-3)
+    assert many.floors_s["cache"] == pytest.approx(1e6 * 64 / 100e9)
+    assert many.floors_s["compute"] == pytest.approx(1e6 / 50e9)
+    hardly = place_forest(forest_cells(), cost, replace(HERE, loads_s={64 * KIB: 1e-9}))[1]
+    assert (hardly.bound, hardly.share) == ("instructions", pytest.approx(1 / 11, rel=0.01))
+
+
+def test_a_wrong_forest_is_not_placed() -> None:
+    """Cells with wrong outputs give no cost and no place."""
+    cells = {key: samples.wrong(cell) for key, cell in forest_cells().items()}
+    assert forest_cost(cells, VISITS) is None
+
+
+# Growth
+
+
+def grown(seconds: dict[int, list[float]]) -> list[dict[str, Any]]:
+    return [
+        {"input": "trees", "workload": "forest", "value": value, "bytes": 8, "dtype": "float32", "seconds": s}
+        for value, s in seconds.items()
+    ]
+
+
+def test_the_exponent_is_that_of_the_power() -> None:
+    """Time that grows with the square has exponent 2, whatever a round's own factor, and lies on its line."""
+    (found,) = growths(grown({v: [f * 1e-3 * v**2 for f in samples.WOBBLE] for v in (10, 20, 40)}))
+    assert (found.exponent.value, found.exponent.low, found.exponent.high) == (pytest.approx(2.0),) * 3
+    assert found.seconds_at(30) == pytest.approx(0.9, rel=0.01)
+    assert found.misfit == pytest.approx(0.0, abs=1e-9)
+
+
+def test_what_is_no_power_shows_its_misfit() -> None:
+    """A fixed cost at small sizes bends the line: 1, 1, 4 ms lie up to 41 % off."""
+    (found,) = growths(grown({1: [1e-3] * 6, 2: [1e-3] * 6, 4: [4e-3] * 6}))
+    assert found.exponent.value == pytest.approx(1.0)
+    assert found.misfit == pytest.approx(0.370, abs=0.001)
+
+
+def test_two_sizes_are_no_growth() -> None:
+    """A line through two points fits always, so that it is not drawn; too few rounds carry no interval."""
+    assert growths(grown({1: [1e-3] * 6, 2: [2e-3] * 6})) == ()
+    (short,) = growths(grown({v: [1e-3 * v] * 3 for v in (1, 2, 4)}))
+    assert (short.exponent.low, short.exponent.reason) == (None, "needs 6 rounds, has 3")
