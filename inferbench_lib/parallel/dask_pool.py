@@ -14,6 +14,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -105,6 +106,7 @@ class DaskPool(TaskPool):
             "dashboard_address": None, "silence_logs": logging.CRITICAL + 1, "memory_limit": 0,
             "scheduler_kwargs": {"allowed_failures": 0, "dashboard_address": "127.0.0.1:0", "dashboard": False},
         }  # fmt: skip
+        resource_tracker.ensure_running()  # first: a semaphore that it does not know of would outlive a kill
         with scratch_folder() as folder, dask.config.set(QUIET | {"temporary-directory": folder}):
             with starting_processes(LEFT_BEHIND | thread_limits(self._n_threads)):
                 cluster = LocalCluster(**options)  # type: ignore[no-untyped-call]

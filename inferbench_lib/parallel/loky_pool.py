@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,10 @@ class LokyPool(FuturesPool):
     maps_input = True
 
     def _pool(self, load: bytes) -> Executor:
-        import multiprocessing
-
-        from joblib.externals.loky.backend import get_context
+        from joblib.externals.loky.backend import get_context, resource_tracker
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+        resource_tracker.ensure_running()  # first: a semaphore that it does not know of would outlive a kill
         limits = thread_limits(self._n_threads)
         # loky's workers do not know their parent's end as those of multiprocessing do.
         theirs, self._lifeline = multiprocessing.Pipe(duplex=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from inferbench_lib.parallel.executor import CALLER, spent
@@ -37,6 +38,7 @@ class ProcessPool(FuturesPool):
         self._context = start_context(start_method, preload)
 
     def _pool(self, load: bytes) -> Executor:
+        resource_tracker.ensure_running()  # first: a semaphore that it does not know of would outlive a kill
         arguments = (thread_limits(self._n_threads), in_main_thread(), load, None)
         return ProcessPoolExecutor(self._n_processes, recording(self._context, self._children), begin, arguments)
 
