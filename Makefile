@@ -5,6 +5,8 @@ TORCH   ?= auto
 PYTHON  ?= python3
 VENV    ?= .venv
 ARGS    ?=
+BASE    ?=
+HEAD    ?=
 
 bootstrap  := $(PYTHON) -I inferbench_lib/bootstrap.py --venv $(VENV) --torch $(TORCH)
 python     := $(VENV)/bin/python
@@ -15,7 +17,7 @@ unexport JUPYTER_PATH
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report quick lab test lint calibrate mutants lock clean environment tools browser
+.PHONY: help report quick compare lab test lint calibrate mutants lock clean environment tools browser
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +35,9 @@ quick: report ## the same with small workloads, in about a minute
 
 lab: environment ## explore the notebooks in JupyterLab
 	@$(inferbench) lab $(ARGS)
+
+compare: environment ## what changed from one run to another: BASE=<run> HEAD=<run>
+	@$(inferbench) compare --base "$(BASE)" --head "$(HEAD)" $(ARGS)
 
 calibrate: environment ## check the measuring itself on this machine
 	@$(inferbench) calibrate $(ARGS)

@@ -1,9 +1,10 @@
-"""The command line that the Makefile calls: `python -m inferbench_lib report|calibrate|index|lab`."""
+"""The command line that the Makefile calls: `python -m inferbench_lib report|calibrate|compare|index|lab`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = commands.add_parser("calibrate", help="measure the harness itself")
     calibrate.add_argument("--profile", default="standard")
     calibrate.set_defaults(run=_calibrate)
+    compare = commands.add_parser("compare", help="hold stored runs against one: what changed, and how sure is that?")
+    compare.add_argument("--base", default="", help="a run's id, its folder or one of its pages; none: the newest two")
+    compare.add_argument("--head", default="", help="what is held against it; several with spaces between")
+    compare.set_defaults(run=_compare)
     index = commands.add_parser("index", help="rebuild reports/index.html from the runs' manifests")
     index.set_defaults(run=_index)
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab, whose own arguments it takes too")
@@ -69,6 +74,33 @@ def _calibrate(options: argparse.Namespace) -> int:
     from inferbench_lib.report.runner import plan, run_report
 
     return run_report(plan(options.profile, ["calibration"]))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Read the runs first, so that a wrong name leaves no report behind."""
+    from inferbench_lib import config, settings
+    from inferbench_lib.experiments.compare import read_all, sources
+    from inferbench_lib.report.runner import Job, run_report
+
+    parameters = {"base": options.base or None, "heads": shlex.split(options.head)}
+    cfg = config.build("compare", parameters, source="compare")
+    assert isinstance(cfg, settings.Compare)
+    names = sources(cfg)
+    if not names:
+        raise ConfigError(
+            "compare: expected two stored runs of one profile, got none; name them: BASE=<run> HEAD=<run>"
+        )
+    read_all(names)
+    base, *heads = map(_absolute, names)
+    command = f"make compare BASE={Path(base).name} HEAD={shlex.quote(' '.join(Path(head).name for head in heads))}"
+    return run_report(Job(profile="compare", parameters={"compare": {"base": base, "heads": heads}}, command=command))
+
+
+def _absolute(source: str) -> str:
+    """A run's id as it is; a path so that it holds in the notebooks' folder too."""
+    from inferbench_lib.store import reports_folder
+
+    return source if (reports_folder() / source).exists() else str(Path(source).expanduser().resolve())
 
 
 def _index(_: argparse.Namespace) -> int:

@@ -6,14 +6,16 @@ A run is a folder: pages, `notebooks/`, `figures/`, `data/<notebook>.json` (raw)
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +92,27 @@ def save_run(run: Run, folder: Path | None = None) -> Path:
 
 def load_run(path: Path) -> Run:
     """Read a stored notebook record; raises StoreError where it is missing, damaged or of another schema."""
+    return _parse(_read(path), path.name)
+
+
+def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path.name}: expected a stored run, got: {error.strerror}") from error
+
+
+def _parse(raw: bytes, name: str) -> Run:
     try:
         version = json.loads(raw).get("schema_version")
         if version != SCHEMA_VERSION:
             raise StoreError(
-                f"{path.name}: expected schema version {SCHEMA_VERSION}, got {version}; "
+                f"{name}: expected schema version {SCHEMA_VERSION}, got {version}; "
                 "read it with the inferbench that wrote it, or measure again"
             )
         run: Run = _adapter(Run).validate_json(raw)
     except (ValueError, AttributeError, ValidationError) as error:
-        raise StoreError(
-            f"{path.name}: expected a stored run, got a damaged file ({str(error).splitlines()[0]})"
-        ) from error
+        raise StoreError(f"{name}: expected a stored run, got a damaged file ({str(error).splitlines()[0]})") from error
     return run
 
 
@@ -123,6 +130,72 @@ def stored_run(notebook: str, run_id: str) -> Run:
 def load_runs(folder: Path) -> dict[str, Run]:
     """All notebook records of one run, by notebook."""
     return {path.stem: load_run(path) for path in sorted((folder / "data").glob("*.json"))}
+
+
+def runs_of(source: str) -> dict[str, Run]:
+    """The notebook records of a run, by notebook: of `reports/<source>`, a run's folder, a record, or a page.
+
+    A folder without records is read from its pages. Raises StoreError where there is none, or one that cannot be read.
+    """
+    path = reports_folder() / source
+    path = path if path.exists() else Path(source).expanduser()
+    if path.is_dir():
+        runs = load_runs(path) or _by_notebook(run for page in sorted(path.glob("*.html")) for run in embedded(page))
+    else:
+        runs = _by_notebook([load_run(path)] if path.suffix == ".json" else embedded(path))
+    if not runs:
+        raise StoreError(
+            f"{path.name}: expected a run with its data, got none; name a run's folder or one of its pages"
+        )
+    return runs
+
+
+def embedded(page: Path) -> list[Run]:
+    """The records that travel in a page as downloads; raises StoreError where one cannot be read."""
+    links = _Downloads()
+    links.feed(_read(page).decode(errors="replace"))
+    return [_parse(_decoded(encoded), f"{page.name}: {name}") for name, encoded in links.found]
+
+
+def _decoded(encoded: str) -> bytes:
+    """The bytes of a data link; of one that was cut off, none."""
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return b""
+
+
+class _Downloads(HTMLParser):
+    """Collects name and base64 text of the JSON files that links of a page carry in themselves."""
+
+    PREFIX = "data:application/json;base64,"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a link whose target is JSON."""
+        about = {name: value or "" for name, value in attrs}
+        target = about.get("href", "")
+        if tag == "a" and "download" in about and target.startswith(self.PREFIX):
+            self.found.append((about["download"], target.removeprefix(self.PREFIX)))
+
+
+def _by_notebook(runs: Iterable[Run]) -> dict[str, Run]:
+    return {run.notebook: run for run in runs}
+
+
+def plain(run: Run) -> dict[str, Any]:
+    """A record as plain JSON values, to be kept within another; `from_plain` makes it a record again."""
+    values: dict[str, Any] = _adapter(Run).dump_python(run, mode="json")
+    return values
+
+
+def from_plain(values: Mapping[str, Any]) -> Run:
+    """The record that `plain` gave."""
+    run: Run = _adapter(Run).validate_python(values)
+    return run
 
 
 def write_summary(folder: Path) -> Path:

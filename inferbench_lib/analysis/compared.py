@@ -186,7 +186,10 @@ def _verdict(low: float, high: float, zone: Zone) -> tuple[Verdict, str]:
         return Verdict.SLOWER, ""
     if low > NO_DIFFERENCE[1] or high < NO_DIFFERENCE[0]:
         return Verdict.INDISTINGUISHABLE, "the control workload changed as well: it may be the machine's own speed"
-    return Verdict.INDISTINGUISHABLE, f"the interval reaches into the {MIN_EFFECT:.0%} that counts as no difference"
+    return (
+        Verdict.INDISTINGUISHABLE,
+        f"the interval reaches into the {100 * MIN_EFFECT:.0f} % that counts as no difference",
+    )
 
 
 def _without_interval(one: Evidence) -> Ratio:

@@ -22,12 +22,12 @@ HARDWARE = (
 """Two machines alike in these are taken for one; a machine's name is never stored."""
 SYSTEM = ("operating_system", "governor", "frequency_hz", "python", "threadpools", "git_revision", "git_dirty")
 EFFORT = frozenset(
-    {"reuse", "min_rounds", "max_rounds", "target_width", "time_limit_s", "budget_s", "warmup"}
+    {"reuse", "min_rounds", "max_rounds", "target_width", "time_limit_s", "budget_s", "warmup", "profile_rounds"}
     | {"iterations", "iterations_medium", "iterations_large"}
 )
 """Parameters that say how long is measured, not what."""
-CHOICE = frozenset({"executors", "sizes", "batch_sizes", "forest_batch_sizes", "cnn_batch_sizes", "device"})
-"""Parameters that say which cells there are; each cell is compared with its like."""
+CHOICE = frozenset({"device", "measure_memory"})
+"""Parameters that say what else is measured; so does every list. Each cell is compared with its like."""
 LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
 """Parameters that only the best batch depends on."""
 
@@ -67,8 +67,11 @@ def differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Diffe
 def _machine(base: Machine, head: Machine) -> Iterable[Difference]:
     for kind, names in (("machine", HARDWARE), ("software", SYSTEM)):
         for name in names:
-            if getattr(base, name) != getattr(head, name):
-                yield Difference(kind=kind, name=name, base=getattr(base, name), head=getattr(head, name))
+            first, second = getattr(base, name), getattr(head, name)
+            if name == "threadpools":  # which library was loaded first says nothing
+                first, second = sorted(first), sorted(second)
+            if first != second:
+                yield Difference(kind=kind, name=name, base=first, head=second)
     for mappings in ((base.versions, head.versions), (base.environment, head.environment)):
         for name in sorted(mappings[0].keys() | mappings[1].keys()):
             if mappings[0].get(name) != mappings[1].get(name):
@@ -89,6 +92,9 @@ def refusal(base: Run, head: Run) -> str:
     work = [
         f"{name}: {base.params[name]} in BASE, {head.params[name]} in HEAD"
         for name in base.params
-        if name in head.params and name not in told and base.params[name] != head.params[name]
+        if name in head.params
+        and name not in told
+        and base.params[name] != head.params[name]
+        and not isinstance(base.params[name], list | tuple)
     ]
     return f"other work: {'; '.join(work)}" if work else ""

@@ -13,7 +13,7 @@ from typing import TypeVar
 from inferbench_lib.analysis.differences import LIMITS
 from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.analysis.unpaired import highest_level, ratio_interval, ratio_of_intervals
-from inferbench_lib.records import Figure, Interval, Measurement, Outcome, Run
+from inferbench_lib.records import Case, Figure, Interval, Measurement, Outcome, Run
 
 DISTURBED_SHARE = 1 / 3
 """A figure that rests on several cells counts as disturbed when more than this share of the notebook's cells was."""
@@ -22,7 +22,7 @@ OWN_DOING = frozenset({"oversubscribed"})
 CHOSEN = "inputs per call"
 """The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
 
-Key = tuple[str, str, str, str, str, int, int]
+Key = tuple[str, Case]
 Cells = tuple[Measurement, Measurement]
 Side = TypeVar("Side", Measurement, Run)
 
@@ -59,15 +59,18 @@ def missing(run: Run, other: Run) -> tuple[str, ...]:
 
 
 def _cells(run: Run) -> dict[Key, Measurement]:
-    """The cells that can be told apart by their key."""
-    counts = Counter(map(_key, run.measurements))
-    return {_key(cell): cell for cell in run.measurements if counts[_key(cell)] == 1}
+    """The cells that can be told apart, each by the least that tells it from the others of its run.
 
-
-def _key(cell: Measurement) -> Key:
-    """What makes two cells alike. Threads are not part of it: another machine has another number of CPUs."""
-    at = cell.case
-    return at.workload, at.engine, at.executor, at.device, at.precision, at.batch_size, at.n_processes
+    Threads are told only where they must be, since another machine has another number of CPUs; so is the part of the
+    notebook that it was measured in.
+    """
+    keys = [
+        (("", replace(cell.case, n_threads=1)), ("", cell.case), (cell.notes.get("part", ""), cell.case))
+        for cell in run.measurements
+    ]
+    counts = Counter(key for of in keys for key in set(of))
+    told = [next((key for key in of if counts[key] == 1), None) for of in keys]
+    return {key: cell for key, cell in zip(told, run.measurements, strict=True) if key is not None}
 
 
 def of_cells(base: Measurement, head: Measurement, same_machine: bool) -> Evidence:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Answer
-from inferbench_lib.report.views import calibration, devices, hardware, multiprocess, sweep
+from inferbench_lib.report.views import calibration, compare, devices, hardware, multiprocess, sweep
 
 PAGES: Mapping[str, ModuleType] = {
     "cpu_multiprocess": multiprocess,
@@ -15,6 +15,7 @@ PAGES: Mapping[str, ModuleType] = {
     "batch_sweep": sweep,
     "hardware_analysis": hardware,
     "calibration": calibration,
+    "compare": compare,
 }
 
 
