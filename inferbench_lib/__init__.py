@@ -16,6 +16,7 @@ _HOMES = {
     "batch_sweep": "experiments.sweep",
     "hardware_analysis": "experiments.hardware",
     "calibration": "calibrate",
+    "compare": "experiments.compare",
     "parameters": "config",
     "parallel_predict": "parallel.predict",
     "answer": "report.display",

@@ -148,6 +148,13 @@ class Calibration(Config):
     time_limit_s: PositiveFloat = 135.0
 
 
+class Compare(Config):
+    """`compare`: what changed from one stored run to others. Without a base, the newest two runs of one profile."""
+
+    base: str | None = None
+    heads: list[str] = []
+
+
 class Summary(Config):
     """`summary`: what the notebooks of one run say together."""
 
@@ -158,6 +165,7 @@ CONFIGS: Mapping[str, type[Config]] = {
     "batch_sweep": BatchSweep,
     "hardware_analysis": HardwareAnalysis,
     "calibration": Calibration,
+    "compare": Compare,
     "summary": Summary,
 }
 """The model of each notebook, in no particular order."""

@@ -31,7 +31,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ["report", "--notebook", "brand_new"],
             "inferbench: notebook: expected one of cpu_multiprocess, cpu_vs_gpu, batch_sweep, hardware_analysis, "
-            "calibration, summary, got brand_new\n",
+            "calibration, compare, summary, got brand_new\n",
         ),
         (
             ["calibrate", "--profile", "brand_new"],
@@ -115,7 +115,7 @@ def test_ctrl_c_outside_a_report_is_one_line(
     assert capsys.readouterr().err == "inferbench: interrupted\n"
 
 
-@pytest.mark.parametrize("command", ["report", "calibrate", "index", "lab"])
+@pytest.mark.parametrize("command", ["report", "calibrate", "compare", "index", "lab"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` of each command ends with 0."""
     with pytest.raises(SystemExit) as ended:
