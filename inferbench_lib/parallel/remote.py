@@ -16,9 +16,10 @@ import socket
 import struct
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeAlias
 
 from inferbench_lib.errors import WorkerDied, WorkerHung
 from inferbench_lib.parallel.answers import open_answer
@@ -27,6 +28,7 @@ from inferbench_lib.parallel.executor import now
 from inferbench_lib.parallel.lifeline import in_main_thread, starting_processes
 from inferbench_lib.records import Span
 
+Task: TypeAlias = str | Callable[[], str]
 _SECONDS_TO_END = 5.0
 _live: weakref.WeakSet[Remote] = weakref.WeakSet()
 
@@ -51,7 +53,7 @@ class Remote:
         self._is_built = False
         self._end = ""
         self._owner = os.getpid()
-        self._task: str | None = "its start"
+        self._tasks: deque[Task] = deque(["its start"])
         self.connection, theirs = multiprocessing.Pipe()
         _limit_transfers(self.connection, timeout_s)
         context = multiprocessing.get_context(start_method)
@@ -71,7 +73,17 @@ class Remote:
     @property
     def is_busy(self) -> bool:
         """Whether an answer is owed."""
-        return self._task is not None
+        return bool(self._tasks)
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it is known to have started."""
+        return self._is_built
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is known to have ended."""
+        return bool(self._end)
 
     def ready(self) -> None:
         """Wait until the object is built."""
@@ -85,13 +97,16 @@ class Remote:
         self.submit(method, *args)
         return self._finish(self.timeout_s if timeout_s is None else timeout_s)
 
-    def submit(self, method: str, *args: Any, task: str = "") -> None:
-        """Ask without waiting; `as_answered` gives the answer. `task` names the request in an error."""
+    def submit(self, method: str, *args: Any, task: Task = "") -> None:
+        """Ask without waiting; `as_answered` gives the answer. `task` names the request in an error, or is asked to.
+
+        One request may be sent ahead, while the process starts; the first answer is then that of the start, None.
+        """
         self._demand_alive(method)
-        if self._task is not None:
-            raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task}")
+        if len(self._tasks) > (not self._is_built):
+            raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task()}")
         request = dumps((method, args))
-        self._task = task or _describe(method, args)
+        self._tasks.append(task or _describe(method, args))
         self.asked_s = now()
         try:
             self.connection.send_bytes(request)
@@ -108,7 +123,8 @@ class Remote:
             raise self.give_up(self.timeout_s) from None
         except (EOFError, OSError):
             raise self._died() from None
-        task, self._task = self._task or "", None
+        task = self._task()
+        self._tasks.popleft()
         if self._is_built:
             return open_answer(answer, str(self), task)
         try:
@@ -121,7 +137,7 @@ class Remote:
 
     def give_up(self, after_s: float) -> WorkerHung:
         """Kill the process that did not answer within `after_s`; the error to raise."""
-        task = self._task
+        task = self._task()
         self.kill("hung and was killed; start a new one")
         return WorkerHung(
             f"{self}: expected an answer to {task} within {after_s:g} s, got none, so it was killed; "
@@ -131,7 +147,8 @@ class Remote:
     def kill(self, why: str = "was killed; start a new one") -> None:
         """End the process now; nothing happens if it has ended."""
         if not self._end:
-            self._end, self._task = why, None
+            self._end = why
+            self._tasks.clear()
             self._process.kill()
             self._process.join()
             self.connection.close()
@@ -165,9 +182,10 @@ class Remote:
     def _finish(self, timeout_s: float) -> Any:
         try:
             return next(as_answered([self], timeout_s))[1]
-        finally:
+        except BaseException:
             if self.is_busy:  # interrupted: the answer that is still to come belongs to nobody
                 self.kill("was interrupted; start a new one")
+            raise
 
     def _note_start(self, first_line_s: float, import_s: float, end_s: float, start_cpu_s: float, cpu_s: float) -> None:
         self.start_s = first_line_s - self._started_s
@@ -182,8 +200,12 @@ class Remote:
             )
         )  # fmt: skip
 
+    def _task(self) -> str:
+        task = self._tasks[0]
+        return task if isinstance(task, str) else task()
+
     def _died(self) -> WorkerDied:
-        task = self._task
+        task = self._task()
         self._process.join(_SECONDS_TO_END)
         end = how_it_ended(self._process.exitcode)
         self.kill(end)
@@ -195,14 +217,19 @@ def as_answered(remotes: Collection[Remote], timeout_s: float) -> Iterator[tuple
 
     Raises what `Remote.receive` raises, and WorkerHung for one that has not answered `timeout_s` after it was asked.
     """
-    while busy := {remote.connection: remote for remote in remotes if remote.is_busy}:
-        oldest = min(busy.values(), key=lambda remote: remote.asked_s)
-        answered = wait(list(busy), max(0.0, oldest.asked_s + timeout_s - now()))
+    while busy := [remote for remote in remotes if remote.is_busy]:
+        oldest = min(busy, key=lambda remote: remote.asked_s)
+        answered = to_receive(busy, oldest.asked_s + timeout_s - now())
         if not answered:
             raise oldest.give_up(timeout_s)
-        for connection in answered:
-            remote = busy[connection]  # type: ignore[index]
+        for remote in answered:
             yield remote, remote.receive()
+
+
+def to_receive(remotes: Collection[Remote], within_s: float) -> list[Remote]:
+    """Those of the busy `remotes` that have answered or ended, as soon as there is one, or none after `within_s`."""
+    busy = {remote.connection: remote for remote in remotes}
+    return [busy[connection] for connection in wait(list(busy), max(0.0, within_s))]  # type: ignore[index]
 
 
 def _describe(method: str, args: tuple[Any, ...]) -> str:

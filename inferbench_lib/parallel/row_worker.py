@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inferbench_lib.errors import WrongOutput
+from inferbench_lib.parallel.chunk_size import CallCost
 from inferbench_lib.parallel.executor import batches, spent
 from inferbench_lib.records import Span
 
@@ -12,14 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
     from inferbench_lib.parallel.executor import LoadRunner
+    from inferbench_lib.parallel.ledger import Ledger
     from inferbench_lib.parallel.shared_array import SharedArray
 
     Row: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
     Answer: TypeAlias = tuple[list[Span], Row | None]
 
+_CALLS_REMEMBERED = 32
+
 
 class RowWorker:
-    """Computes the rows it is told to. Each call returns its spans and, if known, a row's output shape and dtype."""
+    """Computes rows. Calls return their spans and, if known, a row's output shape and dtype.
+
+    Outputs of the first call are held until `store` brings the place for them, which nobody could make before.
+    """
 
     def __init__(self, load_runner: LoadRunner, index: int) -> None:
         self._runner = load_runner()
@@ -27,11 +36,28 @@ class RowWorker:
         self._row: Row | None = None
         self._first_row = 0
         self._held: list[tuple[int, np.ndarray]] = []
+        self._calls: deque[tuple[float, float]] = deque(maxlen=_CALLS_REMEMBERED)
 
-    def attach(self, x: SharedArray, out: SharedArray | None) -> Answer:
-        """Take rows of `x` from now on; without `out`, hold the outputs until `store` brings it."""
-        self._rows, self._out = x.array, out
-        return [], None
+    def attach(self, x: SharedArray, out: SharedArray | None) -> None:
+        """Take rows of `x` from now on, and store outputs in `out`."""
+        self._x, self._rows, self._out = x, x.array, out
+
+    def work(self, ledger: Ledger, arrays: bytes) -> Answer:
+        """Compute what the ledger gives until it gives nothing more, or until a place for the outputs is needed.
+
+        `arrays` are the arguments of `attach`, pickled: they may be gone when a late worker finds nothing to do.
+        """
+        spans: list[Span] = []
+        if self._held:
+            x, out = pickle.loads(arrays)
+            self.attach(x, out)
+            spans += self.store(out)[0]
+        with ledger:
+            while not self._held and (rows := ledger.take(self._index, self.cost())):
+                self.attach(*pickle.loads(arrays))
+                spans += self.run(rows.start, rows.stop)[0]
+                self._x.forget(rows)
+        return spans, self._row
 
     def own(self, x: SharedArray, start: int, stop: int) -> Answer:
         """Take a copy of rows `start` to `stop` of `x`, for `run_own`."""
@@ -43,6 +69,7 @@ class RowWorker:
         spans: list[Span] = []
         with spent(spans, self._index, "compute", stop - start):
             output = self._runner(self._rows[start:stop])
+        self._calls.append((stop - start, spans[0].end_s - spans[0].start_s))
         if len(output) != stop - start:
             raise WrongOutput(f"runner: expected {stop - start:,} outputs, one a row, got {len(output):,}; correct it")
         row = (output.shape[1:], output.dtype)
@@ -69,3 +96,7 @@ class RowWorker:
                 out.array[start : start + len(output)] = output
             self._held.clear()
         return spans, None
+
+    def cost(self) -> CallCost | None:
+        """What its last calls took."""
+        return CallCost.seen(self._calls)

@@ -48,6 +48,7 @@ class SharedArray:
         access = mmap.ACCESS_WRITE if handle.writable else mmap.ACCESS_READ
         memory = mmap.mmap(descriptor, 0, access=access)
         self.handle, self.backing, self.reason = handle, backing, reason
+        self._memory = memory
         self._array: np.ndarray | None = np.ndarray(handle.shape, handle.dtype, memory, handle.offset)
         self._let_go: Callable[[], object] = lambda: None
         _mapped[handle] = self
@@ -100,10 +101,30 @@ class SharedArray:
                 f"SharedArray.map_file: expected rows in C order in {path.name}, got Fortran order; "
                 "save np.ascontiguousarray(array) instead"
             )
+        offset = header.offset + rows.start * header.strides[0]
+        return cls._mapped_file(path, (len(rows), *header.shape[1:]), header.dtype, offset)
+
+    @classmethod
+    def map_memmap(cls, array: np.memmap) -> SharedArray | None:
+        """The file behind `array`, or behind a part of it, mapped read-only; None where it does not show that file.
+
+        It does not where it is no longer backed by a file, is a private copy (mode "c"), or is not in C order.
+        """
+        memory = getattr(array, "_mmap", None)
+        if memory is None or array.filename is None or array.mode == "c" or not array.flags.c_contiguous:
+            return None
+        start = np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
+        # A mapping begins at a whole page, `array.offset` where its first array did; parts keep both.
+        mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+        offset = mapped_from + array.__array_interface__["data"][0] - start
+        return cls._mapped_file(Path(array.filename), array.shape, array.dtype, offset)
+
+    @classmethod
+    def _mapped_file(cls, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> SharedArray:
         with path.open("rb") as file:
             handle = Handle(
-                path=str(path.resolve()), identity=_identity(file.fileno()), dtype=header.dtype, writable=False,
-                shape=(len(rows), *header.shape[1:]), offset=header.offset + rows.start * header.strides[0],
+                path=str(path.resolve()), identity=_identity(file.fileno()), shape=shape, dtype=dtype, offset=offset,
+                writable=False,
             )  # fmt: skip
             return cls(handle, file.fileno(), backing="file", reason=f"mapped from {path.name}")
 
@@ -123,6 +144,18 @@ class SharedArray:
         if self._array is None:
             raise ValueError("SharedArray.array: expected an open array, got a closed one; keep it open while in use")
         return self._array
+
+    def forget(self, rows: range) -> None:
+        """Let go of the pages that hold `rows` of a file; who reads them again finds them in the file.
+
+        A file larger than memory so never fills this process. Shared memory stays, where it is counted once anyway.
+        """
+        if self.handle.writable or not hasattr(mmap, "MADV_DONTNEED") or not rows:
+            return
+        row_bytes = self.array.strides[0]
+        start = (self.handle.offset + rows.start * row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        stop = self.handle.offset + rows.stop * row_bytes
+        self._memory.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def close(self) -> None:
         """Let the memory go (views taken before keep it); closing twice does nothing."""

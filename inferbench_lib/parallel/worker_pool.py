@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.parallel.executor import CALLER, Executor, now, spent
@@ -31,17 +34,18 @@ class WorkerPool(Executor):
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
-        timeout_s: float = 600.0,
+        timeout_s: float = 600.0, n_callers: int = 0,
     ) -> None:  # fmt: skip
         if n_processes < 1:
             raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
         self._timeout_s = timeout_s
         self._row: Row | None = None
         self._map_spans: tuple[Span, ...] = ()
+        self._stop_spans: list[Span] = []
         self._workers: list[Remote] = []
         self._created_s = now()
         with self._closed_on_error():
-            for index in range(n_processes):
+            for index in range(n_processes - n_callers):
                 worker = Remote(
                     partial(RowWorker, load_runner, index), environment=thread_limits(n_threads), index=index,
                     name=f"{self.name} {index}", timeout_s=timeout_s, start_method=start_method,
@@ -62,13 +66,17 @@ class WorkerPool(Executor):
             self.start_s = now() - self._created_s
 
     def spans(self) -> tuple[Span, ...]:
-        return (*(span for worker in self._workers for span in worker.start_spans), *self._map_spans)
+        started = (span for worker in self._workers for span in worker.start_spans)
+        return (*started, *self._map_spans, *self._stop_spans)
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.hang_up()
-        for worker in self._workers:
-            worker.close()
+        spans: list[Span] = []
+        with spent(spans, CALLER, "stop"):
+            for worker in self._workers:
+                worker.hang_up()
+            for worker in self._workers:
+                worker.close()
+        self._stop_spans = self._stop_spans or spans
 
     def _known_out(self, n_rows: int) -> SharedArray | None:
         return self._out_for(self._row, None, n_rows) if self._row else None
@@ -94,9 +102,13 @@ class WorkerPool(Executor):
             raise
 
 
-def share(x: Rows, spans: list[Span]) -> SharedArray:
-    """`x` itself where it is shared, else a shared copy, its cost noted."""
+def share(x: Rows | Path | str, spans: list[Span], worker: int = CALLER) -> SharedArray:
+    """`x` itself where it is shared, the file where it lies in one, else a shared copy, its cost noted."""
     if isinstance(x, SharedArray):
         return x
-    with spent(spans, CALLER, "share", len(x)):
+    if isinstance(x, Path | str):
+        return SharedArray.map_file(Path(x))
+    if isinstance(x, np.memmap) and (mapped := SharedArray.map_memmap(x)):
+        return mapped
+    with spent(spans, worker, "share", len(x)):
         return SharedArray.of(x)
