@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import errno
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from html.parser import HTMLParser
@@ -25,6 +27,7 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.privacy import scrub_text
 from inferbench_lib.records import SCHEMA_VERSION, Figure, Run
 
+GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 RUN_FOLDER = "INFERBENCH_RUN_FOLDER"
 """Environment variable by which the runner tells a notebook where its run is kept."""
 
@@ -154,21 +157,22 @@ def embedded(page: Path) -> list[Run]:
     """The records that travel in a page as downloads; raises StoreError where one cannot be read."""
     links = _Downloads()
     links.feed(_read(page).decode(errors="replace"))
-    return [_parse(_decoded(encoded), f"{page.name}: {name}") for name, encoded in links.found]
+    return [_parse(_decoded(encoded), f"{page.name}: {name.removesuffix('.gz')}") for name, encoded in links.found]
 
 
 def _decoded(encoded: str) -> bytes:
-    """The bytes of a data link; of one that was cut off, none."""
+    """The bytes of a data link, unpacked where they were packed; of one that was cut off, none."""
     try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
+        payload = base64.b64decode(encoded, validate=True)
+        return gzip.decompress(payload) if payload.startswith(GZIP_MAGIC) else payload
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile):
         return b""
 
 
 class _Downloads(HTMLParser):
-    """Collects name and base64 text of the JSON files that links of a page carry in themselves."""
+    """Collects name and base64 text of the JSON files that links of a page carry in themselves, packed or not."""
 
-    PREFIX = "data:application/json;base64,"
+    PREFIXES = ("data:application/json;base64,", "data:application/gzip;base64,")
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,8 +182,10 @@ class _Downloads(HTMLParser):
         """Note a link whose target is JSON."""
         about = {name: value or "" for name, value in attrs}
         target = about.get("href", "")
-        if tag == "a" and "download" in about and target.startswith(self.PREFIX):
-            self.found.append((about["download"], target.removeprefix(self.PREFIX)))
+        if tag != "a" or not about.get("download", "").endswith((".json", ".json.gz")):
+            return
+        if target.startswith(self.PREFIXES):
+            self.found.append((about["download"], target.partition(",")[2]))
 
 
 def _by_notebook(runs: Iterable[Run]) -> dict[str, Run]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ def leaky_notebook() -> NotebookNode:
         code("print(path)", 2, new_output("stream", name="stdout", text=LEAKS)),
         code("show()", 3, html(f"<p title='{REPO}/t'>{LEAKS}</p>"), picture(f"A chart of {LEAKS}")),
         code("download()", 4, html(data_link("raw.json", json.dumps({"path": LEAKS}).encode(), "application/json"))),
-        code("fail()", 5, error),
+        code("download()", 5, html(data_link("raw.csv", (f"{LEAKS}\n" * 20).encode(), "text/csv"))),
+        code("fail()", 6, error),
         reason=LEAKS,
     )
     notebook.metadata["papermill"] = {
@@ -68,9 +70,9 @@ def leaky_notebook() -> NotebookNode:
 
 def embedded(text: str) -> list[str]:
     """What stands decoded in the data links."""
-    return [
-        base64.b64decode(payload).decode() for payload in re.findall(r"application/json;base64,([A-Za-z0-9+/=]+)", text)
-    ]
+    links = re.findall(r"application/(json|gzip);base64,([A-Za-z0-9+/=]+)", text)
+    contents = [(kind, base64.b64decode(payload)) for kind, payload in links]
+    return [(gzip.decompress(content) if kind == "gzip" else content).decode() for kind, content in contents]
 
 
 def test_no_canary_survives(tmp_path: Path) -> None:
@@ -78,13 +80,13 @@ def test_no_canary_survives(tmp_path: Path) -> None:
     notebook = leaky_notebook()
     before = nbformat.writes(notebook)
     assert len(CANARY.findall(before)) > 50
-    assert CANARY.search(embedded(before.replace("\\", ""))[0])
+    assert all(CANARY.search(text) for text in embedded(before.replace("\\", "")))
     scrub(notebook)
     render_page(notebook, tmp_path / "page.html", title="A page")
     for text in (nbformat.writes(notebook), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert CANARY.findall(text) == []
-        (data,) = embedded(text.replace("\\", ""))
-        assert CANARY.findall(data) == []
+        data, packed = embedded(text.replace("\\", ""))
+        assert CANARY.findall(data + packed) == []
         assert json.loads(data)["path"].startswith("<repo>/inferbench_lib/pool.py, <repo>. <home>/.cache")
 
 

@@ -17,6 +17,7 @@ from simulated_device.ready import ready_device
 from tiny import ROOT, Report, make_report
 
 from inferbench_lib.records import Outcome, Run
+from inferbench_lib.report.shell import page_name
 from inferbench_lib.report.views import devices
 from inferbench_lib.store import load_run
 
@@ -104,7 +105,7 @@ def test_a_batch_beyond_the_cap_is_a_row(report: Report, run: Run) -> None:
 @pytest.mark.parametrize("name", ["cpu_vs_gpu", "summary"])
 def test_pages_say_simulated(name: str, report: Report) -> None:
     """A banner on top, and the answer itself, say that the times are simulated; also on the page that repeats them."""
-    soup = BeautifulSoup((report.folder / f"{name}.html").read_text(), "html.parser")
+    soup = BeautifulSoup((report.folder / page_name(name)).read_text(), "html.parser")
     assert soup.select_one(".banner.simulated strong").get_text() == "SIMULATED"
     assert soup.select_one(".answer").get_text().strip().startswith("SIMULATED: ")
 

@@ -10,9 +10,8 @@ import sample_runs as samples
 from page_texts import UNSAID, draw, sentences, texts, views
 
 from inferbench_lib import store
-from inferbench_lib.records import Run
 from inferbench_lib.report import studies
-from inferbench_lib.report.views import common, summary
+from inferbench_lib.report.views import common
 
 each_run = pytest.mark.parametrize("name", samples.NAMES)
 
@@ -72,62 +71,6 @@ def test_every_cell_that_did_not_end_well_is_named(name: str) -> None:
     text = " ".join([answer.verdict, *answer.flags])
     reasons = {cell.reason for cell in run.measurements if cell.reason and run.notebook != "hardware_analysis"}
     assert [reason for reason in reasons if reason not in text] == []
-
-
-@each_run
-def test_summary_of_a_run_in_which_something_failed(name: str) -> None:
-    """The summary of any run draws and says nothing unsaid."""
-    runs = {samples.RUNS[name].notebook: samples.RUNS[name]}
-    view = summary.performance_summary(runs)
-    said = summary.answer(runs)
-    spoken = [view.alt, view.reading, said.verdict, *said.flags, *map(str, view.frame.to_numpy().ravel())]
-    assert [text for text in spoken if UNSAID.search(text)] == []
-
-
-# summary
-
-
-@pytest.fixture
-def whole() -> dict[str, Run]:
-    """A run of all four notebooks."""
-    runs = (samples.multiprocess(), samples.vs_gpu(), samples.sweep(), samples.hardware_run())
-    return {run.notebook: run for run in runs}
-
-
-def test_summary_says_every_verdict(whole: dict[str, Run]) -> None:
-    """Each notebook's verdict is a row, the first one leads, and its picture holds every key figure."""
-    rows = summary.verdicts(whole).frame.to_dict("records")
-    assert {r["notebook"]: r["verdict"] for r in rows} == {
-        name: studies.answer(run).verdict for name, run in whole.items()
-    }
-    assert summary.answer(whole).verdict == studies.answer(whole["cpu_multiprocess"]).verdict
-    view = summary.performance_summary(whole)
-    names = set(view.frame[view.frame["panel"] == "figures"]["name"])
-    assert {
-        "single_s",
-        "speedup",
-        "verification",
-        "parameters[small]",
-        "best_batch[forest,cpu]",
-        "memory_gb_s",
-    } <= names
-    assert draw(view).startswith(b"\x89PNG")
-    assert view.alt.strip()
-
-
-def test_summary_names_what_is_missing(whole: dict[str, Run]) -> None:
-    """A notebook without a record is named, and a run without any says so."""
-    del whole["batch_sweep"]
-    assert "No part of this summary, since without a record: batch_sweep" in summary.answer(whole).flags
-    assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
-    assert summary.verdicts({}).frame.empty
-    assert draw(summary.performance_summary({})).startswith(b"\x89PNG")
-
-
-def test_gallery_holds_the_named_pictures(whole: dict[str, Run]) -> None:
-    """The comparison and the batch pictures are drawn from the run's own records."""
-    assert [view.name for view in summary.gallery(whole)] == ["inference_comparison", "batch_size_comparison"]
-    assert summary.gallery({}) == []
 
 
 # What every page ends with

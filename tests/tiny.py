@@ -20,6 +20,8 @@ from typing import Any
 import matplotlib as mpl
 import yaml
 
+from inferbench_lib.report.shell import page_name
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((path.stem for path in (ROOT / "notebooks").glob("*.ipynb")), key=lambda name: name == "summary")
 """In the order they are executed: the summary reads what the others left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
@@ -55,7 +55,7 @@ class View:
     size_inches: tuple[float, float] = (7.4, 3.6)
     grid: tuple[int, int] = (1, 1)
     mark: str = ""
-    narrow_height_inches: float | None = None
+    has_narrow: bool = True
 
     @property
     def caption(self) -> str:
@@ -71,7 +71,7 @@ class View:
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:
             n_panels = grid[0] * grid[1]
-            width, height = NARROW_INCHES, self.narrow_height_inches or height / grid[0] * n_panels
+            width, height = NARROW_INCHES, height / grid[0] * n_panels
             grid = (n_panels, 1)
         with style():
             figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -113,8 +113,9 @@ def show(view: View) -> None:
 
     picture = png(view.figure())
     store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
-    narrow = {"image/png": b64encode(png(view.figure(is_narrow=True))).decode("ascii")}
-    about = {"alt": view.alt, "caption": view.caption, "narrow": narrow}
+    about: dict[str, Any] = {"alt": view.alt, "caption": view.caption}
+    if view.has_narrow:
+        about["narrow"] = {"image/png": b64encode(png(view.figure(is_narrow=True))).decode("ascii")}
     display(Image(picture, format="png"), metadata={"image/png": about})
     read(view.reading)
 
@@ -135,12 +136,21 @@ def read(text: str) -> None:
     _html(f'<p class="reading">{escaped(text)}</p>')
 
 
-def download(run: Run) -> None:
-    """Offer the raw data of a run, embedded in the page; the spans of single samples stay in the run's folder."""
-    from inferbench_lib.report.downloads import data_link
+def download(*runs: Run) -> None:
+    """Offer the raw data embedded in the page: a JSON file a run, and the samples of one run, or the figures of many,
+    as a table. The spans of single samples stay in the run's folder.
+    """
+    from inferbench_lib.report.downloads import data_link, figures_csv, samples_csv
 
-    slim = replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
-    _html(f"<p>Raw data: {data_link(f'{run.notebook}.json', store.dump_run(slim), 'application/json')}</p>")
+    links = []
+    for run in runs:
+        slim = replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
+        links.append(data_link(f"{run.notebook}.json", store.dump_run(slim), "application/json"))
+    if len(runs) == 1:
+        links.append(data_link(f"{runs[0].notebook}.csv", samples_csv(runs[0]), "text/csv"))
+    else:
+        links.append(data_link("figures.csv", figures_csv(runs), "text/csv"))
+    _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in links)}</ul>')
 
 
 def markup(text: str) -> None:

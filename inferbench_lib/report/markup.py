@@ -26,9 +26,9 @@ class Body:
     """A notebook's HTML, ready for the page, with what the page shows elsewhere taken out of it."""
 
     html: str
+    answer: str
     parameters: str
     contents: tuple[Heading, ...]
-    has_answer: bool
     has_error: bool
 
 
@@ -49,12 +49,13 @@ def finish(html: str) -> Body:
         frame_table(table, number, soup)
     for block in soup.find_all("pre"):
         block["tabindex"] = "0"  # a box that can scroll can be reached by keyboard
+    answer = "\n".join(str(block.extract()) for block in _answer(soup))
     parameters = "\n".join(str(block.extract()) for block in soup.select("details.parameters"))
     return Body(
         html=str(soup),
+        answer=answer,
         parameters=parameters,
         contents=contents,
-        has_answer=soup.select_one(".answer") is not None,
         has_error=soup.select_one("#failed") is not None,
     )
 
@@ -92,6 +93,13 @@ def _tidy_failure(soup: BeautifulSoup) -> None:
         (note.find_parent("span") or note).decompose()
     if error := soup.select_one("div.error"):
         error["id"] = "failed"
+
+
+def _answer(soup: BeautifulSoup) -> list[Tag]:
+    """The answer and its cards, which the page shows above everything else."""
+    first = soup.select_one(".answer")
+    cards = first.find_next_sibling() if first else None
+    return [block for block in (first, cards) if block and {"answer", "cards"} & set(block.get_attribute_list("class"))]
 
 
 def _anchor(heading: Tag, taken: set[str], soup: BeautifulSoup) -> Heading:

@@ -56,8 +56,8 @@ def render_page(
 ) -> int:
     """Write `notebook` as a page that loads nothing, whole or not at all; the bytes written.
 
-    `notebook.metadata["inferbench"]` may say `verdict, machine_line, when, duration, command, status, reason,
-    simulated, run_id, notebook`. Without a `banner` one is made from that status, or from the notebook itself
+    `notebook.metadata["inferbench"]` may say `verdict, machine_line, when, duration, trust, command, status,
+    reason, simulated, run_id, notebook`. Without a `banner` one is made from that status, or from the notebook itself
     when a cell raised or was never run, so that a truncated notebook cannot look complete.
     Raises ReportError for a picture without alt text and for a link that leads out of the reports' folder.
     """
@@ -67,7 +67,7 @@ def render_page(
     _describe_pictures(shown.cells)
     body = markup.finish(_exporter().from_notebook_node(shown)[0])
     about = dict(notebook.metadata.get("inferbench", {}))
-    keys = ("machine_line", "when", "duration", "command", "simulated", "run_id", "notebook")
+    keys = ("machine_line", "when", "duration", "trust", "command", "simulated", "run_id", "notebook")
     text = shell.render(
         "page.html.j2",
         title=title,
@@ -75,7 +75,8 @@ def render_page(
         nav=nav,
         banner=banner or find_fault(notebook),
         about={key: about.get(key, "") for key in keys} | {"when": _moment(about.get("when", ""))},
-        verdict="" if body.has_answer else about.get("verdict", ""),
+        verdict=about.get("verdict", ""),
+        answer=Markup(body.answer),
         description=about.get("verdict", ""),
         body=Markup(body.html),
         parameters=Markup(body.parameters),

@@ -29,6 +29,9 @@ from inferbench_lib.report.index import write_index
 from inferbench_lib.report.notebooks import environment, execute
 from inferbench_lib.report.pages import NavLink, render_page
 from inferbench_lib.report.scrub import scrub
+from inferbench_lib.report.shell import FRONT, page_name
+from inferbench_lib.report.trust import trust
+from inferbench_lib.report.views import summary
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -74,7 +77,10 @@ def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: i
         path = folder / f"{name}.yaml"
         config.load(path)
         parameters[name] = config.read_params(path)
-    command = f"make report PROFILE={profile}"
+    command = "make calibrate" if list(names) == ["calibration"] else "make report"
+    command += f" PROFILE={profile}"
+    if command.startswith("make report") and tuple(names) != settings.REPORT_NOTEBOOKS:
+        command += f' ARGS="{" ".join(f"--notebook {name}" for name in names)}"'
     return Job(profile=profile, parameters=parameters, command=command, timeout_s=timeout_s)
 
 
@@ -90,7 +96,7 @@ def run_report(job: Job) -> int:
         try:
             for number, name in enumerate(job.parameters, start=1):
                 title = f"[{number}/{len(job.parameters)}] {name}"
-                pages.append(_make_page(job, name, folder, title, started))
+                pages.append(_make_page(job, name, folder, title, started, began_s))
                 _say_done(title, pages[-1])
                 if pages[-1].status == "interrupted":
                     raise KeyboardInterrupt
@@ -108,7 +114,7 @@ def run_report(job: Job) -> int:
         return 0 if complete else 1
 
 
-def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime) -> Page:
+def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> Page:
     began_s = time.monotonic()
     work = folder / ".work"
     work.mkdir(exist_ok=True)
@@ -119,46 +125,55 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime)
             job.notebooks / f"{name}.ipynb", work / f"{name}.ipynb", job.parameters[name], job.timeout_s
         )
     run = _stored(folder, name)
-    here = [run] if run else store.load_runs(folder).values()  # the summary has no record of its own
+    here = [run] if run else list(store.load_runs(folder).values())  # the summary has no record of its own
     notebook = execution.notebook
     heading = _title(job, name)
     complete = execution.status == "complete"
-    verdict = studies.answer(run).verdict if run and complete else ""
+    verdict = _verdict(name, run, here) if complete else ""
     notebook.metadata["title"] = heading
     notebook.metadata["inferbench"] = {
         "title": heading,
         "notebook": name,
         "run_id": folder.name,
         "verdict": verdict,
-        "machine_line": words.machine_line(run.machine) if run else "",
+        "machine_line": words.machine_line(here[0].machine) if here else "",
+        "trust": trust(here),
         "when": f"{started:%Y-%m-%d %H:%M} UTC",
-        "duration": duration(time.monotonic() - began_s),
+        "duration": duration(time.monotonic() - (began_s if run else run_began_s)),
         "command": job.command,
         "status": execution.status,
         "reason": execution.reason,
         "simulated": any(one.simulated for one in here),
     }
     scrub(notebook)
-    nav = [NavLink(label=_title(job, other), href=f"{other}.html") for other in job.parameters]
+    names = sorted(job.parameters, key=lambda other: other != FRONT)
+    nav = [NavLink(label=_title(job, other), href=page_name(other)) for other in names]
     nav.append(NavLink(label="All runs", href="../index.html"))
     about = notebook.metadata["inferbench"]
     try:
-        render_page(notebook, folder / f"{name}.html", title=heading, nav=nav)
+        render_page(notebook, folder / page_name(name), title=heading, nav=nav)
     except ReportError as error:  # the notebook's own fault, so the others still run
         about |= {"status": "failed", "reason": f"its page could not be made: {error}", "verdict": ""}
         empty = nbformat.v4.new_notebook(metadata=notebook.metadata)
-        render_page(empty, folder / f"{name}.html", title=heading, nav=nav)
+        render_page(empty, folder / page_name(name), title=heading, nav=nav)
     store.write_file(folder / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook))
     return Page(
         name=name,
         title=heading,
         status=about["status"],
         reason=about["reason"],
-        page=f"{name}.html",
+        page=page_name(name),
         duration_s=round(time.monotonic() - began_s, 2),
         measuring_s=round(run.duration_s, 2) if run and run.run_id == folder.name else 0.0,  # 0 when reused
         verdict=about["verdict"],
     )
+
+
+def _verdict(name: str, run: Run | None, here: Sequence[Run]) -> str:
+    """What a complete page says first: the front page speaks for all notebooks, and one without a record not at all."""
+    if run is not None:
+        return studies.answer(run).verdict
+    return summary.answer({one.notebook: one for one in here}).verdict if name == FRONT else ""
 
 
 def _not_run(job: Job, name: str) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from typing import Any
 
@@ -61,7 +62,10 @@ def _visibly(text: str) -> str:
 
 
 def _scrub_embedded(found: re.Match[str]) -> str:
-    if not re.match(r"text/|application/json", found["media_type"]):
+    is_packed = found["media_type"] == "application/gzip"
+    if not is_packed and not re.match(r"text/|application/json", found["media_type"]):
         return found[0]
-    text = base64.b64decode(found["payload"]).decode()
-    return found[1] + base64.b64encode(scrub_text(text).encode()).decode("ascii")
+    payload = base64.b64decode(found["payload"])
+    text = (gzip.decompress(payload) if is_packed else payload).decode()
+    clean = scrub_text(text).encode()
+    return found[1] + base64.b64encode(gzip.compress(clean, mtime=0) if is_packed else clean).decode("ascii")

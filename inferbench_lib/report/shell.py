@@ -13,6 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 TEMPLATE_DIR = Path(__file__).parent / "template"
+FRONT = "summary"
+"""The notebook whose page is the front page of a run."""
+
+
+def page_name(notebook: str) -> str:
+    """The file that a notebook's page is: the summary is what opens a run's folder."""
+    return "index.html" if notebook == FRONT else f"{notebook}.html"
 
 
 def content_security_policy(script: str) -> str:

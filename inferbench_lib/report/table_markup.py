@@ -28,9 +28,9 @@ def frame_table(table: Tag, number: int, soup: BeautifulSoup) -> None:
         if str(cell["style"]).startswith("text-align"):
             del cell["style"]  # the whole column is aligned below
     head, body = table.find("thead"), table.find("tbody")
-    if head is None or body is None:
+    heads = head.find_all("tr") if head else []
+    if head is None or body is None or not heads:
         return
-    heads = head.find_all("tr")
     columns = heads[-1].find_all(["th", "td"])
     rows = [row.find_all(["th", "td"]) for row in body.find_all("tr")]
     if any(len(row) != len(columns) for row in rows):

@@ -56,6 +56,23 @@
     });
   }
 
+  // Downloads: unpacked when they are asked for, where the browser can; else they stay what they are, .gz files.
+  const unpack = async (link) => {
+    const packed = Uint8Array.from(atob(link.href.slice(link.href.indexOf(",") + 1)), (byte) => byte.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const plain = await new Response(stream, { headers: { "content-type": link.dataset.packed } }).blob();
+    const file = document.createElement("a");
+    file.href = URL.createObjectURL(plain);
+    file.download = link.download.replace(/\.gz$/, "");
+    file.click();
+    setTimeout(() => URL.revokeObjectURL(file.href), 60_000);
+  };
+  if (typeof DecompressionStream === "function") {
+    for (const link of all("a[data-packed]")) {
+      link.addEventListener("click", (event) => { event.preventDefault(); unpack(link); });
+    }
+  }
+
   // Index of runs: a row stays when it holds every word typed.
   const filter = document.querySelector(".filter");
   if (filter) {

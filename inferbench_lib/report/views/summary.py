@@ -1,131 +1,118 @@
-"""The page of `summary`: what the notebooks of one run say together."""
+"""The front page of a run, `summary`: what its notebooks say together, and what to do about it."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
+import yaml
 
 from inferbench_lib import settings, store
 from inferbench_lib.records import Run
 from inferbench_lib.report import studies
-from inferbench_lib.report.display import Answer, Table, View
-from inferbench_lib.report.figures import FAINT, INK
-from inferbench_lib.report.views.common import system_rows
-from inferbench_lib.report.words import figure_cells, joined, plural
+from inferbench_lib.report.display import Answer, View
+from inferbench_lib.report.views import common
+from inferbench_lib.report.views.recommended import recommendations
+from inferbench_lib.report.views.slide import performance_summary
+from inferbench_lib.report.words import escaped, joined, marked, plural
 
-KEY_FIGURES = {
-    "cpu_multiprocess": ("single_s", "multi_s", "speedup", "efficiency", "verification"),
-    "cpu_vs_gpu": ("parameters", "best_throughput", "speedup"),
-    "batch_sweep": ("best_batch", "best_throughput"),
-    "hardware_analysis": ("usable_cpus", "gemm_gflops[fp32", "memory_gb_s"),
-}
-"""What goes into the table of key figures: names, or beginnings of names, of `summary.json`."""
+__all__ = ["answer", "gallery", "methods", "pages", "parameters", "performance_summary", "runs_here", "to_do"]
 
 Runs = Mapping[str, Run]
+CARDS_OF = ("cpu_multiprocess", "batch_sweep", "cpu_vs_gpu")
+"""The notebooks whose first figure carries the verdict."""
+PICTURES = {
+    "cpu_multiprocess": "executor_times",
+    "cpu_vs_gpu": "inference_comparison",
+    "batch_sweep": "throughput_by_batch",
+}
 
 
-def runs_here() -> Runs:
-    """The stored notebooks of the run that this notebook belongs to, in the report's order."""
-    found = store.load_runs(store.run_folder())
+def runs_here(reuse: str | None = None) -> Runs:
+    """The stored notebooks of the run that this notebook belongs to, or of the run `reuse`, in the report's order."""
+    found = store.load_runs(store.reports_folder() / reuse if reuse else store.run_folder())
     return {name: found[name] for name in settings.REPORT_NOTEBOOKS if name in found}
 
 
 def answer(runs: Runs) -> Answer:
-    """Every notebook's verdict, the measured ones first; what was not measured is named."""
+    """One sentence of what to do, the figures that carry it, and what is missing or disturbed."""
     if not runs:
         return Answer(verdict="Nothing was measured: no notebook of this run left a record.")
     missing = [name for name in settings.REPORT_NOTEBOOKS if name not in runs and name in studies.PAGES]
     flags = [f"No part of this summary, since without a record: {joined(missing)}"] if missing else []
-    answers = [studies.answer(run) for run in runs.values()]
-    flagged = sum(1 for one in answers if one.flags)
+    answers = {name: studies.answer(run) for name, run in runs.items()}
+    flagged = sum(1 for one in answers.values() if one.flags)
     if flagged:
         flags.append(f"With warnings, to be read on their pages: {flagged} of {plural(len(answers), 'notebook')}")
-    cards = tuple(card for one in answers for card in one.cards[:1])
-    first = answers[0].verdict
-    return Answer(verdict=first, cards=cards, flags=tuple(flags))
+    advised = [advice.recommendation for advice in recommendations(runs)]
+    verdict = f"{_capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
+    simulated = next((run for run in runs.values() if run.mark), None)
+    cards = tuple(card for name in CARDS_OF if name in answers for card in answers[name].cards[:1])
+    return Answer(verdict=marked(simulated, verdict) if simulated else verdict, cards=cards, flags=tuple(flags))
 
 
-def verdicts(runs: Runs) -> Table:
-    """A row a notebook: its verdict and how many warnings it carries."""
-    rows = []
-    for name, run in runs.items():
-        one = studies.answer(run)
-        rows.append({"notebook": name, "verdict": one.verdict, "warnings": str(len(one.flags))})
-    return Table(frame=pd.DataFrame(rows, columns=["notebook", "verdict", "warnings"]))
-
-
-def performance_summary(runs: Runs) -> View:
-    """What are the key figures, on which machine, and what follows?"""
-    rows: list[dict[str, Any]] = []
-    for name, run in runs.items():
-        wanted = KEY_FIGURES.get(name, ())
-        chosen = [(key, figure) for key, figure in run.summary.items() if _is_key(key, wanted)]
-        for key, value, spread, verdict in figure_cells(chosen):
-            rows.append({"panel": "figures", "name": key, "value": value, "more": spread or verdict})
-    for run in list(runs.values())[:1]:
-        rows += [
-            {"panel": "machine", "name": name, "value": value, "more": ""} for name, value in system_rows(run)[:11]
-        ]
-    for name, run in runs.items():
-        rows.append({"panel": "conclusions", "name": name, "value": studies.answer(run).verdict, "more": ""})
-    frame = pd.DataFrame(rows, columns=["panel", "name", "value", "more"])
-    n_figures = int((frame["panel"] == "figures").sum())
-    spoken = " ".join(frame[frame["panel"] == "conclusions"]["value"])
-    reading = f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, the machine, and the conclusions."
-    return View(
-        name="performance_summary",
-        frame=frame,
-        draw=_draw,
-        alt=f"Key figures, machine and conclusions of this run. {spoken}",
-        reading=reading,
-        size_inches=(11.5, 1.6 + 0.2 * max(n_figures, 11) + 0.85 * len(runs)),
-        grid=(1, 1),
-        mark=next((run.mark for run in runs.values() if run.mark), ""),
+def to_do(runs: Runs) -> str:
+    """Each recommendation with its evidence and the limits that it holds under, as HTML."""
+    items = "".join(
+        f"<li><strong>{escaped(_capital(advice.recommendation))}.</strong> {escaped(_capital(advice.evidence))}. "
+        f"<small>Holds for: {escaped(advice.limits)}.</small></li>"
+        for advice in recommendations(runs)
     )
+    return f'<ul class="advice">{items}</ul>' if items else "<p>Nothing was compared, so nothing is recommended.</p>"
 
 
-def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
-    """Key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
-    ax = axes[0]
-    ax.axis("off")
-    figures, machine, conclusions = (frame[frame["panel"] == panel] for panel in ("figures", "machine", "conclusions"))
-    for places, heading, rows in (
-        ((0.0, 0.2, 0.35), "Key figures", figures),
-        ((0.57, 0.69, 1.0), "Machine", machine),
-    ):
-        ax.text(places[0], 0, heading, fontsize=12, fontweight="bold", color=INK, va="top")
-        for line, row in enumerate(rows.itertuples(), start=1):
-            ax.text(places[0], line + 0.4, row.name, fontsize=8.5, color=INK, va="top")
-            ax.text(places[1], line + 0.4, _short(str(row.value), 46), fontsize=8.5, fontweight="bold", va="top")
-            ax.text(places[2], line + 0.4, _short(str(row.more), 32), fontsize=8.5, color=FAINT, va="top")
-    depth = max(len(figures), len(machine)) + 2.4
-    ax.text(0, depth, "Conclusions", fontsize=12, fontweight="bold", color=INK, va="top")
-    depth += 1.5
-    for row in conclusions.itertuples():
-        wrapped = textwrap.wrap(f"{row.name}: {row.value}", 170)
-        ax.text(0, depth, "\n".join(wrapped), fontsize=8.5, color=INK, va="top")
-        depth += 0.85 * len(wrapped) + 0.6
-    ax.set_xlim(0, 1)
-    ax.set_ylim(depth, 0)
+def pages(runs: Runs) -> str:
+    """A card for each notebook, leading to its page, as HTML."""
+    cards = []
+    for name, run in runs.items():
+        said = studies.answer(run)
+        warned = plural(len(said.flags), "warning") if said.flags else "no warning"
+        cards.append(
+            f'<li><a href="{escaped(name)}.html">{escaped(TITLES.get(name, name))}</a>'
+            f"<p>{escaped(said.verdict)}</p><small>{escaped(warned)}</small></li>"
+        )
+    return f'<ul class="notebooks">{"".join(cards)}</ul>'
 
 
-def _is_key(name: str, wanted: Sequence[str]) -> bool:
-    """Whether the part before the bracket is wanted; `gemm_gflops[fp32` asks for one precision."""
-    return name.partition("[")[0] in wanted or any("[" in want and name.startswith(want) for want in wanted)
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+TITLES = {
+    "cpu_multiprocess": "One process against several",
+    "cpu_vs_gpu": "The processor against the GPU",
+    "batch_sweep": "Which batch size?",
+    "hardware_analysis": "What this machine can do",
+}
 
 
 def gallery(runs: Runs) -> list[View]:
-    """The named pictures of the run, drawn from its records."""
-    pictures = {"cpu_vs_gpu": "inference_comparison", "batch_sweep": "throughput_by_batch"}
-    return [
+    """The pictures of the run that its recommendations rest on, and the slide."""
+    drawn = [
         getattr(studies.PAGES[name], picture)(studies.PAGES[name].study(runs[name]))
-        for name, picture in pictures.items()
+        for name, picture in PICTURES.items()
         if name in runs
     ]
+    return [*drawn, performance_summary(runs)]
+
+
+def methods(runs: Runs) -> str:
+    """How each notebook measured, folded, as HTML."""
+    return "".join(
+        f'<details class="method"><summary>{escaped(TITLES.get(name, name))}</summary>'
+        f"<p>{escaped(common.method(run))}</p></details>"
+        for name, run in runs.items()
+    )
+
+
+def parameters(runs: Runs) -> str:
+    """What each notebook was asked for, as its parameter file would say it, folded, as HTML."""
+    return "".join(
+        f'<details class="parameters"><summary>Parameters of {escaped(name)}</summary>'
+        f"<pre>{escaped(_as_yaml(run.params))}</pre></details>"
+        for name, run in runs.items()
+    )
+
+
+def _as_yaml(params: Mapping[str, Any]) -> str:
+    return yaml.safe_dump({name: value for name, value in params.items() if name != "reuse"}, sort_keys=False)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -13,7 +13,7 @@ from inferbench_lib.analysis.sweep import Series, SweepStudy, study
 from inferbench_lib.records import Outcome, Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, joined, marked, plural, seconds, size
+from inferbench_lib.report.words import digits, gathered, joined, marked, measured, plural, seconds, size
 
 __all__ = ["VIEWS", "answer", "study", "table"]
 
@@ -24,7 +24,7 @@ def answer(said: SweepStudy) -> Answer:
         Card(
             value=f"batch {best.batch_size:,}",
             label=f"best for {_name(series)}",
-            interval=f"{digits(best.throughput_per_s.value)} inputs/s",
+            interval=f"{measured(best.throughput_per_s, digits)} inputs/s",
         )
         for series, best in said.best.items()
         if isinstance(best, BestBatch)

@@ -1,0 +1,210 @@
+"""The front page of a run: what to do, why, how far to trust it, and all of its data."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sample_runs as samples
+import yaml
+from bs4 import BeautifulSoup
+from page_texts import UNSAID, draw
+from tiny import ROOT
+
+from inferbench_lib import store
+from inferbench_lib.records import Run
+from inferbench_lib.report import downloads, studies
+from inferbench_lib.report.trust import trust
+from inferbench_lib.report.views import summary
+from inferbench_lib.report.views.recommended import recommendations
+
+
+@pytest.fixture
+def whole() -> dict[str, Run]:
+    """A run of all four notebooks."""
+    runs = (samples.multiprocess(), samples.vs_gpu(), samples.sweep(), samples.hardware_run())
+    return {run.notebook: run for run in runs}
+
+
+@pytest.mark.parametrize("name", samples.NAMES)
+def test_nothing_unsaid_whatever_failed(name: str) -> None:
+    """The front page of any run draws, and says neither NaN nor an empty place."""
+    runs = {samples.RUNS[name].notebook: samples.RUNS[name]}
+    view = summary.performance_summary(runs)
+    said = summary.answer(runs)
+    spoken = [view.alt, view.reading, said.verdict, *said.flags, *map(str, view.frame.to_numpy().ravel())]
+    spoken += [summary.to_do(runs), summary.pages(runs), summary.methods(runs), trust(list(runs.values()))]
+    assert [text for text in spoken if UNSAID.search(text)] == []
+
+
+def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
+    """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
+    said = summary.answer(whole)
+    assert said.verdict == (
+        "Use the shared-memory pool for the forest: 3.33× (3.33× to 3.33×) the speed of one process; "
+        "use batches of 10,000 for the forest, 1 for the small network and 4 for the small network on cuda:0; "
+        "keep the networks on the processor, since no GPU was measured."
+    )
+    assert [(card.value, card.interval) for card in said.cards] == [
+        ("3.33×", "3.33× to 3.33×"),
+        ("batch 10,000", "475,952 (474,766 to 477,146) inputs/s"),
+        ("30.8 images/s", "30.7 to 30.8"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (
+            samples.RUNS["multiprocess, baseline alone"],
+            ("stay with one process for the forest", "no other way was shown to be faster"),
+        ),
+        (
+            samples.RUNS["multiprocess, too few rounds"],
+            (
+                "stay with one process for the forest",
+                "no other way was shown to be faster; the shared-memory pool: no verdict against one process "
+                "(too few samples: needs 6 rounds, has 3)",
+            ),
+        ),
+        (
+            samples.vs_gpu(gpu=True),
+            (
+                "run the small network and the large network on cuda:0: 5.00× (5.00× to 5.00×) and "
+                "8.00× (8.00× to 8.00×) the speed of the processor",
+                "the small network: faster, 5.00× (5.00× to 5.00×) the speed of the processor; "
+                "the large network: faster, 8.00× (8.00× to 8.00×) the speed of the processor",
+            ),
+        ),
+        (samples.vs_gpu(), ("keep the networks on the processor, since no GPU was measured", "no NVIDIA driver")),
+    ],
+)
+def test_recommendation_has_its_evidence(run: Run, expected: tuple[str, str]) -> None:
+    """What is not shown to be better is not recommended, and why stands beside it."""
+    (advice,) = recommendations({run.notebook: run})
+    assert (advice.recommendation, advice.evidence) == expected
+
+
+def test_limits_stand_beside_a_recommendation(whole: dict[str, Run]) -> None:
+    """Batches hold for the limits that were stated, or for none."""
+    stated, free = (
+        recommendations({"batch_sweep": run})[0].limits
+        for run in (samples.sweep(), samples.sweep(max_latency_s=None, max_memory_bytes=None))
+    )
+    assert stated == "a latency of at most 100 ms and memory of at most 2.0 GB"
+    assert free == "no limit on latency or memory was stated"
+    assert f"Holds for: {stated}." in summary.to_do(whole)
+
+
+def test_each_notebook_has_a_card_that_leads_to_its_page(whole: dict[str, Run]) -> None:
+    """Title, verdict and warnings of each notebook, under the name that the notebook itself bears."""
+    cards = BeautifulSoup(summary.pages(whole), "html.parser").select("li")
+    assert [card.a["href"] for card in cards if card.a] == [f"{name}.html" for name in whole]
+    for card, (name, run) in zip(cards, whole.items(), strict=True):
+        notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())
+        assert f"# {card.a.get_text() if card.a else ''}" == notebook["cells"][0]["source"][0].strip()
+        assert studies.answer(run).verdict in card.get_text()
+
+
+def test_parameters_are_those_of_the_run(whole: dict[str, Run]) -> None:
+    """What is written out to repeat the run reads back as what it was asked for."""
+    blocks = BeautifulSoup(summary.parameters(whole), "html.parser").select("pre")
+    for block, run in zip(blocks, whole.values(), strict=True):
+        assert yaml.safe_load(block.get_text()) == {k: v for k, v in run.params.items() if k != "reuse"}
+
+
+def test_slide_holds_figures_machine_and_conclusions(whole: dict[str, Run]) -> None:
+    """Each key figure once, the machine, and every recommendation; it is drawn even of a run without any."""
+    view = summary.performance_summary(whole)
+    names = set(view.frame[view.frame["panel"] == "figures"]["name"])
+    assert {"single_s", "speedup", "verification", "best_batch[forest,cpu]", "memory_gb_s"} <= names
+    assert int((view.frame["panel"] == "conclusions").sum()) == 3
+    assert draw(view).startswith(b"\x89PNG")
+    assert draw(summary.performance_summary({})).startswith(b"\x89PNG")
+
+
+def test_what_is_missing_is_named(whole: dict[str, Run]) -> None:
+    """A notebook without a record is named, and a run without any says so and recommends nothing."""
+    del whole["batch_sweep"]
+    assert "No part of this summary, since without a record: batch_sweep" in summary.answer(whole).flags
+    assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
+    assert summary.to_do({}) == "<p>Nothing was compared, so nothing is recommended.</p>"
+
+
+def test_gallery_holds_the_named_pictures(whole: dict[str, Run]) -> None:
+    """The pictures that carry the recommendations are drawn from the run's own records, the slide last."""
+    assert [view.name for view in summary.gallery(whole)] == [
+        "executor_times",
+        "inference_comparison",
+        "batch_size_comparison",
+        "performance_summary",
+    ]
+
+
+def test_a_stored_run_is_shown_again(whole: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`reuse` names the run whose records are shown."""
+    monkeypatch.setenv("INFERBENCH_REPORTS", str(tmp_path))
+    for run in whole.values():
+        store.save_run(run, store.reports_folder() / "earlier")
+    assert {name: run.summary for name, run in summary.runs_here("earlier").items()} == {
+        name: run.summary for name, run in whole.items()
+    }
+    assert summary.runs_here() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "multiprocess",
+            "Stable: none of 5 cells drifted or failed. The outputs of all 5 checked cells equal the reference. "
+            "Every interval is over 8 rounds.",
+        ),
+        ("multiprocess, too few rounds", "an interval needs 6, and is withheld below."),
+        ("multiprocess, one round", "Measured in 1 round;"),
+        ("multiprocess, wrong outputs", "Outputs of 1 of 3 checked cells are WRONG and their figures withheld."),
+        ("multiprocess, unstable", "Not stable throughout: of 3 cells 2 drifted or were disturbed too much;"),
+        ("multiprocess, all failed", "No outputs were verified. Nothing was timed."),
+    ],
+)
+def test_trust_is_said_with_its_reason(name: str, expected: str) -> None:
+    """Stable or not, verified or not, and over how many rounds."""
+    assert expected in trust([samples.RUNS[name]])
+    assert trust([]) == ""
+
+
+def test_tables_hold_every_sample_and_every_figure(whole: dict[str, Run]) -> None:
+    """The CSV of a notebook has a row a sample, in its round; that of a run a row a figure."""
+    run = samples.multiprocess()
+    rows = list(csv.DictReader(io.StringIO(downloads.samples_csv(run).decode())))
+    for cell in run.measurements:
+        mine = [row for row in rows if row["executor"] == cell.case.executor]
+        assert [float(row["seconds"]) for row in mine] == list(cell.samples_s)
+        assert [int(row["round"]) for row in mine] == [n for n, of in enumerate(cell.rounds(), 1) for _ in of]
+    figures = list(csv.DictReader(io.StringIO(downloads.figures_csv(list(whole.values())).decode())))
+    expected = {f"{run.notebook}/{name}": figure for run in whole.values() for name, figure in run.summary.items()}
+    assert {row["figure"]: row["value"] for row in figures} == {
+        name: "" if figure.value is None else str(figure.value) for name, figure in expected.items()
+    }
+
+
+def test_a_large_download_travels_packed() -> None:
+    """From 2,000 bytes on a file is packed; unpacked it is the same, and its size is told unpacked."""
+    payload = json.dumps(list(range(1000))).encode()
+    link = BeautifulSoup(downloads.data_link("a.json", payload, "application/json"), "html.parser")
+    assert link.a is not None
+    assert (link.a["download"], link.a["data-packed"]) == ("a.json.gz", "application/json")
+    assert gzip.decompress(base64.b64decode(str(link.a["href"]).partition(",")[2])) == payload
+    assert link.get_text() == f"a.json ({len(payload) / 1000:,.1f} kB)"
+
+
+def test_a_simulated_run_says_so_first(whole: dict[str, Run]) -> None:
+    """The verdict of a front page with simulated figures begins with the mark."""
+    whole["cpu_vs_gpu"] = replace(whole["cpu_vs_gpu"], simulated=True)
+    assert summary.answer(whole).verdict.startswith("SIMULATED: Use ")
