@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from inferbench_lib.analysis import devices, hardware
+from inferbench_lib.analysis import devices, hardware, predicted
 from inferbench_lib.analysis import multiprocess as multiprocess_analysis
 from inferbench_lib.analysis import sweep as sweep_analysis
 from inferbench_lib.machine.bandwidth import Bandwidth
@@ -227,7 +227,8 @@ def vs_gpu(cells: Sequence[Measurement] | None = None, *, gpu: bool = False) -> 
     }
     chosen = device_cells(["cpu", "cuda:0"] if gpu else ["cpu"]) if cells is None else cells
     run = run_of("cpu_vs_gpu", chosen, params, tables)
-    return replace(run, summary=devices.figures(devices.study(run)))
+    said = devices.study(run)
+    return replace(run, summary=devices.figures(said) | predicted.figures(said))
 
 
 # batch_sweep

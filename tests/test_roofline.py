@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inferbench_lib.analysis.gpu_model import MemoryNeed, break_even, memory_need
 from inferbench_lib.analysis.gpus import GPUS, Gpu
 from inferbench_lib.analysis.roofline import Operation, attainable_flops_per_s, device_model, place
 
@@ -91,3 +92,36 @@ def test_every_card_cites_its_document_without_an_address() -> None:
         assert min(gpu.fp32_flops_per_s, gpu.memory_bytes_per_s, gpu.memory_bytes, gpu.pcie_bytes_per_s) > 0
         assert gpu.source.startswith("NVIDIA ")
         assert "//" not in gpu.source
+
+
+def test_lanes_carry_what_the_bus_allows() -> None:
+    """16 lanes of 8, 16 and 32 GT/s, 128 bits of 130: 15.75, 31.5 and 63.0 GB/s in one direction."""
+    rates = [GPUS[name].pcie_bytes_per_s / 1e9 for name in ("GTX 750 Ti", "L4", "RTX 5090")]
+    assert rates == [pytest.approx(15.75, abs=0.01), pytest.approx(31.5, abs=0.01), pytest.approx(63.0, abs=0.02)]
+
+
+def test_memory_is_weights_and_the_largest_pair() -> None:
+    """100 floats of weights; of two layers the one with 80 bytes in and out; 49,152 bytes an image of the batch."""
+    need = memory_need("small", 100, [{"bytes_per_image": 80}, {"bytes_per_image": 40}])
+    assert (need.weight_bytes, need.image_bytes) == (400.0, 49_232.0)
+    assert need.counted(2) == 400 + 2 * 49_232
+    assert need.with_allowance(2) == pytest.approx(500e6 + 1.1 * (400 + 2 * 49_232))
+
+
+def test_the_largest_batch_just_fits() -> None:
+    """One more would not; and a card that the allowance fills holds none."""
+    need = MemoryNeed(size="small", weight_bytes=1e8, image_bytes=1e6)
+    batch = need.largest_batch(2e9)
+    assert need.with_allowance(batch) <= 2e9 < need.with_allowance(batch + 1)
+    assert need.largest_batch(5e8) == 0
+
+
+def test_a_device_breaks_even_where_it_is_faster() -> None:
+    """10 ms an image here, 12 to 30 ms a batch there: from batch 2 at best, 4 at worst; 5 images pay the weights."""
+    here = {1: 0.010, 2: 0.020, 4: 0.040}
+    found = break_even("card", "small", here_s=here, there_s=dict.fromkeys(here, (0.012, 0.030)), weights_s=0.0125)
+    assert (found.early_batch, found.late_batch) == (2, 4)
+    assert found.late_images == 5  # 12.5 ms over (40 − 30) / 4 ms an image
+    assert found.late_bytes == 5 * 49_152
+    slow = break_even("card", "small", here_s=here, there_s=dict.fromkeys(here, (1.0, 2.0)), weights_s=0.01)
+    assert (slow.early_batch, slow.late_batch, slow.late_images, slow.late_bytes) == (None, None, None, None)

@@ -179,6 +179,50 @@ def test_model_is_marked_as_one() -> None:
     assert "holds 0 of 6 measured times in its band" in view.reading
 
 
+def test_published_figures_stand_beside_the_band_of_their_card() -> None:
+    """Where the band does not hold them, by how much: 83 images/s at least where 8 to 12 were published."""
+    table = devices.reference_table(devices.study(samples.vs_gpu()))
+    assert "MODEL, large: 82.6 to 187 images/s; the published 8–12 lie below it by 6.88×" in table.reading
+    assert "12.0 images/s of 5,276 MFLOP each are 5 % of that card's 1,306 GFLOP/s" in table.reading
+    cell = row(table, **{"GTX 750 Ti published": "8–12"})
+    assert cell["GTX 750 Ti MODEL"] == "82.6–187"
+
+
+def test_modelled_memory_names_its_allowance() -> None:
+    """35.1 MB of weights and 16 times 2.15 MB of activations are 69.4 MB; with the allowance 576 MB."""
+    said = devices.study(samples.vs_gpu())
+    reading = devices.memory_by_batch(said).reading
+    assert "small 69.4 MB (576 MB with the allowance)" in reading
+    small = row(devices.memory_table(said), weights="35.1 MB")
+    assert (small["at batch 16"], small["largest batch in 2 GB"]) == ("69.4 MB", "619")
+
+
+def test_break_even_is_said_for_every_card_and_network() -> None:
+    """12 cards and 2 networks; against a processor that was not measured nothing breaks even."""
+    table = devices.break_even_table(devices.study(samples.vs_gpu()))
+    assert len(table.frame) == 24
+    assert table.reading.startswith(
+        "MODEL: transfers included, 24 of 24 pairs of GPU and network would be faster than this processor from batch 1"
+    )
+    nothing = devices.break_even_table(devices.study(samples.RUNS["devices, processor failed"]))
+    assert nothing.reading == "MODEL: without a measured processor there is nothing to break even with."
+
+
+def test_summary_marks_what_is_modelled() -> None:
+    """Throughput and batches of cards that are not there carry MODEL and the band's ends."""
+    figures = samples.vs_gpu().summary
+    card = figures["model_throughput[GTX 750 Ti,large]"]
+    assert (card.low, card.high, card.verdict) == (
+        pytest.approx(82.6, rel=0.01),
+        pytest.approx(187, rel=0.01),
+        "MODEL, batch 16",
+    )
+    assert (figures["model_largest_batch[small,2gb]"].value, figures["model_largest_batch[small,2gb]"].verdict) == (
+        619,
+        "MODEL",
+    )
+
+
 # batch_sweep: 1 ms and 2 µs a row
 
 
