@@ -4,7 +4,8 @@ Within a run, cells take turns and what disturbs the machine cancels. Between ru
 
 - a difference of up to `MIN_EFFECT` is none: a run has one process a variant, and processes of the very same program
   differ among themselves (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time");
-- on one machine, neither is a difference that the fixed control workload, the same in both runs, shows too;
+- on one machine, neither is a difference that the fixed control workload, the same in both runs, shows too, or one of
+  up to `MIN_EFFECT` beyond that;
 - the comparisons of a notebook share the 5 % chance of an error between them (Bonferroni) as far as the rounds can
   carry that: the 95 % interval is shown, and one of this higher level decides;
 - a difference that is found in spite of that is withheld where one of the runs was disturbed, or drifted.
@@ -58,7 +59,8 @@ class Change:
 class NotebookPair:
     """One notebook of two runs: `refused` and why, or what changed in it, and what only one of the runs has.
 
-    `control` is the speed of the fixed work, HEAD over BASE; `zone` holds the ratios of times that are no difference.
+    `control` is the speed of the fixed work, HEAD over BASE; `zone` holds the ratios of times, and of whatever
+    else goes with the machine's speed, that are no difference.
     """
 
     notebook: str
@@ -120,7 +122,7 @@ def _notebook(name: str, base: Run | None, head: Run | None, same_machine: bool)
         control=control,
         zone=zone,
         level=level,
-        changes=tuple(_judged(one, zone if _is_timed(one.unit) else NO_DIFFERENCE, level) for one in evidence),
+        changes=tuple(_judged(one, zone if _follows_machine(one.unit) else NO_DIFFERENCE, level) for one in evidence),
         only_base=missing(base, head),
         only_head=missing(head, base),
     )
@@ -144,14 +146,18 @@ def _control_medians(run: Run) -> list[float]:
 
 
 def _zone(control: Interval) -> Zone:
-    """What counts as no difference: `MIN_EFFECT`, and all that the control workload's own change may be."""
-    low, high = control.low or control.value, control.high or control.value
-    return min(NO_DIFFERENCE[0], low), max(NO_DIFFERENCE[1], high)
+    """What counts as no difference: `MIN_EFFECT` beyond the control workload's own change, and all that this may be."""
+    low = control.value if control.low is None else control.low
+    high = control.value if control.high is None else control.high
+    return (
+        min(low, min(1.0, control.value) * NO_DIFFERENCE[0]),
+        max(high, max(1.0, control.value) * NO_DIFFERENCE[1]),
+    )
 
 
-def _is_timed(unit: str) -> bool:
-    """Whether a figure is a time or a rate, which follows the machine's own speed; ratios within a run do not."""
-    return unit == "s" or unit.endswith("/s")
+def _follows_machine(unit: str) -> bool:
+    """Whether a figure goes with the machine's own speed, as all do but ratios and shares within a run."""
+    return unit not in ("", "×") and not unit.startswith("of ")
 
 
 def _judged(one: Evidence, zone: Zone, level: float) -> Change:

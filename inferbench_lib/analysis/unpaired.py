@@ -74,7 +74,7 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float], lev
     value = math.exp(float(np.median(shifts)))
     critical = critical_count(m, n, level)
     if critical is None:
-        reason = f"{m} against {n} rounds carry no {level:.0%} interval; 4 against 4 are the fewest that do"
+        reason = f"{m} against {n} rounds carry no {100 * level:.3g} % interval; 4 against 4 are the fewest that do"
         return Interval(value=value, level=level, reason=reason)
     low, high = float(shifts[critical]), float(shifts[-1 - critical])
     return Interval(value=value, low=math.exp(low), high=math.exp(high), level=level)
