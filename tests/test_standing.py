@@ -189,13 +189,26 @@ def test_a_prediction_is_right_within_a_quarter_of_the_measurement(predicted: fl
     assert one.verdict == f"{'within' if within else 'not within'} 25 % of the measurement"
 
 
+def test_a_wide_measurement_decides_nothing() -> None:
+    """0.5 to 2 measured about 1: 1.9 may be right, 2.6 is not; without an interval the value decides."""
+    wide = Ratio(value=1.0, low=0.5, high=2.0, verdict=Verdict.INDISTINGUISHABLE)
+    asked = {"workload": "w", "before": "b1", "change": "c"}
+    inside, outside = (WhatIf(**asked, predicted=p, measured=wide) for p in (1.9, 2.6))
+    assert (inside.is_within, inside.is_undecided) == (False, True)
+    assert inside.verdict == "undecided: the measured interval is too wide"
+    assert outside.is_undecided is False
+    short = WhatIf(**asked, predicted=1.9, measured=replace(wide, low=None, high=None))
+    assert short.verdict == "not within 25 % of the measurement"
+
+
 def test_the_worst_prediction_is_the_furthest_off_either_way() -> None:
-    """Half is further off than 1.9 times; what was not checked is not among them."""
+    """Half is further off than 1.9 times; what came close or was not checked is not among them."""
     asked = {"workload": "w", "before": "b1", "change": "c"}
     high, low = (WhatIf(**asked, predicted=p, measured=ratio(1.0)) for p in (1.9, 0.5))
     unchecked = WhatIf(**asked, predicted=99.0)
-    assert worst([high, low, unchecked]) is low
-    assert worst([unchecked]) is None
+    close = WhatIf(**asked, predicted=1.2, measured=ratio(1.0))
+    assert worst([high, low, close, unchecked]) is low
+    assert worst([close, unchecked]) is None
     assert unchecked.verdict == "MODEL, not checked here"
 
 

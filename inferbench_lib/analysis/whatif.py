@@ -57,11 +57,21 @@ class WhatIf:
         return self.error is not None and abs(self.error) <= WITHIN
 
     @property
+    def is_undecided(self) -> bool:
+        """Whether it misses the measured value, but lies within `WITHIN` of another value of the measured interval."""
+        seen = self.measured
+        if self.is_within or seen is None or not self.is_checked or seen.low is None or seen.high is None:
+            return False
+        return seen.low * (1 - WITHIN) <= self.predicted <= seen.high * (1 + WITHIN)
+
+    @property
     def verdict(self) -> str:
         """MODEL where nothing was measured, else how the prediction did."""
         if self.error is None:
             why = f", {Verdict.INVALID}: {self.measured.reason}" if self.measured else ""
             return f"MODEL, not checked here{why}"
+        if self.is_undecided:
+            return "undecided: the measured interval is too wide"
         return f"{'within' if self.is_within else 'not within'} {100 * WITHIN:.0f} % of the measurement"
 
 
@@ -101,5 +111,6 @@ def changed(layer: Layer, n_inputs: float, change: Change) -> Work:
 
 
 def worst(what_ifs: Sequence[WhatIf]) -> WhatIf | None:
-    """The checked prediction that lies furthest off."""
-    return max((w for w in what_ifs if w.is_checked), key=lambda w: abs(math.log1p(w.error or 0.0)), default=None)
+    """The prediction that misses and lies furthest off."""
+    missed = (w for w in what_ifs if w.is_checked and not w.is_within and not w.is_undecided)
+    return max(missed, key=lambda w: abs(math.log1p(w.error or 0.0)), default=None)

@@ -45,11 +45,15 @@ def what_if_reading(said: HardwareStudy) -> str:
     checked = [one for one in said.standing.what_ifs if one.is_checked]
     if not checked:
         return "No prediction could be checked in this run."
-    right, missed = [one for one in checked if one.is_within], [one for one in checked if not one.is_within]
+    right, undecided = [one for one in checked if one.is_within], [one for one in checked if one.is_undecided]
     near = f"within {100 * WITHIN:.0f} % of what was then measured"
-    text = f"{len(right)} of {len(checked)} checkable predictions lie {near}."
-    furthest = worst(checked)
-    if missed and furthest and furthest.measured:
+    text = f"{len(right)} of {len(checked)} checkable predictions lie {near}"
+    if undecided:
+        text += f", of {len(undecided)} it cannot be told, because the measurement itself is too uncertain"
+    text += "."
+    if furthest := worst(checked):
+        missed = [one for one in checked if not one.is_within and not one.is_undecided]
+        assert furthest.measured is not None
         text += (
             f" Not so: {joined(f'{_spoken(one)} ({_error(one)})' for one in missed)}; the furthest off predicted "
             f"{times(furthest.predicted)} where {ratio(furthest.measured)} was measured; {MISSED}."
