@@ -23,7 +23,11 @@ import yaml
 from inferbench_lib.report.shell import page_name
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((path.stem for path in (ROOT / "notebooks").glob("*.ipynb")), key=lambda name: name == "summary")
+OF_RUNS = {"compare"}
+"""Notebooks over several finished runs; they have tests of their own."""
+NOTEBOOKS = sorted(
+    {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} - OF_RUNS, key=lambda name: (name == "summary", name)
+)
 """In the order they are executed: the summary reads what the others left."""
 PROFILES = sorted(path.name for path in (ROOT / "params").iterdir() if path.is_dir())
 FULL_PROFILE = "standard"

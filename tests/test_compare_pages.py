@@ -1,0 +1,265 @@
+"""From stored runs to the page of their comparison: reading them wherever they lie, words, command and browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sample_runs as samples
+from made_pairs import NAMES, NOTEBOOK, made
+from page_texts import UNSAID, draw
+from playwright.sync_api import Page
+from tiny import ROOT, TINY, Report, make_report
+
+import inferbench_lib as ib
+from inferbench_lib import store
+from inferbench_lib.__main__ import main
+from inferbench_lib.errors import ConfigError, StoreError
+from inferbench_lib.experiments.compare import newest_pair
+from inferbench_lib.records import Flag, Run
+from inferbench_lib.report import results, studies
+from inferbench_lib.report.downloads import data_link
+from inferbench_lib.report.views import compare as page
+from inferbench_lib.report.views import compare_tables as tables
+
+pytestmark = pytest.mark.timeout(300)
+BASE, HEAD = "20260712-140302-standard", "20260713-090000-standard"
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INFERBENCH_REPORTS", str(tmp_path / "reports"))
+    monkeypatch.setenv("INFERBENCH_RUN_FOLDER", str(tmp_path / "reports" / "20260714-000000-compare"))
+    return tmp_path / "reports"
+
+
+def keep(reports: Path, run: Run, name: str) -> Run:
+    """The run, stored under this id."""
+    kept = replace(run, run_id=name)
+    store.save_run(kept, reports / name)
+    return kept
+
+
+def embed(run: Run) -> str:
+    """A page that carries the run as the report's pages do."""
+    return f"<p>Raw data: {data_link(f'{run.notebook}.json', store.dump_run(run), 'application/json')}</p>"
+
+
+# Reading
+
+
+def test_a_run_is_read_wherever_it_lies(reports: Path, tmp_path: Path) -> None:
+    """By its id, its folder, its record, one of its pages, or a folder of pages alone, it is the same run."""
+    run = keep(reports, samples.multiprocess(), BASE)
+    there = store.runs_of(BASE)[NOTEBOOK]
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail" / "page.html").write_text(f"<a href='other.html' download>x</a>{embed(run)}", encoding="utf-8")
+    (tmp_path / "mail" / "sweep.html").write_text(embed(samples.sweep()), encoding="utf-8")
+    for source in (reports / BASE, reports / BASE / "data" / f"{NOTEBOOK}.json", tmp_path / "mail" / "page.html"):
+        assert store.runs_of(str(source)) == {NOTEBOOK: there}
+    assert store.runs_of(str(tmp_path / "mail")).keys() == {NOTEBOOK, "batch_sweep"}
+
+
+def test_what_holds_no_run_is_named(reports: Path, tmp_path: Path) -> None:
+    """A missing file, a page without data, one whose data was cut off or is of another schema: each says so."""
+    with pytest.raises(StoreError, match=r"^nowhere: expected a stored run, got: No such file or directory$"):
+        store.runs_of("nowhere")
+    path = tmp_path / "page.html"
+    path.write_text("<p>nothing</p>")
+    message = r"^page.html: expected a run with its data, got none; name a run's folder or one of its pages$"
+    with pytest.raises(StoreError, match=message):
+        store.runs_of(str(path))
+    whole = embed(samples.multiprocess())
+    path.write_text(whole.replace('">cpu_multiprocess.json</a>', '!">cpu_multiprocess.json</a>'))
+    with pytest.raises(
+        StoreError, match=r"^page.html: cpu_multiprocess.json: expected a stored run, got a damaged file"
+    ):
+        store.runs_of(str(path))
+    path.write_text(embed(replace(samples.multiprocess(), schema_version=7)))
+    with pytest.raises(StoreError, match=r"^page.html: cpu_multiprocess.json: expected schema version 1, got 7; "):
+        store.runs_of(str(path))
+
+
+def test_without_names_the_newest_two_of_one_profile_are_taken() -> None:
+    """Of each profile the last two; of those pairs the one with the newest run; none where no profile has two."""
+    ids = ["20260101-000000-quick", "20260102-000000-quick", "20260103-000000-quick", "20260104-000000-standard", "lab"]
+    assert newest_pair(ids) == ["20260102-000000-quick", "20260103-000000-quick"]
+    assert newest_pair(ids[:1] + ids[3:]) == []
+
+
+# Words
+
+
+def said_of(reports: Path, base: Run, *heads: Run) -> page.CompareStudy:
+    """What the stored comparison of these runs says; read back from its file."""
+    keep(reports, base, BASE)
+    names = [keep(reports, head, f"2026071{3 + number}-090000-standard").run_id for number, head in enumerate(heads)]
+    ib.compare(base=BASE, heads=names)
+    return page.study(store.load_run(store.run_folder() / "data" / "compare.json"))
+
+
+def sentences(said: page.CompareStudy) -> list[str]:
+    """Every text of the page."""
+    answer = page.answer(said)
+    shown = [tables.differences(said), tables.machine_speed(said), tables.changes(said), tables.not_compared(said)]
+    cells = [str(value) for table in shown for value in table.frame.to_numpy().ravel()]
+    cards = [text for card in answer.cards for text in (card.value, card.label, card.interval)]
+    return [answer.verdict, *answer.flags, *cards, *(table.reading for table in shown if table.reading), *cells,
+            tables.method(said), page.ratios(said).reading, page.ratios(said).alt]  # fmt: skip
+
+
+def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
+    """The planted slowdown is named with its ratio and interval, on the cards, in the table and in summary.json."""
+    rng = np.random.default_rng(0)
+    said = said_of(reports, made(rng), made(rng, slower={"shared_pool": 1.5}))
+    answer = page.answer(said)
+    n_judged = sum(change.is_judged for change in said.pairs[0].changes)
+    assert f" of {n_judged} cells and figures changed: " in answer.verdict
+    assert "forest · cpu · shared_pool, 4 × 1 · batch 15,000 slower, 0.6" in answer.verdict
+    assert [card.label.partition(":")[0] for card in answer.cards] == [
+        "with no significant difference",
+        "the largest change",
+        "speed of the fixed control work, HEAD over BASE",
+    ]
+    rows = tables.changes(said).frame.set_index("what")
+    assert rows.loc["forest · cpu · shared_pool, 4 × 1 · batch 15,000", "verdict"] == "slower"
+    assert rows.loc["speedup[shared_pool]", "verdict"] == "lower"
+    assert rows.loc["verification", ["BASE", "HEAD"]].tolist() == ["PASSED", "PASSED"]
+    assert said.run.summary[f"{NOTEBOOK}/multi_s"].verdict == "slower"
+    assert said.run.summary[f"{NOTEBOOK}/multi_s"].value == pytest.approx(1 / 1.5, rel=0.05)
+    assert "slower" in results.markdown({"compare": said.run})
+
+
+def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
+    """Same, changed, disturbed, refused, another machine, several heads, nothing: no text holds anything unsaid."""
+    rng = np.random.default_rng(1)
+    base = made(rng)
+    flag = Flag(name="other_load", text="other processes took 40 % of the CPUs")
+    slow = made(rng, slower=dict.fromkeys(NAMES, 1.5))
+    struck = replace(slow, measurements=tuple(replace(cell, flags=(flag,)) for cell in slow.measurements))
+    away = replace(slow, machine=replace(slow.machine, cpu_model="Another CPU"))
+    other = replace(base, params={**base.params, "n_trees": 7})
+    verdicts = {
+        "same": (base, "No significant difference: none of "),
+        "struck": (struck, " withheld: a run was disturbed."),
+        "machine": (away, " changed on another machine: "),
+        "other work": (
+            other,
+            "Nothing could be compared (cpu_multiprocess: other work: n_trees: 50 in BASE, 7 in HEAD).",
+        ),
+    }
+    for head, expected in verdicts.values():
+        said = said_of(reports, base, head)
+        assert expected in page.answer(said).verdict
+        assert [text for text in sentences(said) if UNSAID.search(text)] == []
+        assert draw(page.ratios(said)).startswith(b"\x89PNG")
+    several = said_of(reports, base, away, base)
+    assert [text for text in sentences(several) if UNSAID.search(text)] == []
+    assert set(tables.changes(several).frame["run"]) == {pair.head for pair in several.pairs}
+    assert page.answer(several).verdict.count("20260713-090000-standard: ") == 1
+
+
+def test_nothing_to_compare_is_a_page_too(reports: Path) -> None:
+    """Without two stored runs the page says what it takes, and everything on it can be shown."""
+    run = ib.compare()
+    said = page.study(run)
+    assert studies.answer(run).verdict == (
+        "Nothing to compare: it takes two stored runs of one profile, or the names of two runs."
+    )
+    assert draw(page.ratios(said)).startswith(b"\x89PNG")
+    assert [text for text in sentences(said) if UNSAID.search(text)] == []
+
+
+def test_a_comparison_is_shown_again(reports: Path) -> None:
+    """`reuse` gives the stored comparison, without the runs that it was made of."""
+    said = said_of(reports, samples.multiprocess(), samples.multiprocess())
+    (reports / BASE / "data" / f"{NOTEBOOK}.json").unlink()
+    again = ib.compare(reuse="20260714-000000-compare")
+    assert page.answer(page.study(again)) == page.answer(said)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--base", "a"], 2, "heads: expected a run to compare with a, got none; name both, or neither"),
+        (["--head", "a b"], 2, "base: expected a run to compare with a, b, got none; name both, or neither"),
+        (["--base", "a", "--head", "b"], 1, "a: expected a stored run, got: No such file or directory"),
+        ([], 2, "compare: expected two stored runs of one profile, got none; name them: BASE=<run> HEAD=<run>"),
+    ],
+)
+def test_a_wrong_name_leaves_no_report(
+    arguments: list[str], code: int, message: str, reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what was expected and what came, before a folder is made."""
+    assert main(["compare", *arguments]) == code
+    assert capsys.readouterr().err == f"inferbench: {message}\n"
+    assert not reports.exists()
+
+
+def test_a_run_of_nothing_comparable_is_refused(reports: Path) -> None:
+    """A comparison is no run to compare."""
+    keep(reports, replace(samples.multiprocess(), notebook="calibration"), BASE)
+    with pytest.raises(
+        ConfigError, match=rf"^{BASE}: expected a run that holds one of cpu_multiprocess, .*, got one of "
+    ):
+        ib.compare(base=BASE, heads=[BASE])
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Report]:
+    """Two tiny runs of the same, one after the other, by the real runner."""
+    work = tmp_path_factory.mktemp("compare")
+    values = {**TINY[NOTEBOOK], "min_rounds": 4, "max_rounds": 4, "executors": ["single", "threads"]}
+    values |= {"cold_executors": [], "measure_memory": False, "scaling_rows": [], "network_processes": []}
+    (work / "params" / "quick").mkdir(parents=True)
+    (work / "params" / "quick" / f"{NOTEBOOK}.yaml").write_text(json.dumps(values))
+    return tuple(make_report(work, "quick", [NOTEBOOK], work / "params") for _ in range(2))  # type: ignore[return-value]
+
+
+def test_two_measured_runs_are_compared_from_end_to_end(
+    measured: tuple[Report, Report], tmp_path: Path, page: Page
+) -> None:
+    """The one by its id, the other by nothing but its page; the comparison is in the index, quiet, and fits a phone."""
+    base, head = measured
+    reports = base.folder.parent
+    sent = tmp_path / "sent.html"
+    sent.write_bytes((head.folder / f"{NOTEBOOK}.html").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "inferbench_lib", "compare", "--base", base.folder.name, "--head", str(sent)],
+        cwd=ROOT,
+        env={**os.environ, "INFERBENCH_REPORTS": str(reports)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in reports.glob("*-compare/manifest.json"))
+    stored = store.load_run(folder / "data" / "compare.json")
+    assert stored.params["base"] == base.folder.name
+    assert stored.params["heads"] == [head.folder.name]
+    assert json.loads((folder / "manifest.json").read_text())["command"] == (
+        f"make compare BASE={base.folder.name} HEAD=sent.html"
+    )
+    assert f"{folder.name}/compare.html" in (reports / "index.html").read_text()
+
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((folder / "compare.html").as_uri())
+    assert stored.summary
+    assert (page.locator(".answer").text_content() or "").strip() == studies.answer(stored).verdict
+    for width in (360, 768, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("main figure[id]").count() == 1
+    assert messages == []
+    assert (folder / "compare.html").stat().st_size < 400_000
+    assert store.embedded(folder / "compare.html")[0].summary == stored.summary
