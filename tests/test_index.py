@@ -34,6 +34,16 @@ def add_run(reports: Path, run_id: str, **changes: Any) -> Path:
     return folder
 
 
+def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, float, float]], **changes: Any) -> None:
+    folder = add_run(reports, run_id, **changes)
+    units = {"cpu_multiprocess/speedup": "×", "hardware_analysis/memory_gb_s": "GB/s"}
+    summary = {
+        name: {"value": value, "low": low, "high": high, "unit": units[name], "verdict": ""}
+        for name, (value, low, high) in figures.items()
+    }
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+
+
 def rows(reports: Path, page: Page) -> Locator:
     page.goto(write_index(reports).as_uri())
     return page.locator("#runs tbody tr")
@@ -49,8 +59,8 @@ def test_complete_run(tmp_path: Path, page: Page) -> None:
         "took 2 min 41 s",
     ]
     cells = row.locator("td")
-    assert cells.all_inner_texts()[:3] == ["complete", "standard", "Example CPU · 2 usable CPUs"]
-    assert [line for line in cells.nth(3).inner_text().split("\n") if line] == [
+    assert cells.all_inner_texts()[:4] == ["complete", "standard", "Example CPU · 2 usable CPUs", "–"]
+    assert [line for line in cells.nth(4).inner_text().split("\n") if line] == [
         "The cpu_vs_gpu", "cpu_vs_gpu is 1.8× faster.",
         "The cpu_multiprocess", "cpu_multiprocess is 1.8× faster.",
         "make report PROFILE=standard",
@@ -105,7 +115,7 @@ def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
     (row,) = rows(tmp_path, page).all()
     assert row.locator("th").inner_text().split("\n") == ["2026-06-01 10:15 UTC", "20260601-101500-quick"]
     assert row.locator("td").first.inner_text() == "unfinished"
-    assert row.locator("td").nth(3).inner_text() == (
+    assert row.locator("td").nth(4).inner_text() == (
         "It left no manifest: it is still running, or it was ended before it could write one."
     )
 
@@ -135,7 +145,7 @@ def test_unreadable_manifest_is_a_row(
     add_run(tmp_path, "20260712-140302-standard")
     table = rows(tmp_path, page)
     assert table.locator("td:nth-child(2)").all_inner_texts() == ["complete", "unreadable"]
-    assert table.nth(1).locator("td").nth(3).inner_text().startswith(expected)
+    assert table.nth(1).locator("td").nth(4).inner_text().startswith(expected)
     assert table.nth(1).get_by_role("link").count() == 0
 
 
@@ -205,3 +215,76 @@ def test_index_is_quiet_and_fits(tmp_path: Path, page: Page, width: int) -> None
     assert messages == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert re.findall(r"\w+://", (tmp_path / "index.html").read_text(encoding="utf-8")) == []
+
+
+POOL, MEMORY = "cpu_multiprocess/speedup", "hardware_analysis/memory_gb_s"
+
+
+def test_a_run_is_held_against_the_one_before(tmp_path: Path, page: Page) -> None:
+    """Only intervals that lie apart by more than 3 % are a change, said with both values; else that too is said."""
+    add_figures(
+        tmp_path, "a", {POOL: (1.8, 1.7, 1.9), MEMORY: (20.0, 19.0, 21.0)}, started_at="2026-07-01T00:00:00+00:00"
+    )
+    add_figures(
+        tmp_path, "b", {POOL: (1.2, 1.1, 1.3), MEMORY: (22.0, 21.5, 23.0)}, started_at="2026-07-02T00:00:00+00:00"
+    )
+    add_figures(
+        tmp_path, "c", {POOL: (1.25, 1.1, 1.3), MEMORY: (22.0, 21.5, 23.0)}, started_at="2026-07-03T00:00:00+00:00"
+    )
+    cells = rows(tmp_path, page).locator("td:nth-child(5)")
+    assert cells.nth(2).locator(".change").count() == 0  # nothing before it
+    assert cells.nth(1).locator(".status").inner_text() == "changed"
+    assert cells.nth(1).locator(".change").all_inner_texts() == [
+        "Shared-memory pool over one process: lower (0.67×), 1.20× (1.10 to 1.30) after 1.80× (1.70 to 1.90) in the "
+        "run before; the 95 % intervals lie apart."
+    ]
+    assert cells.nth(0).locator(".status").count() == 0
+    assert cells.nth(0).locator(".change").inner_text() == (
+        "No significant change against the run before, in 2 headline figures."
+    )
+    page.get_by_role("searchbox", name="Filter").fill("changed")
+    assert [row.is_visible() for row in page.locator("#runs tbody tr").all()] == [False, True, False]
+
+
+def test_other_machines_profiles_and_broken_runs_are_no_run_before(tmp_path: Path, page: Page) -> None:
+    """A run is held only against a complete one of the same machine and profile; a damaged file is said."""
+    slow, fast = {POOL: (1.2, 1.1, 1.3)}, {POOL: (1.8, 1.7, 1.9)}
+    add_figures(tmp_path, "a", slow, started_at="2026-07-01T00:00:00+00:00", machine_line="Another CPU")
+    add_figures(tmp_path, "b", slow, started_at="2026-07-02T00:00:00+00:00", profile="quick")
+    add_figures(tmp_path, "c", slow, started_at="2026-07-03T00:00:00+00:00", simulated=True)
+    add_figures(tmp_path, "d", slow, started_at="2026-07-04T00:00:00+00:00", status="interrupted")
+    add_figures(tmp_path, "e", fast, started_at="2026-07-05T00:00:00+00:00")
+    assert rows(tmp_path, page).locator(".change").count() == 0
+    (tmp_path / "e" / "summary.json").write_text("{")
+    assert (
+        rows(tmp_path, page)
+        .first.locator("td")
+        .nth(4)
+        .inner_text()
+        .startswith("summary.json: expected the run's figures, got a damaged file; its pages may still be good.")
+    )
+
+
+def test_history_of_a_machine_is_drawn_and_said(tmp_path: Path, page: Page) -> None:
+    """From two runs on each headline figure has a line with its name, its span and its newest value."""
+    for day, speedup in enumerate((1.2, 1.6, 1.4), start=1):
+        figures = {POOL: (speedup, speedup - 0.1, speedup + 0.1)}
+        add_figures(tmp_path, f"run{day}", figures, started_at=f"2026-07-0{day}T10:00:00+00:00")
+        assert rows(tmp_path, page).count() == day
+        assert page.locator("svg.spark").count() == (1 if day > 1 else 0)
+    line = page.get_by_role("img")
+    assert line.get_attribute("aria-label") == (
+        "shared-memory pool over one process: 3 runs from 2026-07-01 10:00 to 2026-07-03 10:00; lowest 1.20, "
+        "highest 1.60, newest 1.40×"
+    )
+    # 1.1 to 1.7 fill the height but for its edges, 32 to 4: 1.2 lies at 32 - 28/6, 1.6 at 32 - 28 * 5/6.
+    assert line.locator("polyline").get_attribute("points") == "4.0,27.3 80.0,8.7 156.0,18.0"
+
+
+def test_the_front_page_speaks_for_its_notebooks(tmp_path: Path, page: Page) -> None:
+    """Where the front page has a verdict the others are links; it comes first."""
+    entries = [notebook("cpu_vs_gpu"), notebook("summary", page="index.html", verdict="Use two threads.")]
+    add_run(tmp_path, "20260712-140302-standard", notebooks=entries)
+    items = rows(tmp_path, page).locator("li")
+    assert items.all_inner_texts() == ["The summary\nUse two threads.", "The cpu_vs_gpu"]
+    assert page.locator("#runs th a").get_attribute("href") == "20260712-140302-standard/index.html"

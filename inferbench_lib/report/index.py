@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from inferbench_lib.report import shell
+from inferbench_lib.records import Figure
+from inferbench_lib.report import history, shell
 from inferbench_lib.store import write_file
 
 MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
 FRONT_PAGES = ("index.html", "summary.html", "cpu_multiprocess.html")
 _RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 
@@ -69,12 +72,36 @@ class Row:
     status: str
     trouble: str = ""
     manifest: Manifest | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether every notebook ran to its end."""
         return self.status == "complete"
+
+    @property
+    def series(self) -> tuple[str, str, bool]:
+        """What runs must share to be held against each other: machine, profile, and whether it was simulated."""
+        about = self.manifest
+        return (about.machine_line, about.profile, about.simulated) if about and self.is_complete else ("", "", False)
+
+    @property
+    def speaker(self) -> NotebookEntry | None:
+        """The notebook that speaks for all: the front page, where it has a verdict."""
+        front = shell.page_name(shell.FRONT)
+        return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
+
+    @property
+    def headlines(self) -> list[tuple[str, str]]:
+        """The headline figures that it found."""
+        return history.headlines(self.figures)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a headline figure differs significantly from the run before."""
+        return history.is_changed(self.changes)
 
     @property
     def front_page(self) -> str:
@@ -88,9 +115,34 @@ def write_index(reports: Path) -> Path:
 
     Raises StoreError where it cannot be written.
     """
-    rows = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id), reverse=True)
-    n_troubled = sum(not row.is_complete for row in rows)
-    return write_file(reports / "index.html", shell.render("runs.html.j2", rows=rows, n_troubled=n_troubled))
+    oldest_first = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id))
+    rows = list(_held_against_the_one_before(oldest_first))[::-1]
+    text = shell.render(
+        "runs.html.j2",
+        rows=rows,
+        n_troubled=sum(not row.is_complete for row in rows),
+        histories=list(_histories(oldest_first)),
+    )
+    return write_file(reports / "index.html", text)
+
+
+def _held_against_the_one_before(oldest_first: Sequence[Row]) -> Iterator[Row]:
+    """Each run with what changed since the run before on the same machine with the same profile."""
+    newest: dict[tuple[str, str, bool], Row] = {}
+    for row in oldest_first:
+        before = newest.get(row.series) if row.figures and row.series[0] else None
+        yield replace(row, changes=tuple(history.changes(before.figures, row.figures))) if before else row
+        if row.figures:
+            newest[row.series] = row
+
+
+def _histories(oldest_first: Sequence[Row]) -> Iterator[tuple[str, list[history.Line]]]:
+    """Machine and profile, and a line of each headline figure that two or more of its runs have."""
+    known = sorted((row for row in oldest_first if row.figures and row.series[0]), key=lambda row: row.series)
+    for (machine, profile, simulated), rows in groupby(known, key=lambda row: row.series):
+        found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows]))
+        if found:
+            yield " · ".join(filter(None, [machine, profile, "SIMULATED" if simulated else ""])), found
 
 
 def _run_folders(reports: Path) -> Iterator[Path]:
@@ -113,8 +165,24 @@ def _read(folder: Path) -> Row:
     ended = [entry for entry in manifest.notebooks if entry.status != "complete"]
     # A manifest that calls itself complete over a notebook that did not end is not believed.
     status = "incomplete" if manifest.status == "complete" and ended else manifest.status
-    pages = tuple((f"{folder.name}/{entry.page}" if entry.page else "", entry) for entry in manifest.notebooks)
-    return Row(run_id=folder.name, when=manifest.started_at, status=status, manifest=manifest, pages=pages)
+    entries = sorted(manifest.notebooks, key=lambda entry: entry.page != shell.page_name(shell.FRONT))
+    pages = tuple((f"{folder.name}/{entry.page}" if entry.page else "", entry) for entry in entries)
+    figures, trouble = _figures(folder)
+    return Row(
+        run_id=folder.name, when=manifest.started_at, status=status, manifest=manifest, pages=pages, figures=figures,
+        trouble=trouble,
+    )  # fmt: skip
+
+
+def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
+    """The figures of a run, or none and what is wrong with their file; a run may have left none."""
+    path = folder / SUMMARY
+    if not path.exists():
+        return {}, ""
+    try:
+        return TypeAdapter(dict[str, Figure]).validate_json(path.read_bytes()), ""
+    except (OSError, ValidationError):
+        return {}, f"{SUMMARY}: expected the run's figures, got a damaged file; its pages may still be good."
 
 
 def _begun(folder: Path) -> datetime:
