@@ -130,3 +130,24 @@ def fresh_import(name: str) -> Any:
     namespace: dict[str, Any] = {}
     exec(f"from {name} import VALUE", namespace)
     return namespace["VALUE"]
+
+
+def load_growing(n_bytes: int) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(growing_row_sums, n_bytes)
+
+
+def growing_row_sums(n_bytes: int, rows: np.ndarray) -> np.ndarray:
+    """`row_sums` whose process keeps `n_bytes` more after every call that is longer than a second."""
+    time.sleep(1.1)
+    _kept.append(np.ones(n_bytes, dtype=np.uint8))
+    return row_sums(rows)
+
+
+_kept: list[np.ndarray] = []
+
+
+def load_slow_import() -> Callable[[np.ndarray], np.ndarray]:
+    import slow_to_import
+
+    assert slow_to_import.VALUE == 7
+    return row_sums

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import shutil
-import signal
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
@@ -19,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WorkerHung
+from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied
 from inferbench_lib.parallel.answers import open_answer
 from inferbench_lib.parallel.child import dumps
-from inferbench_lib.parallel.executor import CALLER, spent
+from inferbench_lib.parallel.executor import CALLER, now, spent
 from inferbench_lib.parallel.lifeline import starting_processes, thread_limits
 from inferbench_lib.parallel.remote import how_it_ended
 from inferbench_lib.parallel.shared_array import SharedArray
 from inferbench_lib.parallel.task import Parcel, Report, Start, join, run_rows, run_shared
-from inferbench_lib.parallel.task_pool import TaskPool
+from inferbench_lib.parallel.task_pool import TaskPool, end_now
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
@@ -68,29 +67,25 @@ class DaskPool(TaskPool):
         load = dumps(self._load_runner)
         address = self._scheduler or self._stack.enter_context(self._local_cluster())
         try:
-            client = Client(address, set_as_default=False, timeout=self._connect_s)  # type: ignore[no-untyped-call]
+            client = Client(address, set_as_default=False, timeout=self._start_limit_s)  # type: ignore[no-untyped-call]
             self._client = self._stack.enter_context(client)
-            self._client.wait_for_workers(self._n_processes, timeout=self._connect_s)
+            self._client.wait_for_workers(self._n_processes, timeout=self._start_limit_s)
         except (OSError, TimeoutError) as error:
             raise NotAvailable(
                 f"dask: expected {self._n_processes} workers behind {self._scheduler or 'a cluster of ours'}, got "
-                f"{type(error).__name__}: {error}; start the scheduler and its workers first"
+                f"{error}; start the scheduler and its workers first"
             ) from error
         self._addresses = self._single_threaded()
         answers = self._client.run(join, load, workers=self._addresses)
         starts = {address: open_answer(answers[address], self.name, "its start") for address in self._addresses}
         return list(starts.values())
 
-    @property
-    def _connect_s(self) -> float:
-        return min(self._timeout_s, 30.0)
-
     def _single_threaded(self) -> list[str]:
         threads = self._client.nthreads()
         fitting = [address for address, n_threads in threads.items() if n_threads == 1][: self._n_processes]
         if len(fitting) < self._n_processes:
             raise NotAvailable(
-                f"dask: expected {self._n_processes} workers of one thread each, got workers with "
+                f"dask: expected workers of one thread each, {self._n_processes} of them, got workers of "
                 f"{', '.join(map(str, threads.values()))} threads; start them with `dask worker --nthreads 1`"
             )
         return fitting
@@ -129,18 +124,15 @@ class DaskPool(TaskPool):
                 known[len(tasks[0])] = self._client.scatter(parts, workers=self._addresses, hash=False)
         return [self._client.submit(run_rows, part, **own) for part in known[len(tasks[0])]]
 
-    def _answer(self, future: Any, task: str) -> Any:
+    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
 
         try:
-            answer = future.result(self._timeout_s)
+            answer = future.result(timeout_s)
         except TimeoutError:
-            raise WorkerHung(
-                f"dask: expected an answer to {task} within {self._timeout_s:g} s, got none, so its workers were "
-                "killed; give it more time or less work at once"
-            ) from None
+            raise self._silent(task, timeout_s) from None
         except KilledWorker as error:
             raise WorkerDied(
                 f"dask: expected an answer to {task}, but {self._end_of(error.last_worker.address)}"
@@ -156,6 +148,9 @@ class DaskPool(TaskPool):
         process = self._processes.get(address)
         if process is None:
             return f"worker {address} ended; see what it printed"
+        deadline_s = now() + 5
+        while process.is_alive() and now() < deadline_s:  # the scheduler may hear of it before Dask's own watcher
+            time.sleep(0.01)
         return f"worker (pid {process.pid}) {how_it_ended(process.exitcode)}"
 
     def _check_workers(self, reports: Sequence[Report]) -> None:
@@ -171,7 +166,7 @@ class DaskPool(TaskPool):
     def _kill(self) -> None:
         for process in self._processes.values():
             if process.is_alive():
-                os.kill(process.pid, signal.SIGKILL)  # a stopped one would not end by itself
+                end_now(process.pid)
         self._shut_down()
 
 

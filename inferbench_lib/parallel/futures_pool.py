@@ -8,14 +8,14 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.errors import WorkerDied, WorkerHung
+from inferbench_lib.errors import WorkerDied
 from inferbench_lib.parallel.answers import open_answer
 from inferbench_lib.parallel.child import dumps
 from inferbench_lib.parallel.executor import now
 from inferbench_lib.parallel.lifeline import starting_processes, thread_limits
 from inferbench_lib.parallel.remote import how_it_ended
 from inferbench_lib.parallel.task import Parcel, Start, greet
-from inferbench_lib.parallel.task_pool import TaskPool
+from inferbench_lib.parallel.task_pool import TaskPool, end_now
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -37,26 +37,29 @@ class FuturesPool(TaskPool):
         load = dumps(self._load_runner)
         self._children = []
         self._futures = self._pool(load)
-        deadline_s = now() + self._timeout_s
+        deadline_s = now() + self._start_limit_s
         starts: dict[int, Start] = {}
         while len(starts) < self._n_processes:  # whoever is up already may answer for one that is not
             if now() > deadline_s:
-                raise self._silent("its start")
+                raise self._silent("its start", self._start_limit_s)
             for future in [self._sent(greet) for _ in range(self._n_processes)]:
-                start: Start = self._answer(future, "its start")
+                start: Start = self._answer(future, "its start", self._start_limit_s)
                 starts[start.pid] = start
         return sorted(starts.values(), key=lambda start: start.first_line_s)
 
     def _sent(self, function: Callable[..., bytes], *parcel: Parcel) -> Future[bytes]:
         assert self._futures is not None
         with starting_processes(thread_limits(self._n_threads)):  # a submission may start one more process
-            return self._futures.submit(function, *parcel)
+            try:
+                return self._futures.submit(function, *parcel)
+            except BrokenProcessPool:
+                raise WorkerDied(f"{self.name}: expected live workers, but {self._first_death()}") from None
 
-    def _answer(self, future: Future[bytes], task: str) -> Any:
+    def _answer(self, future: Future[bytes], task: str, timeout_s: float) -> Any:
         try:
-            answer = future.result(self._timeout_s)
+            answer = future.result(timeout_s)
         except TimeoutError:
-            raise self._silent(task) from None
+            raise self._silent(task, timeout_s) from None
         except BrokenProcessPool:
             raise WorkerDied(f"{self.name}: expected an answer to {task}, but {self._first_death()}") from None
         return open_answer(answer, self.name, task)
@@ -68,16 +71,11 @@ class FuturesPool(TaskPool):
 
     def _kill(self) -> None:
         for child in self._started():
-            child.kill()
+            if child.is_alive():
+                end_now(child.pid)  # loky's processes have no `kill`
         if self._futures is not None:
             self._futures.shutdown()
             self._futures = None
-
-    def _silent(self, task: str) -> WorkerHung:
-        return WorkerHung(
-            f"{self.name}: expected an answer to {task} within {self._timeout_s:g} s, got none, so its workers "
-            "were killed; give it more time or less work at once"
-        )
 
     def _started(self) -> list[BaseProcess]:
         return [child for child in self._children if child.pid is not None]

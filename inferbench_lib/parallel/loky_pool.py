@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inferbench_lib.parallel.futures_pool import FuturesPool, recording
 from inferbench_lib.parallel.lifeline import in_main_thread, thread_limits
@@ -48,9 +48,3 @@ class LokyPool(FuturesPool):
         super()._check_workers(reports)
         if later := [child.pid for child in self._started() if child.pid not in self.pids]:
             raise self._replaced(later)
-
-    def _kill(self) -> None:
-        pool: Any = self._futures
-        if pool is not None:
-            self._futures = None
-            pool.shutdown(kill_workers=True)

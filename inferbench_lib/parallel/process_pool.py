@@ -12,7 +12,7 @@ from inferbench_lib.parallel.executor import CALLER, spent
 from inferbench_lib.parallel.futures_pool import FuturesPool, recording
 from inferbench_lib.parallel.lifeline import in_main_thread, thread_limits
 from inferbench_lib.parallel.shared_array import SharedArray
-from inferbench_lib.parallel.start_method import start_context
+from inferbench_lib.parallel.start_method import module_of, start_context
 from inferbench_lib.parallel.task import Parcel, begin, run_pickled
 from inferbench_lib.records import Span
 
@@ -24,8 +24,8 @@ class ProcessPool(FuturesPool):
     """`concurrent.futures.ProcessPoolExecutor` with an initializer that loads the model.
 
     Not `multiprocessing.Pool`, which waits for ever for a worker that was killed. Pickling is done by hand, once where
-    the library would do it once, so that each part can be timed. `start_method` as in `start_context`, which
-    imports `preload` into a fork server.
+    the library would do it once, so that each part can be timed. `start_method` as in `start_context`; a fork
+    server imports the modules `preload` and that of `load_runner`.
     """
 
     name = "process_pool"
@@ -35,7 +35,7 @@ class ProcessPool(FuturesPool):
         preload: Sequence[str] = (), timeout_s: float = 600.0,
     ) -> None:  # fmt: skip
         super().__init__(load_runner, n_processes=n_processes, n_threads=n_threads, timeout_s=timeout_s)
-        self._context = start_context(start_method, preload)
+        self._context = start_context(start_method, (module_of(load_runner), *preload))
 
     def _pool(self, load: bytes) -> Executor:
         resource_tracker.ensure_running()  # first: a semaphore that it does not know of would outlive a kill

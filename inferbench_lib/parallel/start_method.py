@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.parallel.lifeline import LIFELINE
@@ -28,6 +30,13 @@ def start_context(start_method: str, preload: Sequence[str] = ()) -> BaseContext
     if start_method == "fork":
         _refuse_unsafe_fork()
     return context
+
+
+def module_of(function: Callable[..., Any]) -> str:
+    """The module that a process must import to have `function`, which may be partial."""
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__
 
 
 def _refuse_unsafe_fork() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.errors import WorkerDied, WrongOutput
+from inferbench_lib.errors import WorkerDied, WorkerHung, WrongOutput
 from inferbench_lib.parallel.executor import CALLER, Executor, batches, idle_spans, now, spent
 from inferbench_lib.parallel.shared_array import SharedArray
 from inferbench_lib.parallel.task import Report, Start
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from inferbench_lib.parallel.executor import LoadRunner, Rows
+
+
+START_LIMIT_S = 60.0
+"""How long workers may at least take to start, however little time a batch is given."""
 
 
 class TaskPool(Executor):
@@ -38,7 +44,7 @@ class TaskPool(Executor):
         if n_processes < 1:
             raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
         self._load_runner, self._n_processes, self._n_threads = load_runner, n_processes, n_threads
-        self._timeout_s = timeout_s
+        self._timeout_s, self._start_limit_s = timeout_s, max(timeout_s, START_LIMIT_S)
         self._is_open = False
         self._starts: list[Start] = []
         self._start_spans: list[Span] = []
@@ -98,7 +104,7 @@ class TaskPool(Executor):
         """A future for each batch of rows."""
 
     @abstractmethod
-    def _answer(self, future: Any, task: str) -> Any:
+    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
         """What came of a task, or its error."""
 
     @abstractmethod
@@ -114,6 +120,12 @@ class TaskPool(Executor):
         if strangers := sorted({report.start.pid for report in reports if report.start not in self._starts}):
             raise self._replaced(strangers)
 
+    def _silent(self, task: str, timeout_s: float) -> WorkerHung:
+        return WorkerHung(
+            f"{self.name}: expected an answer to {task} within {timeout_s:g} s, got none, so its workers were killed; "
+            "give it more time or less work at once"
+        )
+
     def _replaced(self, pids: Sequence[int | None]) -> WorkerDied:
         return WorkerDied(
             f"{self.name}: expected the workers that it started with, got another one in place of one that ended "
@@ -128,7 +140,7 @@ class TaskPool(Executor):
         waits: list[Span] = []
         for number, future in enumerate(futures, 1):
             with spent(waits, CALLER, "collect"):
-                report: Report = self._answer(future, f"batch {number} of {len(futures)}")
+                report: Report = self._answer(future, f"batch {number} of {len(futures)}", self._timeout_s)
             reports.append(report)
             with spent(spans, CALLER, "deserialize_result"):
                 outputs.append(pickle.loads(report.output))
@@ -150,6 +162,13 @@ class TaskPool(Executor):
             self._is_open = False
             self._kill()
             raise
+
+
+def end_now(pid: int | None) -> None:
+    """Kill a child of ours, unless it has ended: one that is stopped would heed nothing else."""
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def lane(reports: Sequence[Report], worker: int, free_s: float) -> Iterator[Span]:

@@ -1,0 +1,363 @@
+"""The executors that hand their tasks to a library: the standard library's pool, loky and Dask."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import limits_at_import
+import numpy as np
+import parallel_helpers as helpers
+import pytest
+from processes import eventually, is_running
+
+from inferbench_lib.analysis.breakdown import account
+from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
+from inferbench_lib.parallel.dask_pool import DaskPool, is_here, refuse_open
+from inferbench_lib.parallel.executor import now
+from inferbench_lib.parallel.executors import EXECUTORS
+from inferbench_lib.parallel.loky_pool import LokyPool
+from inferbench_lib.parallel.process_pool import ProcessPool
+from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.parallel.start_method import start_context
+from inferbench_lib.parallel.task import Report, Start
+from inferbench_lib.parallel.task_pool import TaskPool, lane
+from inferbench_lib.records import Span
+
+ROWS = helpers.numbered_rows(1003)
+SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
+WARM: dict[str, type[TaskPool]] = {"process_pool": ProcessPool, "loky": LokyPool, "dask": DaskPool}
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", params=WARM)
+def warm(request: pytest.FixtureRequest) -> Iterator[TaskPool]:
+    """A pool of two workers that serves several tests."""
+    with WARM[request.param](partial(helpers.load_sleeper, 0.05), n_processes=2) as pool:
+        yield pool
+
+
+def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(warm: TaskPool) -> None:
+    """Calls use the two processes of the start; its spans lie before the first call and no longer than `start_s`."""
+    called_s = now()
+    for _ in range(2):
+        assert np.array_equal(warm.map(ROWS, 500), SUMS)
+    starts = [span for span in warm.spans() if span.end_s <= called_s]
+    assert [span.kind for span in starts] == ["start", "import", "load_model"] * 2
+    assert max(span.end_s for span in starts) - min(span.start_s for span in starts) <= warm.start_s
+    assert len(set(warm.pids)) == 2
+    assert all(map(is_running, warm.pids))
+
+
+def test_a_warm_pool_explains_its_time(warm: TaskPool) -> None:
+    """Of twelve naps of 0.05 s in two workers, the account leaves next to nothing unexplained."""
+    with SharedArray.of(ROWS[:1000]) as shared:
+        warm.map(shared, 100)
+        start_s = now()
+        warm.map(shared, 84)
+        end_s = now()
+    spans = [span for span in warm.spans() if span.start_s >= start_s]
+    single_s = sum(span.cpu_s for span in spans if span.kind == "compute")
+    assert sum(span.n_rows for span in spans if span.kind == "compute") == 1000
+    found = account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_workers=2)
+    assert found.whole_s > 6 * 0.05
+    assert found.unexplained_share < 0.1
+
+
+@pytest.mark.parametrize("name", WARM)
+def test_threads_are_limited_before_the_first_import(name: str) -> None:
+    """A module that a worker imports with its model finds the limit in its environment; ours stays as it was."""
+    assert limits_at_import.N_THREADS != 3
+    before = dict(os.environ)
+    with WARM[name](limits_at_import.load, n_processes=2, n_threads=3) as pool:
+        assert set(pool.map(ROWS[:10], 1)) == {3}
+    assert dict(os.environ) == before
+
+
+def map_often(pool: TaskPool) -> None:
+    for _ in range(100):
+        pool.map(ROWS, 100)
+
+
+@pytest.mark.parametrize("name", WARM)
+def test_an_idle_worker_that_was_killed_is_noticed(name: str) -> None:
+    """The next call says which worker ended and how, instead of doing all with the others; the pool is closed then."""
+    with WARM[name](helpers.load_row_sums, n_processes=2) as pool:
+        pool.map(ROWS, 100)
+        pids = pool.pids
+        os.kill(pids[1], signal.SIGKILL)
+        eventually(lambda: not is_running(pids[1]))
+        asked_s = now()
+        with pytest.raises(WorkerDied) as caught:
+            map_often(pool)  # it may take a moment to hear of it
+        assert now() - asked_s < 10
+        assert str(pids[1]) in str(caught.value)
+        assert "was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes" in str(caught.value)
+        assert eventually(lambda: not any(map(is_running, pids)))
+        with pytest.raises(WorkerDied) as caught:
+            pool.map(ROWS, 100)
+    assert str(caught.value) == f"{name}: expected live workers, got a pool that was closed; make a new one"
+
+
+def test_a_worker_that_loky_replaces_is_not_passed_over() -> None:
+    """A worker that grew by 300 MB is replaced by loky in mid-call, which is an error with the new worker's id."""
+    pool = LokyPool(partial(helpers.load_growing, 200_000_000), n_processes=1)
+    with pool, pytest.warns(UserWarning, match="A worker stopped"), pytest.raises(WorkerDied) as caught:
+        pool.map(ROWS[:4], 1)
+    later = re.sub(r".*\(pid (\d+)\).*", r"\1", str(caught.value))
+    assert str(caught.value) == (
+        "loky: expected the workers that it started with, got another one in place of one that ended "
+        f"(pid {later}), so what this call took says nothing; use smaller batches or fewer rows"
+    )
+    assert int(later) not in pool.pids
+
+
+@pytest.mark.parametrize("name", ["process_pool", "loky"])
+def test_outputs_that_do_not_fit_the_rows_are_refused(name: str) -> None:
+    """A batch with too few outputs is WrongOutput, and so is one of another dtype than the first."""
+    with WARM[name](helpers.load_short, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
+        pool.map(ROWS[:100], 50)
+    assert str(caught.value) == "runner: expected 50 outputs, one a row, got 49; correct it"
+    with WARM[name](helpers.load_ragged, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
+        pool.map(ROWS, 100)
+    assert str(caught.value) == (
+        f"{name}: expected each row's output as ((), dtype('float32')) before, got ((), dtype('float64')); correct it"
+    )
+
+
+def test_a_task_waits_until_it_is_sent_and_is_in_transfer_from_then_on() -> None:
+    """What was sent while its worker was busy is in transfer from when that is free; spans get the worker's number."""
+    start = Start(pid=1, first_line_s=0.0, cpu_s=0.0)
+
+    def report(sent_s: float, arrived_s: float, end_s: float) -> Report:
+        spans = (Span(worker=0, kind="compute", start_s=arrived_s, end_s=end_s, cpu_s=1.0, n_rows=5),)
+        return Report(start=start, sent_s=sent_s, arrived_s=arrived_s, spans=spans, output=b"")
+
+    late, early = report(2.0, 6.0, 8.0), report(1.0, 3.0, 5.0)
+    told = [(span.worker, span.kind, span.start_s, span.end_s) for span in lane([late, early], 4, 0.5)]
+    assert told == [(4, "transfer", 1, 3), (4, "compute", 3, 5), (4, "transfer", 5, 6), (4, "compute", 6, 8)]
+
+
+class Answered(TaskPool):
+    """A pool whose answers are there already, but `took_s` after they are asked for."""
+
+    name = "answered"
+
+    def __init__(self, reports: list[tuple[Report, Callable[[], None]]]) -> None:
+        super().__init__(helpers.load_row_sums, n_processes=1)
+        self.reports = reports
+
+    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
+        report, wait = future
+        wait()
+        return report
+
+    def _open(self) -> list[Start]:
+        return [self.reports[0][0].start]
+
+    def _submit(self, x: Any, tasks: Any, spans: list[Span]) -> list[Any]:
+        return self.reports
+
+    def _shut_down(self) -> None:
+        return
+
+    _kill = _shut_down
+
+
+def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the parent's waiting, what lies after the last worker's end counts; the rest was the worker's own time."""
+    clock = [100.0]
+    monkeypatch.setattr("inferbench_lib.parallel.executor.now", lambda: clock[0])
+    monkeypatch.setattr("inferbench_lib.parallel.task_pool.now", lambda: clock[0])
+    start = Start(pid=1, first_line_s=90.0, cpu_s=0.0)
+
+    def future(start_s: float, end_s: float, here_s: float) -> tuple[Report, Callable[[], None]]:
+        spans = (Span(worker=0, kind="compute", start_s=start_s, end_s=end_s, cpu_s=1.0, n_rows=2),)
+        output = np.zeros(2).dumps()
+        report = Report(start=start, sent_s=start_s, arrived_s=start_s, spans=spans, output=output)
+        return report, lambda: clock.__setitem__(0, here_s)
+
+    pool = Answered([future(101, 104, 105), future(105, 109, 112)])
+    assert pool.map(np.zeros((4, 3)), 2).tolist() == [0, 0, 0, 0]
+    told = [(span.worker, span.kind, span.start_s, span.end_s) for span in pool.spans() if span.end_s > span.start_s]
+    assert (-1, "collect", 109, 112) in told
+    assert [kind for worker, kind, *_ in told if worker == -1] == ["collect"]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_good"),
+    [
+        ("tls://scheduler.example:8786", True),
+        ("tls://10.0.0.7:8786", True),
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://localhost:8786", True),
+        ("tcp://[::1]:8786", True),
+        ("tcp://10.0.0.7:8786", False),
+        ("tcp://scheduler.example:8786", False),
+        ("tcp://127.0.0.1.example:8786", False),
+        ("tcp://localhost@10.0.0.7:8786", False),
+        ("ws://127.0.0.1:8786", False),
+        ("10.0.0.7:8786", False),
+        ("tls://", False),
+        ("", False),
+    ],
+)
+def test_beyond_this_machine_a_scheduler_needs_tls(address: str, is_good: bool) -> None:
+    """An address that others could listen to or talk to is refused by name, before anything is started."""
+    if is_good:
+        refuse_open(address)
+        return
+    with pytest.raises(ConfigError) as caught:
+        DaskPool(helpers.load_row_sums, n_processes=2, scheduler=address)
+    assert str(caught.value) == (
+        f"dask.scheduler: expected tls://host:port, or tcp://127.0.0.1:port on this machine, got {address!r}; "
+        "start the scheduler with certificates, and name them in Dask's configuration (distributed.comm.tls)"
+    )
+
+
+def test_this_machine_is_told_without_asking_anyone() -> None:
+    """Loopback addresses and `localhost` are here; a name, another address or nothing is not."""
+    assert [is_here(host) for host in ("127.0.0.1", "::1", "localhost", "example.org", "10.0.0.1", "", None)] == [
+        True, True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A user's own cluster, of two workers in threads of this process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as own:  # type: ignore[no-untyped-call]
+        yield own
+
+
+def test_a_scheduler_of_the_user_s_gets_each_batch_once(cluster: Any) -> None:
+    """Batches are scattered with the first call; later ones send none; the user's cluster outlives the pool."""
+    address = cluster.scheduler_address
+    with (
+        DaskPool(partial(helpers.load_sleeper, 0.02), n_processes=2, scheduler=address) as pool,
+        SharedArray.of(ROWS) as x,
+    ):
+        assert np.array_equal(pool.map(x, 100), SUMS)
+        assert [span.n_rows for span in pool.spans() if span.kind == "share"] == [1003]
+        assert np.array_equal(pool.map(x, 100), SUMS)
+        assert [span for span in pool.spans() if span.kind == "share"] == []
+        assert np.array_equal(pool.map(ROWS[:7], 3), SUMS[:7])
+    assert len(cluster.scheduler_info["workers"]) == 2
+
+
+def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
+    """Workers that are not there, or that work on several batches at once, are refused with what to do."""
+    pool = DaskPool(helpers.load_row_sums, n_processes=3, scheduler=cluster.scheduler_address)
+    pool._start_limit_s = 0.5
+    with pytest.raises(NotAvailable) as caught:
+        pool.ready()
+    assert str(caught.value) == (
+        f"dask: expected 3 workers behind {cluster.scheduler_address}, got Only 2/3 workers arrived after 0.5; "
+        "start the scheduler and its workers first"
+    )
+    pool = DaskPool(helpers.load_row_sums, n_processes=1)
+    pool._client = type("TwoThreads", (), {"nthreads": lambda self: {"tcp://127.0.0.1:1": 2}})()
+    with pytest.raises(NotAvailable) as caught:
+        pool._single_threaded()
+    assert str(caught.value) == (
+        "dask: expected workers of one thread each, 1 of them, got workers of 2 threads; start them with "
+        "`dask worker --nthreads 1`"
+    )
+
+
+DASK = """
+import psutil
+import parallel_helpers as helpers
+from inferbench_lib.parallel.dask_pool import DaskPool
+if __name__ == "__main__":
+    with DaskPool(helpers.load_row_sums, n_processes=2) as pool:
+        pool.map(helpers.numbered_rows(9), 2)
+        ours = psutil.Process()
+        sockets = [socket for one in (ours, *ours.children()) for socket in one.net_connections("inet")]
+        print({socket.laddr.ip for socket in sockets if socket.status == "LISTEN"})
+"""
+
+
+def test_dask_listens_here_alone_and_leaves_nothing(tmp_path: Path) -> None:
+    """All its ports are on loopback, it writes no log, and its temporary folder is empty afterwards."""
+    script = tmp_path / "script.py"
+    script.write_text(DASK)
+    (temporary := tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout == "{'127.0.0.1'}\n"
+    assert [*temporary.iterdir()] == []
+
+
+def test_a_fork_server_imports_once_for_all() -> None:
+    """A module that takes 0.2 s to import costs a worker of a server that has it next to nothing."""
+    spent_s = {}
+    for preload in ((), ("slow_to_import",)):
+        code = (
+            "import parallel_helpers as helpers\nfrom inferbench_lib.parallel.process_pool import ProcessPool\n"
+            f"options = dict(n_processes=2, start_method='forkserver', preload={preload})\n"
+            "with ProcessPool(helpers.load_slow_import, **options) as p:\n"
+            "    print(min(s.end_s - s.start_s for s in p.spans() if s.kind == 'import'))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        spent_s[bool(preload)] = float(done.stdout)
+    assert spent_s[False] >= 0.2
+    assert spent_s[True] < 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
+def test_fork_works_where_it_is_safe() -> None:
+    """In a process of one thread workers are forked, and give what the others give."""
+    code = (
+        "import parallel_helpers as helpers\nfrom inferbench_lib.parallel.executors import EXECUTORS\n"
+        "for name in ('process_pool', 'naive_pool'):\n"
+        "    with EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method='fork') as pool:\n"
+        "        print(pool.map(helpers.numbered_rows(4), 1).tolist())"
+    )
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout == "[1.0, 3.0, 7.0, 13.0]\n" * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
+@pytest.mark.parametrize("name", ["process_pool", "naive_pool"])
+def test_fork_is_refused_where_it_is_not_safe(name: str) -> None:
+    """A second thread, and nothing is forked: the message says how many there are and what to do."""
+    release = threading.Event()
+    other = threading.Thread(target=release.wait)
+    other.start()
+    try:
+        n_others = len([*Path("/proc/self/task").iterdir()]) - 1
+        with pytest.raises(ConfigError) as caught:
+            EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method="fork")
+    finally:
+        release.set()
+        other.join()
+    assert str(caught.value) == (
+        f"start_method: expected no other thread in a process that forks, got {n_others} (OpenMP, OpenBLAS, torch or "
+        "Python have started them); use spawn or forkserver, or set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1 "
+        "before the first import"
+    )
+
+
+def test_an_unknown_start_method_is_refused() -> None:
+    """The names that exist are told."""
+    with pytest.raises(ConfigError) as caught:
+        start_context("teleport")
+    assert str(caught.value) == "start_method: expected one of fork, forkserver, spawn, got 'teleport'"
