@@ -297,7 +297,11 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where a run was made: facts and versions. None or "unknown" where this machine does not tell."""
+    """Where a run was made: facts and versions. None or "unknown" where this machine does not tell.
+
+    `cache_shared_by` holds the logical CPUs that share one cache of each level, `core_kinds` the logical CPUs of each
+    kind where there are several, `steal_share` what a hypervisor took of the CPUs' time since they were started.
+    """
 
     cpu_model: str = "unknown"
     architecture: str = "unknown"
@@ -314,6 +318,12 @@ class Machine:
     governor: str = "unknown"
     virtualisation: str = "unknown"
     operating_system: str = "unknown"
+    microarchitecture: str = "unknown"
+    threads_per_core: int | None = None
+    cache_shared_by: Mapping[str, int] = field(default_factory=dict)
+    core_kinds: Mapping[str, int] = field(default_factory=dict)
+    huge_pages: str = "unknown"
+    steal_share: float | None = None
     python: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     threadpools: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from machine_trees import write_tree
+from machine_trees import unpack, write_tree
 
 from inferbench_lib.machine.usable import oversubscription_flag, usable_cpus
 from inferbench_lib.timing.cgroup import (
@@ -194,3 +194,17 @@ def test_oversubscription_names_what_was_asked_and_what_there_is() -> None:
     one = oversubscription_flag(1, 2, 1)
     assert one is not None
     assert one.text.startswith("1 process × 2 threads want 2 CPUs, 1 is usable: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "usable", "limit_bytes"),
+    [
+        ("container_quota_v1", (3, "3 of 8 CPUs usable (cgroup quota)"), 4 << 30),
+        ("container_quota_v2", (1, "1 of 8 CPUs usable (cgroup quota)"), 2 << 30),
+    ],
+)
+def test_a_container_with_a_quota(name: str, usable: tuple[int, str], limit_bytes: int, tmp_path: Path) -> None:
+    """Both versions of control groups, seen from within: the container's group is the top of what it sees."""
+    root = unpack(name, tmp_path)
+    assert usable_cpus(root) == usable
+    assert memory_limit_bytes(root) == limit_bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 
-from inferbench_lib.machine.hardware import Hardware, known_instruction_sets
-from inferbench_lib.timing.procfs import parse_fields
+from inferbench_lib.machine.hardware import Hardware, known_instruction_sets, threads_per_core
+from inferbench_lib.timing.procfs import parse_fields, parse_number
 
 # sysctl's words → the names used everywhere else (Apple: "Determining Instruction Set Characteristics").
 FEATURES = {
@@ -40,11 +40,16 @@ def hardware_from_sysctl(text: str) -> Hardware:
     version = values.get("kern.osproductversion", "")
     frequency = _number(values, "hw.cpufrequency_max", "hw.cpufrequency")
     guest = {"1": "guest", "0": "none"}.get(values.get("kern.hv_vmm_present", ""), "unknown")
+    cores = _number(values, "hw.physicalcpu", "machdep.cpu.core_count")
+    threads = _number(values, "hw.logicalcpu", "machdep.cpu.thread_count", "hw.ncpu")
     return Hardware(
         cpu_model=values.get("machdep.cpu.brand_string") or "unknown",
-        physical_cores=_number(values, "hw.physicalcpu", "machdep.cpu.core_count"),
-        logical_cores=_number(values, "hw.logicalcpu", "machdep.cpu.thread_count", "hw.ncpu"),
+        physical_cores=cores,
+        logical_cores=threads,
+        threads_per_core=threads_per_core(cores, threads),
+        core_kinds=_core_kinds(values),
         caches=_caches(values),
+        cache_shared_by=_cache_sharing(values),
         instruction_sets=known_instruction_sets(FEATURES[word] for word in words if word in FEATURES),
         frequency_hz=None if frequency is None else float(frequency),
         memory_bytes=_number(values, "hw.memsize"),
@@ -59,5 +64,29 @@ def _caches(values: Mapping[str, str]) -> dict[str, int]:
     return {level: size for level, size in sizes.items() if size}
 
 
+def _core_kinds(values: Mapping[str, str]) -> dict[str, int]:
+    """Logical CPUs of each performance level, where there are several; the first level is the fastest."""
+    counts = {
+        values.get(f"hw.perflevel{level}.name", f"level {level}").lower(): _number(
+            values, f"hw.perflevel{level}.logicalcpu"
+        )
+        for level in range(4)
+    }
+    kinds = {name: count for name, count in counts.items() if count}
+    return kinds if len(kinds) > 1 else {}
+
+
+def _cache_sharing(values: Mapping[str, str]) -> dict[str, int]:
+    """Logical CPUs that share one cache: told of the fastest kind of core, else, by level, from `hw.cacheconfig`.
+
+    `hw.cacheconfig` holds, from memory up, the logical CPUs that share each level (Apple: <sys/sysctl.h>).
+    """
+    config = values.get("hw.cacheconfig", "").split()[1:4]
+    shared = {level: parse_number(word) for level, word in zip(("L1d", "L2", "L3"), config, strict=False)}
+    fast = {"L2": _number(values, "hw.perflevel0.cpusperl2"), "L3": _number(values, "hw.perflevel0.cpusperl3")}
+    known = shared | {level: count for level, count in fast.items() if count}
+    return {level: count for level, count in known.items() if count}
+
+
 def _number(values: Mapping[str, str], *names: str) -> int | None:
-    return next((int(values[name]) for name in names if values.get(name, "").isdigit()), None)
+    return next((n for name in names if (n := parse_number(values.get(name, ""))) is not None and n > 0), None)

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from inferbench_lib.machine.apple import read_apple
+from inferbench_lib.machine.environment import speed_environment
 from inferbench_lib.machine.hardware import Hardware
 from inferbench_lib.machine.linux import read_linux
-from inferbench_lib.machine.software import git_state, library_versions, loaded_threadpools, speed_environment
+from inferbench_lib.machine.microarchitecture import microarchitecture
+from inferbench_lib.machine.software import git_state, library_versions, loaded_threadpools
 from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.machine.windows import read_windows
 from inferbench_lib.records import Machine
@@ -44,6 +46,12 @@ def read_machine() -> Machine:
         instruction_sets=hardware.instruction_sets,
         frequency_hz=hardware.frequency_hz,
         governor=hardware.governor,
+        microarchitecture=microarchitecture(),
+        threads_per_core=hardware.threads_per_core,
+        cache_shared_by=hardware.cache_shared_by,
+        core_kinds=hardware.core_kinds,
+        huge_pages=hardware.huge_pages,
+        steal_share=hardware.steal_share,
         virtualisation=hardware.virtualisation,
         operating_system=hardware.operating_system,
         python=f"{platform.python_implementation()} {platform.python_version()}",

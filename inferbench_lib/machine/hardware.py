@@ -18,7 +18,9 @@ class Hardware:
     """A machine as its operating system describes it; None or "unknown" where it does not tell.
 
     `caches` holds the bytes of one cache of each level (L1d, L1i, L2, L3) as the first CPU sees it. `frequency_hz`
-    is the highest clock that the CPU claims, or, where only that is told, the clock that it had.
+    is the highest clock that the CPU claims, or, where only that is told, the clock that it had. `cache_shared_by`
+    holds the logical CPUs that share one cache of each level, `core_kinds` the logical CPUs of each kind where there
+    are several, `steal_share` what a hypervisor took of the CPUs' time since they were started.
     """
 
     cpu_model: str = "unknown"
@@ -31,6 +33,11 @@ class Hardware:
     governor: str = "unknown"
     memory_bytes: int | None = None
     virtualisation: str = "unknown"
+    threads_per_core: int | None = None
+    cache_shared_by: Mapping[str, int] = field(default_factory=dict)
+    core_kinds: Mapping[str, int] = field(default_factory=dict)
+    huge_pages: str = "unknown"
+    steal_share: float | None = None
     operating_system: str = "unknown"
 
 
@@ -38,3 +45,10 @@ def known_instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
     """Those of the flags that matter, in the order of `INSTRUCTION_SETS`."""
     present = frozenset(flags)
     return tuple(name for name in INSTRUCTION_SETS if name in present)
+
+
+def threads_per_core(physical_cores: int | None, logical_cores: int | None) -> int | None:
+    """Hardware threads of a core, where every core has as many."""
+    if not physical_cores or not logical_cores or logical_cores % physical_cores:
+        return None
+    return logical_cores // physical_cores

@@ -15,6 +15,7 @@ from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
 from inferbench_lib.machine.latency import LoadLatency, latencies
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.process_cost import StartCost, cells, start_costs
+from inferbench_lib.machine.software import loaded_threadpools, torch_build
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
 from inferbench_lib.records import Flag, Machine, Telemetry
 from inferbench_lib.timing.accelerator import require_accelerator
@@ -42,7 +43,8 @@ Measured = TypeVar("Measured")
 class Limits:
     """The measured limits; `flags` names the part that ran while the machine was busy, `telemetry` what was seen.
 
-    `not_measured` says of a part, or of one thing in it, why it has no figure here.
+    `not_measured` says of a part, or of one thing in it, why it has no figure here. `threadpools` and `torch_build` are
+    the libraries that multiplied: BLAS and OpenMP with their kernels and the threads they take unasked.
     """
 
     gemm: tuple[GemmPeak, ...]
@@ -55,6 +57,8 @@ class Limits:
     latency: tuple[LoadLatency, ...] = ()
     device: DeviceLimits | None = None
     not_measured: Mapping[str, str] = field(default_factory=dict)
+    threadpools: tuple[str, ...] = ()
+    torch_build: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def memory(self) -> Bandwidth:
@@ -139,6 +143,8 @@ def measure_limits(
             replace(flag, text=f"{name}: {flag.text}") for name, seen in watch.telemetry.items() for flag in flags(seen)
         ),
         telemetry=watch.telemetry,
+        threadpools=loaded_threadpools(),
+        torch_build=torch_build(),
         not_measured=watch.not_measured | _unreached(process_start or (), budget_s),
     )
 

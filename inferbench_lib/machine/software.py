@@ -1,4 +1,4 @@
-"""The software that a figure depends on: library versions, thread pools, environment variables, git revision."""
+"""The software that a figure depends on: library versions, thread pools, torch's build, git revision."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ LIBRARIES = (
     "psutil", "threadpoolctl", "nvidia-ml-py", "papermill", "nbconvert", "jupyterlab", "onnxruntime", "openvino",
     "treelite", "dask",
 )  # fmt: skip
-SPEED_VARIABLES = re.compile(
-    r"(OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|VECLIB|NUMEXPR|DNNL|ONEDNN|ATEN|TORCH|TORCHINDUCTOR|PYTORCH)_[A-Z0-9_]+"
-    r"|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING|MODULE_LOADING|DEVICE_ORDER)|NVIDIA_TF32_OVERRIDE|MALLOC_ARENA_MAX"
-)
-# Numbers and words, in lists and pairs: no path, address, host or mail name can have this form.
-SAFE_VALUE = re.compile(r"[A-Za-z0-9_]{1,40}([,:;=][A-Za-z0-9_]{1,40}){0,15}")
-WITHHELD = "set (value withheld)"
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
@@ -34,13 +27,31 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     return versions
 
 
-def speed_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that change speed; a value that could tell a path, a host or a user is withheld."""
-    return {
-        name: value if SAFE_VALUE.fullmatch(value) else WITHHELD
-        for name, value in sorted(environment.items())
-        if SPEED_VARIABLES.fullmatch(name)
+def torch_build() -> dict[str, str]:
+    """What torch was built with and what it uses here; it is imported for that.
+
+    Names such as "version", "CPU capability", "oneDNN", "MKL", "OpenMP", "CUDA"; only what torch tells.
+    """
+    import torch
+
+    uses_onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    told = parse_torch_build(torch.__config__.show())
+    return {"version": str(torch.__version__), **told, "oneDNN in use": "yes" if uses_onednn else "no"}
+
+
+def parse_torch_build(text: str) -> dict[str, str]:
+    """The lines of `torch.__config__.show()` that bear on speed."""
+    patterns = {
+        "CPU capability": r"CPU capability usage: (\S+)",
+        "oneDNN": r"MKL-DNN v([0-9.]+)",
+        "MKL": r"Math Kernel Library Version (\S+?)(?:-Product)?\s",
+        "OpenMP": r"OpenMP ([0-9]+)",
+        "CUDA": r"CUDA Runtime ([0-9.]+)",
+        "cuDNN": r"CuDNN ([0-9.]+)",
+        "BLAS": r"BLAS_INFO=(\w+)",
     }
+    found = {name: re.search(pattern, text) for name, pattern in patterns.items()}
+    return {name: match.group(1) for name, match in found.items() if match}
 
 
 def loaded_threadpools() -> tuple[str, ...]:

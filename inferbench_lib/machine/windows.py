@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from inferbench_lib.machine.hardware import Hardware, known_instruction_sets
+from inferbench_lib.machine.hardware import Hardware, known_instruction_sets, threads_per_core
+from inferbench_lib.timing.procfs import parse_number
 
 # Classes and properties: Microsoft Learn, "Win32_Processor class", "Win32_ComputerSystem class".
 QUERY = (
@@ -41,30 +42,46 @@ def hardware_from_cim(text: str, operating_system: str, has_feature: Callable[[i
     """The machine that the answer to `QUERY` describes, one entry a socket; it counts caches in KiB, clocks in MHz."""
     sets = known_instruction_sets(name for number, name in FEATURES.items() if has_feature(number))
     try:
-        answer: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError:
-        return Hardware(operating_system=operating_system, instruction_sets=sets)
-    sockets, system = answer.get("processors") or [], answer.get("system") or {}
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    rows = _mapping(answer)
+    listed = rows.get("processors")
+    sockets = [one for one in (listed if isinstance(listed, list) else [listed]) if isinstance(one, dict)]
+    system = _mapping(rows.get("system"))
     first = sockets[0] if sockets else {}
     model = f"{system.get('Manufacturer', '')} {system.get('Model', '')}".lower()
-    clock_mhz = first.get("MaxClockSpeed")
+    clock_mhz = _number(first.get("MaxClockSpeed"))
+    cores = sum(_number(socket.get("NumberOfCores")) or 0 for socket in sockets) or None
+    threads = sum(_number(socket.get("NumberOfLogicalProcessors")) or 0 for socket in sockets) or None
     return Hardware(
-        cpu_model=(first.get("Name") or "unknown").strip(),
-        physical_cores=sum(socket.get("NumberOfCores") or 0 for socket in sockets) or None,
-        logical_cores=sum(socket.get("NumberOfLogicalProcessors") or 0 for socket in sockets) or None,
+        cpu_model=str(first.get("Name") or "").strip() or "unknown",
+        physical_cores=cores,
+        logical_cores=threads,
+        threads_per_core=threads_per_core(cores, threads),
         caches=_caches(first),
         instruction_sets=sets,
         frequency_hz=clock_mhz * 1e6 if clock_mhz else None,
-        memory_bytes=int(system["TotalPhysicalMemory"]) if system.get("TotalPhysicalMemory") else None,
+        memory_bytes=_number(system.get("TotalPhysicalMemory")),
         virtualisation=next((name for sign, name in GUESTS.items() if sign in model), "none" if system else "unknown"),
         operating_system=operating_system,
     )
 
 
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> int | None:
+    """CIM gives numbers as numbers, and 64-bit ones at times as text."""
+    number = parse_number(str(value))
+    return number if number and number > 0 else None
+
+
 def _caches(socket: dict[str, Any]) -> dict[str, int]:
     """Win32_Processor adds a level up over the socket's cores; L2 is one a core on the CPUs of today."""
-    per_core = (socket.get("L2CacheSize") or 0) // (socket.get("NumberOfCores") or 1)
-    sizes = {"L2": per_core, "L3": socket.get("L3CacheSize") or 0}
+    per_core = (_number(socket.get("L2CacheSize")) or 0) // (_number(socket.get("NumberOfCores")) or 1)
+    sizes = {"L2": per_core, "L3": _number(socket.get("L3CacheSize")) or 0}
     return {level: kib * 1024 for level, kib in sizes.items() if kib}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from inferbench_lib.timing.procfs import read_text
+from inferbench_lib.timing.procfs import parse_number, read_text
 
 V2 = ""
 _NO_LIMIT_BYTES = 1 << 60  # version 1 writes "no limit" as the largest page-aligned signed integer
@@ -57,7 +57,7 @@ def group_paths(membership: str, mount_root: str, mount_point: str) -> tuple[Pur
     elif path.is_relative_to(mount_root):
         inside = path.relative_to(mount_root)
     else:
-        inside = path.relative_to("/")
+        inside = PurePosixPath(*path.parts[path.is_absolute() :])
     top = PurePosixPath(mount_point)
     own = top / inside
     return (own, *(parent for parent in own.parents if parent.is_relative_to(top)))
@@ -72,18 +72,20 @@ def group_folders(controller: str, root: Path) -> tuple[Path, ...]:
         for name in (controller, V2)
         if name in memberships and name in mounts
         for path in group_paths(memberships[name], *mounts[name])
+        if path.is_absolute() and "\0" not in str(path)
     )
 
 
 def parse_quota_v2(text: str) -> float | None:
-    """CPUs that a `cpu.max` allows, None for no limit."""
+    """CPUs that a `cpu.max` allows, None for no limit or for anything else."""
     quota, _, period = text.partition(" ")
-    return None if quota == "max" else int(quota) / int(period or 100_000)
+    return parse_quota_v1(quota, period or "100000")
 
 
 def parse_quota_v1(quota_us: str, period_us: str) -> float | None:
-    """CPUs that `cpu.cfs_quota_us` over `cpu.cfs_period_us` allows, None for no limit."""
-    return int(quota_us) / int(period_us) if int(quota_us) > 0 else None
+    """CPUs that `cpu.cfs_quota_us` over `cpu.cfs_period_us` allows, None for no limit or for anything else."""
+    quota, period = parse_number(quota_us), parse_number(period_us)
+    return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
@@ -99,11 +101,12 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
 
 def parse_throttling(text: str) -> Throttling | None:
     """From a `cpu.stat`: version 2 counts microseconds (`throttled_usec`), version 1 nanoseconds."""
-    words = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
-    if "nr_throttled" not in words:
+    words = {name: parse_number(value) for name, _, value in (line.partition(" ") for line in text.splitlines())}
+    periods = words.get("nr_throttled")
+    if periods is None:
         return None
-    seconds = int(words.get("throttled_usec", 0)) / 1e6 + int(words.get("throttled_time", 0)) / 1e9
-    return Throttling(periods=int(words["nr_throttled"]), seconds=seconds)
+    seconds = (words.get("throttled_usec") or 0) / 1e6 + (words.get("throttled_time") or 0) / 1e9
+    return Throttling(periods=periods, seconds=seconds)
 
 
 def throttling(root: Path = Path("/")) -> Throttling | None:
@@ -129,6 +132,5 @@ def _folder_quota(folder: Path) -> float | None:
 
 def _folder_memory_limit(folder: Path) -> float | None:
     text = read_text(folder / "memory.max") or read_text(folder / "memory.limit_in_bytes")
-    if not text or text == "max" or int(text) >= _NO_LIMIT_BYTES:
-        return None
-    return int(text)
+    limit = parse_number(text or "")
+    return None if limit is None or not 0 <= limit < _NO_LIMIT_BYTES else limit

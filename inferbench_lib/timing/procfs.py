@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
@@ -15,13 +16,20 @@ def read_text(path: Path) -> str | None:
 
 def read_number(path: Path) -> int | None:
     """The file's one whole number, or None where there is none."""
-    text = read_text(path)
-    return int(text) if text and text.lstrip("-").isdigit() else None
+    return parse_number(read_text(path) or "")
+
+
+def parse_number(text: str) -> int | None:
+    """A whole number of at most 20 digits, or None for anything else."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """CPU numbers of a kernel list such as "0-3,8,10-11"."""
-    spans = (part.partition("-") for part in text.strip().split(",") if part)
+    """CPU numbers of a kernel list such as "0-3,8,10-11"; none where the text is no such list."""
+    text = text.strip()
+    if not re.fullmatch(r"([0-9]{1,5}(-[0-9]{1,5})?(,|$))*", text):
+        return frozenset()
+    spans = (part.partition("-") for part in text.split(",") if part)
     return frozenset(cpu for first, _, last in spans for cpu in range(int(first), int(last or first) + 1))
 
 
