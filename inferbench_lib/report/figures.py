@@ -198,7 +198,8 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
     if limit := frame.attrs.get("limit"):
         value, text = limit
         ax.axhline(value, color=INK, linestyle="--", linewidth=1)
-        ax.annotate(text, (ax.get_xlim()[0], value), (4, 4), textcoords="offset points", fontsize=9)
+        at_left = ax.get_yaxis_transform()  # the y of the data, the x of the axes
+        ax.annotate(text, (0, value), (4, 4), at_left, "offset points", fontsize=9, **outlined())
     ax.margins(x=0.04)
     ax.set_ylabel(frame.attrs["y"])
     ax.set_title(frame.attrs.get("title", ""))

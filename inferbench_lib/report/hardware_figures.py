@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, plain_ticks
+from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, is_narrow, outlined, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+CROWDED = 3
+"""Points whose intensities lie closer than by this factor have their names on either side."""
 
 DataFrame = Any  # pandas' own; its rows have no types to check
 
@@ -38,17 +41,29 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     for number, (group, rows) in enumerate(frame.groupby("group", sort=False)):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
-        for place, row in enumerate(rows.itertuples()):
-            at, above = (row.intensity, row.flops_per_s / 1e9), (place + number) % 2
-            ax.annotate(row.label, at, (7, 4 if above else -11), textcoords="offset points", fontsize=8, color=colour)
+        ordered = rows.sort_values("intensity")
+        neighbours = [*ordered["intensity"][1:], float("inf")]
+        for row, neighbour in zip(ordered.itertuples(), neighbours, strict=True):
+            is_crowded = row.intensity < neighbour < CROWDED * row.intensity
+            ax.annotate(
+                row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 4, (-15, 8)[number % 2]),
+                textcoords="offset points", fontsize=9, color=colour, ha="right" if is_crowded else "left",
+                **outlined(),
+            )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
     decades(ax.xaxis)
     decades(ax.yaxis)
     ax.set_xlabel(frame.attrs["x"])
     ax.set_ylabel(frame.attrs["y"])
-    ax.legend(loc="lower right", fontsize=8)
+    _legend_below(ax)
     return None
+
+
+def _legend_below(ax: Axes) -> None:
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    n_columns = 1 if is_narrow(ax) else 2
+    ax.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize=9)
 
 
 def decades(axis: Any) -> None:
@@ -73,7 +88,14 @@ def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
         kind = bounds.index(row.bound)
         hatch, colour = ("", "//", "..", "\\\\", "xx")[kind % 5], PALETTE[kind % len(PALETTE)]
         ax.barh(
-            place, row.value, height=0.62, color=colour, alpha=0.75, label=row.bound, hatch=hatch, edgecolor="white"
+            place,
+            row.value,
+            height=0.62,
+            color=colour,
+            alpha=0.75,
+            label=f"bound by {row.bound}",
+            hatch=hatch,
+            edgecolor="white",
         )
         ax.barh(place, min(row.roof, row.value), height=0.2, color=INK)
         if row.low == row.low:
@@ -82,8 +104,7 @@ def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(frame.attrs["x"])
-    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(handles.values(), handles.keys(), title="bound by", loc="lower right", fontsize=8.5)
+    _legend_below(ax)
     return None
 
 
@@ -109,8 +130,7 @@ def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
     plain_ticks(ax.xaxis)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(frame.attrs["x"])
-    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=3, fontsize=8.5)
+    _legend_below(ax)
     return None
 
 

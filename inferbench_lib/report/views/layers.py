@@ -33,7 +33,7 @@ def layer_times(said: HardwareStudy) -> View:
     reading = " ".join(_layer_reading(profile) for profile in profiles) or "The layers were not measured in this run."
     return View(name="layer_times", frame=frame, draw=hardware_figures.times_and_roofs,
                 alt=f"Time of each layer beside its roof. {reading}", reading=reading,
-                size_inches=(7.4, 4.2))  # fmt: skip
+                size_inches=(7.4, 4.8))  # fmt: skip
 
 
 def _scaled(value: float | None) -> float | None:

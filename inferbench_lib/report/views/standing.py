@@ -147,7 +147,7 @@ def workload_roofline(said: HardwareStudy) -> View:
     ) or "Layers and node visits were not measured in this run."
     return View(name="workload_roofline", frame=frame, draw=hardware_figures.roofs,
                 alt=f"Roofline with every layer that computes, and the forest. {reading}", reading=reading,
-                size_inches=(7.4, 5.0))  # fmt: skip
+                size_inches=(7.4, 5.8))  # fmt: skip
 
 
 def _point(label: str, group: str, flops: float, n_bytes: float, taken_s: float) -> dict[str, Any]:

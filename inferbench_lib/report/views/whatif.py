@@ -22,7 +22,7 @@ def what_ifs(said: HardwareStudy) -> View:
     found = said.standing.what_ifs
     rows = [
         {
-            "label": f"{_spoken(one)}",
+            "label": f"{one.workload.removeprefix('cnn-')}, {one.before}: {one.change}",
             "predicted": one.predicted,
             "value": one.measured.value if one.measured and one.is_checked else None,
             "low": one.measured.low if one.measured and one.is_checked else None,
@@ -37,7 +37,7 @@ def what_ifs(said: HardwareStudy) -> View:
     reading = what_if_reading(said)
     return View(name="what_ifs", frame=frame, draw=hardware_figures.predictions,
                 alt=f"Predicted gains beside measured ones. {reading}", reading=reading,
-                size_inches=(7.4, 1.6 + 0.34 * max(4, len(rows))))  # fmt: skip
+                size_inches=(7.4, 2.0 + 0.44 * max(4, len(rows))))  # fmt: skip
 
 
 def what_if_reading(said: HardwareStudy) -> str:
