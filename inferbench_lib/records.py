@@ -40,7 +40,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What was run: hashable, one line of text."""
+    """What was run: hashable, one line of text.
+
+    A batch size of 0 is the executor's own choice; `cold` says that it is started anew within each sample.
+    """
 
     workload: str
     batch_size: int
@@ -50,6 +53,7 @@ class Case:
     precision: str = "fp32"
     n_processes: int = 1
     n_threads: int = 1
+    cold: bool = False
 
     def __str__(self) -> str:
         spread = (
@@ -57,7 +61,9 @@ class Case:
             if self.executor != "single"
             else (f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}")
         )
-        return f"{self.workload} · {self.device} · {spread} · batch {self.batch_size:,} · {self.precision}"
+        spread += ", cold" if self.cold else ""
+        batch = f"batch {self.batch_size:,}" if self.batch_size else "batches of its own"
+        return f"{self.workload} · {self.device} · {spread} · {batch} · {self.precision}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,11 @@ def _without_repeats(values: list[Any]) -> list[Any]:
 Each = AfterValidator(_without_repeats)
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Executors = Annotated[list[Literal["single", "threads", "naive_pool", "shared_pool", "ceiling"]], Each]
+Executors = Annotated[
+    list[Literal["single", "threads", "naive_pool", "process_pool", "shared_pool", "loky", "dask", "ceiling"]], Each
+]
+ColdExecutors = Annotated[list[Literal["process_pool", "shared_pool", "loky", "dask"]], Each]
+Counts = Annotated[list[PositiveInt], Each]
 Sizes = Annotated[list[Literal["small", "medium", "large"]], Each]
 BatchSizes = Annotated[list[PositiveInt], Each]
 Growing = Annotated[list[PositiveInt], Each]
@@ -64,8 +68,18 @@ class CpuMultiprocess(Rounds):
         "threads",
         "naive_pool",
         "shared_pool",
+        "loky",
         "ceiling",
     ]
+    cold_executors: ColdExecutors = ["shared_pool"]
+    start_method: Literal["spawn", "forkserver", "fork"] = "spawn"
+    on_worker_death: Literal["raise", "retry"] = "raise"
+    scheduler: str | None = None
+    measure_memory: bool = True
+    scaling_rows: Counts = []
+    scaling_processes: Counts = []
+    network_processes: Counts = []
+    network_threads: Counts = []
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
-from itertools import cycle, repeat
+from itertools import repeat
 
 import numpy as np
 
 from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
 from inferbench_lib.engines.native import load_forest
-from inferbench_lib.parallel.executor import CALLER
-from inferbench_lib.parallel.executors import EXECUTORS
-from inferbench_lib.parallel.shared_array import SharedArray
-from inferbench_lib.records import Case, Measurement, Span
+from inferbench_lib.records import Case, Measurement
 from inferbench_lib.timing.accelerator import CpuAccelerator, require_accelerator
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.cold_import import import_s
@@ -61,64 +57,6 @@ class ForestBench(LoopBench):
             agree=lambda rows, output: self._agree(output, self._reference[rows]),
             inputs_per_call=case.batch_size,
         )
-
-
-N_WINDOWS = 4
-"""Different inputs that an executor is asked for in turn, each `n_rows` long."""
-WINDOW_STEP = 4096
-
-
-class ExecutorBench(LoopBench):
-    """The forest over many rows through one executor; a sample is one pass over all rows."""
-
-    @staticmethod
-    def prepare_files(forest: Forest, n_rows: int) -> int:
-        """Make what the benches read, before any of them is timed; the number of rows in the pool."""
-        n_pool = n_rows + (N_WINDOWS - 1) * WINDOW_STEP
-        forest.reference_path(n_pool)
-        return n_pool
-
-    def __init__(self, forest: Forest, case: Case, n_rows: int) -> None:
-        super().__init__()
-        n_pool = self.prepare_files(forest, n_rows)
-        starts = [number * WINDOW_STEP for number in range(N_WINDOWS)]
-        path = forest.inputs_path(n_pool)
-        self._windows = [SharedArray.map_file(path, range(start, start + n_rows)) for start in starts]
-        classes = np.load(forest.reference_path(n_pool))
-        self._references = [classes[start : start + n_rows] for start in starts]
-        self._agree, self._n_rows = forest.agree, n_rows
-        self._executor = EXECUTORS[case.executor](
-            partial(load_forest, forest.model_path, case.n_threads),
-            n_processes=case.n_processes,
-            n_threads=case.n_threads,
-        )
-        self._executor.ready()
-        self.startup_s = {"executor_s": self._executor.start_s}
-        self._spans: list[tuple[Span, ...]] = []
-
-    def open(self, case: Case) -> CellSeries:
-        return CellSeries(
-            case=case,
-            call=lambda number: self._map(number, case.batch_size),
-            batches=cycle(range(1 if case.executor == "ceiling" else N_WINDOWS)),
-            agree=lambda number, output: self._agree(output, self._references[number]),
-            inputs_per_call=self._n_rows,
-        )
-
-    def _map(self, number: int, batch_size: int) -> np.ndarray:
-        started_s = time.perf_counter()
-        outputs = self._executor.map(self._windows[number], batch_size)
-        self._called = (started_s, time.perf_counter())
-        return outputs
-
-    def after_call(self, cell: CellSeries) -> None:
-        """Keep where the time of this sample went."""
-        start_s, end_s = self._called
-        call = Span(worker=CALLER, kind="call", start_s=start_s, end_s=end_s)
-        cell.spans.append((call, *self._executor.spans()))
-
-    def close(self) -> None:
-        self._executor.close()
 
 
 class CnnBench:

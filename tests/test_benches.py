@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
+from inferbench_lib.executor_bench import N_WINDOWS, WINDOW_STEP, ColdBench, ExecutorBench
 from inferbench_lib.records import Case, Outcome, Verification
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.variants import N_WINDOWS, WINDOW_STEP, ControlBench, ExecutorBench, ForestBench, windows
+from inferbench_lib.variants import ControlBench, ForestBench, windows
 from inferbench_lib.workloads.forest import Forest
 from inferbench_lib.workloads.outputs import equal
 

@@ -47,8 +47,8 @@ def test_given_values_replace_defaults_and_stay() -> None:
         ("cpu_multiprocess", {"target_width": 0}, "target_width: expected greater than 0, got 0"),
         (
             "cpu_multiprocess",
-            {"executors": ["single", "dask"]},
-            "executors.1: expected 'single', 'threads', 'naive_pool', 'shared_pool' or 'ceiling', got 'dask'",
+            {"cold_executors": ["loky", "threads"]},
+            "cold_executors.1: expected 'process_pool', 'shared_pool', 'loky' or 'dask', got 'threads'",
         ),
         ("cpu_multiprocess", {"executors": []}, "executors: expected at least 1 item, got []"),
         ("cpu_vs_gpu", {"sizes": "small"}, "sizes: expected list, got 'small'"),

@@ -17,7 +17,18 @@ PACKAGE = "inferbench_lib"
 GROUND = {"records", "errors", "progress", "privacy"}
 ROOMS = GROUND | {"analysis", "workloads", "engines", "timing", "parallel", "machine"}
 # How a measurement is conducted, between the rooms and `experiments`: all but the session leave params and files alone.
-CONDUCT = ROOMS | {"settings", "config", "store", "benches", "variants", "passes", "configured", "rounds", "session"}
+CONDUCT = ROOMS | {
+    "settings",
+    "config",
+    "store",
+    "benches",
+    "variants",
+    "executor_bench",
+    "passes",
+    "configured",
+    "rounds",
+    "session",
+}
 # Each module or folder of inferbench_lib, and what else of inferbench_lib it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -37,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": {"records", "errors", "timing", "parallel"},
     "benches": ROOMS,
     "variants": ROOMS | {"benches"},
+    "executor_bench": ROOMS | {"benches"},
     "passes": ROOMS,
     "configured": ROOMS | {"benches", "variants", "passes"},
     "rounds": ROOMS | {"benches", "variants"},

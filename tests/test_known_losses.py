@@ -61,7 +61,7 @@ def accounts(
                 notebook="cpu_multiprocess",
                 run_id="r",
                 machine=Machine(),
-                params={"n_processes": N_WORKERS},
+                params={"n_processes": N_WORKERS, "n_samples": len(rows)},
                 measurements=tuple(pass_over(executor, case, rows) for case, executor in ways.items()),
             )
             yield study(run).breakdowns[name]
@@ -133,7 +133,7 @@ def test_a_parent_that_hands_out_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         of_one = pass_over(alone, Case(workload="known", batch_size=N_ROWS), ROWS)
         of_pool = pass_over(pool, Case(workload="known", executor="shared_pool", batch_size=BATCH), ROWS)
     run = Run(
-        notebook="cpu_multiprocess", run_id="r", machine=Machine(), params={"n_processes": 1},
+        notebook="cpu_multiprocess", run_id="r", machine=Machine(), params={"n_processes": 1, "n_samples": N_ROWS},
         measurements=(of_one, of_pool),
     )  # fmt: skip
     breakdown = study(run).breakdowns["shared_pool"]

@@ -7,16 +7,19 @@ from dataclasses import replace
 import pytest
 
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy, figures, study
-from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
+from inferbench_lib.analysis.refusal import Refusal
+from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
 
 PROCESSES, CORES = 3, 8
 RIGHT = Verification(passed=True, n_checked=10, max_abs_difference=0.0)
 
 
 def cell(executor: str, seconds: float, n_processes: int = 1) -> Measurement:
-    """Six rounds of one call each."""
+    """Six rounds of one call over ten rows each."""
     case = Case(workload="forest", batch_size=5, executor=executor, n_processes=n_processes)
-    return Measurement(case=case, samples_s=(seconds,) * 6, round_sizes=(1,) * 6, verification=RIGHT)
+    return Measurement(
+        case=case, samples_s=(seconds,) * 6, round_sizes=(1,) * 6, inputs_per_call=10, verification=RIGHT
+    )
 
 
 SINGLE = cell("single", 4.0)
@@ -33,7 +36,7 @@ def said(*cells: Measurement) -> MultiprocessStudy:
         notebook="cpu_multiprocess",
         run_id="r",
         machine=machine,
-        params={"n_processes": PROCESSES},
+        params={"n_processes": PROCESSES, "n_samples": 10},
         measurements=cells,
     )
     return study(run)
@@ -54,13 +57,46 @@ def test_efficiency_is_over_processes_and_not_over_cores() -> None:
 
 
 def test_share_of_the_ceiling_is_what_was_reached_of_it() -> None:
-    """A speedup of 2 where the hardware allows 2.5 is 0.8 of it; without a ceiling there is no share."""
+    """A speedup of 2 where the hardware allows 2.5 is 0.8 of it, by round; without a ceiling there is none."""
     with_ceiling = said(SINGLE, POOL, CEILING)
     assert with_ceiling.ceiling is not None
     assert with_ceiling.ceiling.value == pytest.approx(2.5)
-    assert with_ceiling.share_of_ceiling("shared_pool") == pytest.approx(0.8)
+    share = with_ceiling.shares["shared_pool"]
+    assert (share.value, share.low, share.high) == (pytest.approx(0.8),) * 3
     assert set(with_ceiling.cells) == {"single", "shared_pool"}
-    assert said(SINGLE, POOL).share_of_ceiling("shared_pool") is None
+    assert said(SINGLE, POOL).shares == {}
+
+
+def test_what_is_cold_is_a_row_of_its_own() -> None:
+    """Warm 2 s and cold 3.2 s of 4 s alone: speedups of 2 and 1.25, and the start-up is the 1.2 s between them."""
+    cold = cell("shared_pool", 3.2, PROCESSES)
+    found = said(SINGLE, POOL, replace(cold, case=replace(cold.case, cold=True)))
+    assert found.ratios["shared_pool"].value == pytest.approx(2.0)
+    assert found.cold_ratios["shared_pool"].value == pytest.approx(1.25)
+    rows = found.break_even["shared_pool"]
+    assert isinstance(rows, Interval)
+    assert rows.value == pytest.approx(10 * 1.2 / (4.0 - 2.0))
+    assert figures(found)["cold_speedup[shared_pool]"].value == pytest.approx(1.25)
+    assert figures(found)["break_even_rows[shared_pool]"].low == pytest.approx(6.0)
+
+
+def test_a_pool_without_a_cold_call_pays_back_what_its_start_took_once() -> None:
+    """1 s of start, 2 s gained over 10 rows: 5 rows; one that is slower than one process never pays."""
+    found = said(SINGLE, replace(POOL, startup_s={"executor_s": 1.0}), replace(NAIVE, spans=()))
+    rows = found.break_even["shared_pool"]
+    assert isinstance(rows, Interval)
+    assert rows.value == pytest.approx(5.0)
+    slow = said(SINGLE, replace(POOL, samples_s=(5.0,) * 6, startup_s={"executor_s": 1.0})).break_even["shared_pool"]
+    assert slow == Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+    assert "naive_pool" not in found.break_even
+
+
+def test_memory_is_what_came_with_the_data() -> None:
+    """330 bytes at most, 100 before 200 bytes of data came: 1.15 times the data; unknown where it was not read."""
+    sizes = {"idle_bytes": 100.0, "data_bytes": 200.0}
+    found = said(SINGLE, replace(POOL, peak_memory_bytes=330, figures=sizes), replace(NAIVE, figures=sizes))
+    assert found.memory == {"shared_pool": pytest.approx(1.15)}
+    assert figures(found)["memory_over_data[shared_pool]"].value == pytest.approx(1.15)
 
 
 def test_one_wrong_path_fails_the_verification_of_all() -> None:

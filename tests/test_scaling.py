@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inferbench_lib.analysis.refusal import Refusal
-from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, break_even_rows, fit_amdahl, fit_usl
+from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, break_even, fit_amdahl, fit_usl
+from inferbench_lib.records import Interval
 
 
 def law(
@@ -118,7 +119,17 @@ def test_rounds_that_do_not_match_are_refused() -> None:
         fit_usl({1: [0.0], 2: [1.0]})
 
 
-def test_break_even_is_where_savings_repay_the_start() -> None:
-    """1.5 s of start at 10 µs against 4 µs a row is repaid from 250,000 rows; never when nothing is saved."""
-    assert break_even_rows(startup_s=1.5, single_s_per_row=10e-6, parallel_s_per_row=4e-6) == 250_000
-    assert break_even_rows(startup_s=1.5, single_s_per_row=4e-6, parallel_s_per_row=4e-6) is None
+def test_break_even_is_start_up_over_the_gain_of_a_row() -> None:
+    """1.5 s of start, 6 µs gained a row: 250,000 rows in every round; the rounds give the interval."""
+    paid = break_even([1.5] * 6, [1.0] * 6, [0.4] * 6, n_rows=100_000)
+    assert isinstance(paid, Interval)
+    assert (paid.value, paid.low, paid.high) == (pytest.approx(250_000),) * 3
+
+
+def test_break_even_is_withheld_where_nothing_is_gained() -> None:
+    """A way that is slower never pays; one that gained nothing in some rounds has no interval."""
+    never = break_even([1.5] * 6, [1.0] * 6, [1.2] * 6, n_rows=100)
+    assert never == Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+    unsure = break_even([1.0] * 6, [1.0] * 6, [0.5] * 5 + [1.1], n_rows=100)
+    assert unsure == Interval(value=200.0, reason="in 1 of 6 rounds a row saved nothing")
+    assert break_even([], [], [], n_rows=100) == Refusal(reason="no round holds all of them")

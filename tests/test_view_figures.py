@@ -16,8 +16,9 @@ def test_the_fastest_way_is_named_with_its_speedup() -> None:
     """4.0 s over 1.2 s is 3.33 times, and the way that loses is said to lose and to what."""
     answer = studies.answer(samples.multiprocess())
     assert answer.verdict == (
-        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process. A new pool for each call loses: "
-        "0.80× (0.80× to 0.80×); most of it to process start (2.50 s) and waiting for a CPU (100 ms)."
+        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
+        "do. A new pool for each call is slower than one process: 0.80× (0.80× to 0.80×); it loses 4.00 s, of which "
+        "2.50 s to process start and 100 ms to waiting for a CPU."
     )
     assert [card.value for card in answer.cards] == ["3.33×", "3.20×", "0.80×", "4.00×"]
 
@@ -53,12 +54,12 @@ def test_summary_of_ways_has_the_promised_names() -> None:
 
 
 def test_parts_of_the_time_add_up() -> None:
-    """The parts drawn for the threaded way are its 1.25 s: a second of work, 0.1 s slowed, 0.15 s waiting."""
+    """The threads' 1.25 s: a second of work, 0.1 s slowed as the ceiling's processes are not, 0.15 s waiting."""
     frame = multiprocess.where_the_time_went(multiprocess.study(samples.multiprocess())).frame
     threads = frame[frame["label"] == "scikit-learn threads"].set_index("part")["seconds"].to_dict()
     assert threads == {
         "useful compute": pytest.approx(1.0),
-        "compute slowed by shared resources": pytest.approx(0.1),
+        "compute slowed beyond the ceiling": pytest.approx(0.1),
         "waiting for a CPU": pytest.approx(0.15, rel=0.01),
     }
 

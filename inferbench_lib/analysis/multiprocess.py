@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import dataclass
 
-from inferbench_lib.analysis.breakdown import account, average, beside
+from inferbench_lib.analysis.accounts import BASELINE, CEILING, accounts, startups
+from inferbench_lib.analysis.breakdown import USEFUL
 from inferbench_lib.analysis.comparison import compare, efficiency
 from inferbench_lib.analysis.entries import entry
+from inferbench_lib.analysis.refusal import Refusal
+from inferbench_lib.analysis.scaling import break_even
+from inferbench_lib.analysis.spreading import Spreading, spreading
 from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.records import (
     Breakdown,
@@ -17,15 +20,12 @@ from inferbench_lib.records import (
     Measurement,
     Ratio,
     Run,
-    Span,
     Summary,
-    Verdict,
     Verification,
 )
 
-BASELINE = "single"
-CEILING = "ceiling"
-"""Independent processes doing an equal part each at the same moment: what the hardware allows, not a way to work."""
+WAYS, SCALING, NETWORK = "ways", "scaling", "network"
+"""The parts of a run, each in rounds of its own: `notes["part"]` of a row."""
 THREADS = "threads"
 MULTI = "shared_pool"
 """The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
@@ -33,7 +33,12 @@ MULTI = "shared_pool"
 
 @dataclass(frozen=True, kw_only=True)
 class MultiprocessStudy:
-    """One run read: every mapping is by executor, in the order measured; `ratios` are speedups over one process."""
+    """One run read: mappings are by executor, in the order measured; `ratios` are speedups over one process.
+
+    `shares` are speeds over the ceiling's, `against_threads` over scikit-learn's own threads. What is `cold` starts
+    within each call. `memory` is what a way needs above its idle processes, over the bytes of the data; `network`
+    holds speedups of the network by (processes, threads) over one of each.
+    """
 
     run: Run
     cells: Mapping[str, Measurement]
@@ -43,37 +48,71 @@ class MultiprocessStudy:
     breakdowns: Mapping[str, Breakdown]
     verification: Verification
     ceiling: Ratio | None
+    shares: Mapping[str, Ratio]
+    against_threads: Mapping[str, Ratio]
+    cold: Mapping[str, Measurement]
+    cold_summaries: Mapping[str, Summary]
+    cold_ratios: Mapping[str, Ratio]
+    cold_breakdowns: Mapping[str, Breakdown]
+    memory: Mapping[str, float]
+    break_even: Mapping[str, Interval | Refusal]
+    spreading: Spreading
+    network_cells: Mapping[tuple[int, int], Measurement]
+    network: Mapping[tuple[int, int], Ratio]
 
     @property
     def n_processes(self) -> int:
         """Processes (or threads) that each way but the single one was given."""
         return int(self.run.params["n_processes"])
 
-    def share_of_ceiling(self, name: str) -> float | None:
-        """How much of what the hardware allows an executor reached; None where either was not measured."""
-        ratio = self.ratios.get(name)
-        if self.ceiling is None or ratio is None or Verdict.INVALID in (self.ceiling.verdict, ratio.verdict):
-            return None
-        return ratio.value / self.ceiling.value
-
 
 def study(run: Run) -> MultiprocessStudy:
     """Everything that a `cpu_multiprocess` run says, from its raw samples."""
-    everything = {cell.case.executor: cell for cell in run.measurements}
+    parts: dict[str, list[Measurement]] = {WAYS: [], SCALING: [], NETWORK: []}
+    for cell in run.measurements:
+        parts[cell.notes.get("part", WAYS)].append(cell)
+    everything = {cell.case.executor: cell for cell in parts[WAYS] if not cell.case.cold}
+    cold = {cell.case.executor: cell for cell in parts[WAYS] if cell.case.cold}
     cells = {name: cell for name, cell in everything.items() if name != CEILING}
     others = {name: cell for name, cell in cells.items() if name != BASELINE}
-    ratios = {name: compare(cells[BASELINE], cell) for name, cell in others.items()} if BASELINE in cells else {}
+    network = {(cell.case.n_processes, cell.case.n_threads): cell for cell in parts[NETWORK]}
+
+    def against(name: str, candidates: Mapping[str, Measurement]) -> dict[str, Ratio]:
+        """How many times faster than `name`; nothing where that was not measured."""
+        found = everything.get(name)
+        return {} if found is None else {other: compare(found, cell) for other, cell in candidates.items()}
+
+    ratios = against(BASELINE, others)
+    alone = everything.get(BASELINE)
     n_processes = int(run.params["n_processes"])
-    summaries = {name: summarize(cell) for name, cell in cells.items()}
     return MultiprocessStudy(
         run=run,
         cells=cells,
-        summaries=summaries,
+        summaries={name: summarize(cell) for name, cell in cells.items()},
         ratios=ratios,
         efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
-        breakdowns=_breakdowns({name: cell for name, cell in everything.items() if summarize(cell).is_measured}),
-        verification=_verification(everything),
-        ceiling=compare(cells[BASELINE], everything[CEILING]) if {BASELINE, CEILING} <= everything.keys() else None,
+        breakdowns=accounts(everything, everything),
+        verification=_verification(run.measurements),
+        ceiling=compare(alone, everything[CEILING]) if alone and CEILING in everything else None,
+        shares=against(CEILING, others),
+        against_threads=against(THREADS, {name: cell for name, cell in others.items() if name != THREADS}),
+        cold=cold,
+        cold_summaries={name: summarize(cell) for name, cell in cold.items()},
+        cold_ratios=against(BASELINE, cold),
+        cold_breakdowns=accounts(cold, everything),
+        memory={name: share for name, cell in cells.items() if (share := _memory_over_data(cell)) is not None},
+        break_even={
+            name: break_even(*found, n_rows=int(run.params["n_samples"]))
+            for name, cell in others.items()
+            if name != THREADS and alone and (found := startups(cell, cold.get(name), alone))
+        },
+        spreading=spreading(parts[SCALING], run.machine.usable_cpus),
+        network_cells=network,
+        network={
+            spread: compare(network[1, 1], cell)
+            for spread, cell in network.items()
+            if (1, 1) in network and spread != (1, 1)
+        },
     )
 
 
@@ -87,54 +126,42 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
     for name, ratio in said.ratios.items():
         found[f"speedup[{name}]"] = entry(ratio, "×", ratio.verdict)
         found[f"efficiency[{name}]"] = entry(said.efficiencies[name], "", ratio.verdict)
-        if (reached := said.share_of_ceiling(name)) is not None:
-            found[f"share_of_ceiling[{name}]"] = Figure(value=reached, unit="")
         if name == MULTI:
             found["speedup"], found["efficiency"] = found[f"speedup[{name}]"], found[f"efficiency[{name}]"]
     if said.ceiling is not None:
         found["ceiling_speedup"] = entry(said.ceiling, "×", said.ceiling.verdict)
+    found |= {f"share_of_ceiling[{name}]": entry(share, "", share.verdict) for name, share in said.shares.items()}
+    found |= {f"cold_speedup[{name}]": entry(ratio, "×", ratio.verdict) for name, ratio in said.cold_ratios.items()}
+    for name, breakdown in said.breakdowns.items():
+        found |= {
+            f"lost_s[{name},{part.name.replace(' ', '_')}]": Figure(value=part.seconds, unit="s")
+            for part in breakdown.parts
+            if part.name != USEFUL and part.seconds
+        }
+        found[f"unexplained_share[{name}]"] = Figure(value=breakdown.unexplained_share, unit="of the time")
+    found |= {f"memory_over_data[{name}]": Figure(value=share, unit="×") for name, share in said.memory.items()}
+    found |= {f"break_even_rows[{name}]": _rows_entry(rows) for name, rows in said.break_even.items()}
     found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
     return found
 
 
-def _breakdowns(cells: Mapping[str, Measurement]) -> dict[str, Breakdown]:
-    """Where each sample's time went, averaged over the samples, of every way, held against the ceiling's."""
-    if BASELINE not in cells or not cells[BASELINE].spans:
-        return {}
-    # CPU seconds: what the one process waited for a CPU itself is no part of the work.
-    single_s = fmean(sum(s.cpu_s for s in spans if s.kind == "compute") for spans in cells[BASELINE].spans)
-    accounts = {
-        name: [_account(cell, spans, single_s) for spans in cell.spans]
-        for name, cell in cells.items()
-        if name != BASELINE
-    }
-    averages = {name: average(found) for name, found in accounts.items() if found}
-    ceiling = averages.pop(CEILING, None)
-    return averages if ceiling is None else {name: beside(found, ceiling) for name, found in averages.items()}
+def _rows_entry(rows: Interval | Refusal) -> Figure:
+    if isinstance(rows, Refusal):
+        return Figure(value=None, unit="rows", verdict=f"withheld: {rows.reason}")
+    return entry(rows, "rows", rows.reason)
 
 
-def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
-    """One sample's account: the spans within its `call`. Threads of one process count as a worker each."""
-    call = next(span for span in spans if span.kind == "call")
-    within = [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
-    n_threads = cell.case.n_threads
-    by_thread = [
-        replace(span, worker=worker, cpu_s=span.cpu_s / n_threads) for span in within for worker in range(n_threads)
-    ]
-    in_one_process = cell.case.executor == THREADS  # a pool of one process has a parent beside it
-    return account(
-        by_thread if in_one_process else within,
-        start_s=call.start_s,
-        end_s=call.end_s,
-        single_s=single_s,
-        n_workers=n_threads if in_one_process else cell.case.n_processes,
-        n_threads=1 if in_one_process else n_threads,
-    )
+def _memory_over_data(cell: Measurement) -> float | None:
+    """What the processes took above what they had before the data came, over the bytes of the data."""
+    idle, data = cell.figures.get("idle_bytes"), cell.figures.get("data_bytes")
+    if cell.peak_memory_bytes is None or idle is None or not data or not summarize(cell).is_measured:
+        return None
+    return (cell.peak_memory_bytes - idle) / data
 
 
-def _verification(cells: Mapping[str, Measurement]) -> Verification:
+def _verification(cells: Sequence[Measurement]) -> Verification:
     """One verdict over every path: the first failure, else all that was checked."""
-    seen = [cell.verification for cell in cells.values() if cell.verification is not None]
+    seen = [cell.verification for cell in cells if cell.verification is not None]
     for one in seen:
         if not one.passed:
             return one

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -93,10 +94,23 @@ def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
     )
 
 
-def break_even_rows(*, startup_s: float, single_s_per_row: float, parallel_s_per_row: float) -> int | None:
-    """Rows from which starting workers pays: startup over what a row saves. None when a row saves nothing."""
-    saved_s = single_s_per_row - parallel_s_per_row
-    return math.ceil(startup_s / saved_s) if saved_s > 0 else None
+def break_even(
+    startup_s: Sequence[float], single_s: Sequence[float], parallel_s: Sequence[float], *, n_rows: int
+) -> Interval | Refusal:
+    """Rows from which a start-up is paid back, one value of each a round, each time over `n_rows` rows.
+
+    Refused where a row saves nothing; without an interval where it saved nothing in some of the rounds.
+    """
+    gains_s = [single - parallel for single, parallel in zip(single_s, parallel_s, strict=True)]
+    if not gains_s:
+        return Refusal(reason="no round holds all of them")
+    if median(gains_s) <= 0:
+        return Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+    paid = [n_rows * start / gain for start, gain in zip(startup_s, gains_s, strict=True) if gain > 0]
+    if len(paid) < len(gains_s):
+        reason = f"in {len(gains_s) - len(paid)} of {len(gains_s)} rounds a row saved nothing"
+        return Interval(value=n_rows * median(startup_s) / median(gains_s), reason=reason)
+    return signed_rank_interval(paid)
 
 
 def _too_few(law: str, throughputs: Throughputs, *, needed: int) -> Refusal | None:

@@ -102,6 +102,11 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
+def capital(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def marked(run: Run, text: str) -> str:
     """A sentence about a run, never without the mark of a simulated one."""
     return f"{run.mark}: {text}" if run.mark else text

@@ -6,13 +6,24 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.analysis.breakdown import USEFUL, lost_speedup_shares
+from inferbench_lib.analysis.accounts import BASELINE
+from inferbench_lib.analysis.breakdown import USEFUL
 from inferbench_lib.analysis.comparison import rank
-from inferbench_lib.analysis.multiprocess import BASELINE, MultiprocessStudy, study
-from inferbench_lib.records import Breakdown, Figure, Outcome, Ratio, Verdict
+from inferbench_lib.analysis.multiprocess import MultiprocessStudy, study
+from inferbench_lib.records import Figure, Outcome, Ratio, Summary, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
+from inferbench_lib.report.views.lost_time import cold_start, where_the_time_went
+from inferbench_lib.report.views.spreading import (
+    crossover_map,
+    memory_by_way,
+    network_spread,
+    scaling_curve,
+    side_by_side,
+)
+from inferbench_lib.report.views.ways import NAMES, REFERENCE, is_known, lost, spread
 from inferbench_lib.report.words import (
+    capital,
     compared,
     digits,
     gathered,
@@ -25,32 +36,45 @@ from inferbench_lib.report.words import (
     times,
 )
 
-NAMES = {
-    "single": "one process",
-    "threads": "scikit-learn threads",
-    "naive_pool": "a new pool for each call",
-    "shared_pool": "the shared-memory pool",
-}
-REFERENCE = {"single_s": 4.607, "multi_s": 6.245, "speedup": 0.738, "efficiency": 0.184}
-"""A Windows laptop, 8 physical and 16 logical cores, 15.79 GB, Python 3.12.2, 4 processes: the published result."""
-
-__all__ = ["VIEWS", "answer", "study", "table"]
+__all__ = [
+    "NAMES",
+    "VIEWS",
+    "answer",
+    "cold_start",
+    "crossover_map",
+    "executor_times",
+    "memory_by_way",
+    "network_spread",
+    "scaling_curve",
+    "side_by_side",
+    "study",
+    "table",
+    "where_the_time_went",
+]
 
 
 def answer(said: MultiprocessStudy) -> Answer:
     """What to use here, by how much, and how sure."""
     cards = [
-        Card(value=times(r.value), label=f"speedup of {NAMES[name]}", interval=_spread(r))
+        Card(value=times(r.value), label=f"speedup of {NAMES[name]}", interval=spread(r))
         for name, r in sorted(said.ratios.items(), key=lambda item: -item[1].value)
-        if r.verdict is not Verdict.INVALID
+        if is_known(r)
     ]
-    if said.ceiling is not None and said.ceiling.verdict is not Verdict.INVALID:
+    cards += [
+        Card(value=times(r.value), label=f"{NAMES[name]}, from a cold start", interval=spread(r))
+        for name, r in said.cold_ratios.items()
+        if is_known(r)
+    ]
+    if said.ceiling is not None and is_known(said.ceiling):
         label = "the ceiling: independent processes, nothing shared"
-        cards.append(Card(value=times(said.ceiling.value), label=label, interval=_spread(said.ceiling)))
-    flags = gathered((flag for cell in said.cells.values() for flag in cell.flags), len(said.cells))
+        cards.append(Card(value=times(said.ceiling.value), label=label, interval=spread(said.ceiling)))
+    cells = [*said.cells.values(), *said.cold.values()]
+    flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
+    summaries = [(NAMES[name], summary) for name, summary in said.summaries.items()]
+    summaries += [(f"{NAMES[name]}, cold", summary) for name, summary in said.cold_summaries.items()]
     ended = [
-        f"{_capital(NAMES[name])}: {summary.outcome} ({summary.reason})"
-        for name, summary in said.summaries.items()
+        f"{capital(name)}: {summary.outcome} ({summary.reason})"
+        for name, summary in summaries
         if summary.outcome is not Outcome.OK
     ]
     return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *ended))
@@ -76,22 +100,34 @@ def _verdict(said: MultiprocessStudy) -> str:
         if against.verdict is Verdict.INDISTINGUISHABLE
     ]
     tied = f" Not to be told from it: {joined(ties)}." if ties else ""
+    reached = said.shares.get(best)
+    of_ceiling = f", {digits(reached.value, 2)} of what this machine can do" if reached and is_known(reached) else ""
     losers = [name for name, r in said.ratios.items() if r.verdict is Verdict.SLOWER]
-    lost = "".join(
-        f" {_capital(NAMES[name])} loses: {ratio(said.ratios[name])}{_because(said, name)}." for name in losers
-    )
-    return f"Use {NAMES[best]}: {ratio(said.ratios[best])} the speed of one process.{tied}{lost}"
+    lines = [
+        f"Use {NAMES[best]}: {ratio(said.ratios[best])} the speed of one process{of_ceiling}.{tied}",
+        *(_cold(said.cold_ratios[name], name) for name in (best,) if name in said.cold_ratios),
+        *(_loses(said, name) for name in losers),
+    ]
+    return " ".join(filter(None, lines))
 
 
-def _because(said: MultiprocessStudy, name: str) -> str:
-    """The two largest measured losses."""
+def _cold(value: Ratio, name: str) -> str:
+    """What one call gives whose pool starts with it."""
+    if not is_known(value):
+        return ""
+    return f"{capital(compared(value, f'one call from a cold start of {NAMES[name]}', NAMES[BASELINE]))}."
+
+
+def _loses(said: MultiprocessStudy, name: str) -> str:
+    """A way that was slower, and its two largest measured losses."""
+    slower = f"{capital(NAMES[name])} is slower than one process: {ratio(said.ratios[name])}"
     breakdown = said.breakdowns.get(name)
-    lost = sorted(_losses(breakdown), key=lambda item: -item[1])[:2] if breakdown else []
-    return f"; most of it to {joined(f'{part} ({seconds(cost)})' for part, cost in lost)}" if lost else ""
-
-
-def _losses(breakdown: Breakdown) -> list[tuple[str, float]]:
-    return [(part.name, part.seconds) for part in breakdown.parts if part.name != USEFUL and part.seconds > 0]
+    if breakdown is None or lost(breakdown) <= 0:
+        return f"{slower}."
+    parts = [part for part in breakdown.parts if part.name != USEFUL and part.seconds > 0]
+    largest = sorted(parts, key=lambda part: -part.seconds)[:2]
+    of_which = joined(f"{seconds(part.seconds)} to {part.name}" for part in largest)
+    return f"{slower}; it loses {seconds(lost(breakdown))}" + (f", of which {of_which}." if of_which else ".")
 
 
 def executor_times(said: MultiprocessStudy) -> View:
@@ -111,52 +147,22 @@ def executor_times(said: MultiprocessStudy) -> View:
         name="executor_times",
         frame=frame,
         draw=figures.strips,
-        alt=f"Seconds for {n_samples:,} rows, every sample with median and 95 % interval. {_capital(spoken)}.",
-        reading=f"Medians with 95 % intervals: {spoken}.{f' {_capital(ratios)}.' if ratios else ''}",
+        alt=f"Seconds for {n_samples:,} rows, every sample with median and 95 % interval. {capital(spoken)}.",
+        reading=f"Medians with 95 % intervals: {spoken}.{f' {capital(ratios)}.' if ratios else ''}",
         size_inches=(7.4, 0.9 + 0.62 * len(said.cells)),
     )
 
 
-def where_the_time_went(said: MultiprocessStudy) -> View:
-    """Where does the time go?"""
-    rows = [
-        {"label": NAMES[name], "part": part.name, "seconds": max(0.0, part.seconds)}
-        for name, breakdown in said.breakdowns.items()
-        for part in (*breakdown.parts,)
-    ]
-    rows += [
-        {"label": NAMES[name], "part": "unexplained", "seconds": abs(breakdown.unexplained_s)}
-        for name, breakdown in said.breakdowns.items()
-    ]
-    frame = pd.DataFrame(rows, columns=["label", "part", "seconds"])
-    frame = frame[frame["seconds"] > 0.005 * frame["seconds"].max()]
-    frame.attrs = {"x": "seconds of wall time, averaged over the workers", "say": seconds}
-    readings = " ".join(_account(NAMES[name], breakdown) for name, breakdown in said.breakdowns.items())
-    readings = readings or "There is no measured way to hold against one process, and so nothing to account for."
-    return View(
-        name="where_the_time_went",
-        frame=frame,
-        draw=figures.stacks,
-        alt=f"Wall time of each way of using several processes, cut into measured parts. {readings}",
-        reading=readings,
-        size_inches=(7.4, 2.2 + 0.6 * len(said.breakdowns)),
-    )
-
-
-def _account(name: str, breakdown: Breakdown) -> str:
-    shares = lost_speedup_shares(breakdown)
-    lost_s = sum(part.seconds for part in breakdown.parts if part.name != USEFUL) + breakdown.unexplained_s
-    if not shares or lost_s <= 0:
-        return f"{_capital(name)} took {seconds(breakdown.whole_s)} and lost nothing against an equal split."
-    largest = sorted(((value, part) for part, value in shares.items() if value >= 0.05), reverse=True)
-    said = joined(f"{part} {seconds(value * lost_s)} ({share(value)})" for value, part in largest)
-    return (
-        f"{_capital(name)} took {seconds(breakdown.whole_s)}, {seconds(lost_s)} more than an equal split of one "
-        f"process's work: {said}. Unexplained: {share(breakdown.unexplained_share)} of the whole."
-    )
-
-
-VIEWS = (executor_times, where_the_time_went)
+VIEWS = (
+    executor_times,
+    side_by_side,
+    where_the_time_went,
+    cold_start,
+    scaling_curve,
+    crossover_map,
+    memory_by_way,
+    network_spread,
+)
 
 
 def table(said: MultiprocessStudy) -> Table:
@@ -171,17 +177,20 @@ def table(said: MultiprocessStudy) -> Table:
                 "95 % interval": _spread_s(summary.median_s.low, summary.median_s.high),
                 "speedup": times(r.value) if r and r.verdict is not Verdict.INVALID else "–",
                 "efficiency": share(said.efficiencies[name].value) if r and r.verdict is not Verdict.INVALID else "–",
-                "of the ceiling": share(reached) if (reached := said.share_of_ceiling(name)) is not None else "–",
+                "of the ceiling": share(reached.value) if is_known(reached := said.shares.get(name)) else "–",
+                "of the threads": share(held.value) if is_known(held := said.against_threads.get(name)) else "–",
+                "memory": f"{times(said.memory[name])} data" if name in said.memory else "–",
                 "verdict": str(r.verdict) if r else "baseline",
                 "start-up": seconds(sum(said.cells[name].startup_s.values())) if said.cells[name].startup_s else "–",
                 "verified": checked.word if (checked := said.cells[name].verification) else "–",
                 "outcome": str(summary.outcome),
             }
         )
+    rows += [_cold_row(said, name, summary) for name, summary in said.cold_summaries.items()]
     reference = {"way": "reference laptop, 4 processes", "median": f"{REFERENCE['multi_s']} s",
                  "speedup": f"{REFERENCE['speedup']}×", "efficiency": share(REFERENCE["efficiency"]),
                  "verified": "PASSED", "95 % interval": "not published", "verdict": "published", "start-up": "–",
-                 "outcome": "–", "of the ceiling": "–"}  # fmt: skip
+                 "outcome": "–", "of the ceiling": "–", "of the threads": "–", "memory": "–"}  # fmt: skip
     frame = pd.DataFrame([*rows, reference])
     efficiency = f"Efficiency is speedup divided by {plural(said.n_processes, 'process', 'processes')}"
     usable = said.run.machine.usable_cpus
@@ -192,9 +201,28 @@ def table(said: MultiprocessStudy) -> Table:
     )
     return Table(
         frame=frame,
-        reading=f"{efficiency}{limit}. Start-up is apart from the time: it is paid once, before the first call. "
+        reading=f"{efficiency}{limit}. Start-up is apart from the time: it is paid once, before the first call; "
+        "what is called cold starts within each call and has its start-up in the time. "
         "The reference is a published result of another machine: its figures are not comparable in seconds.",
     )
+
+
+def _cold_row(said: MultiprocessStudy, name: str, summary: Summary) -> dict[str, str]:
+    r, cell = said.cold_ratios.get(name), said.cold[name]
+    return {
+        "way": f"{NAMES[name]}, cold",
+        "median": seconds(summary.median_s.value) if summary.is_measured else "–",
+        "95 % interval": _spread_s(summary.median_s.low, summary.median_s.high),
+        "speedup": times(r.value) if r and is_known(r) else "–",
+        "efficiency": share(r.value / said.n_processes) if r and is_known(r) else "–",
+        "of the ceiling": "–",
+        "of the threads": "–",
+        "memory": "–",
+        "verdict": str(r.verdict) if r else "–",
+        "start-up": "in the time",
+        "verified": cell.verification.word if cell.verification else "–",
+        "outcome": str(summary.outcome),
+    }
 
 
 def verification(said: MultiprocessStudy) -> Figure:
@@ -202,16 +230,5 @@ def verification(said: MultiprocessStudy) -> Figure:
     return Figure(value=said.verification.word, verdict=said.verification.detail)
 
 
-def _spread(value: Ratio) -> str:
-    if value.low is None or value.high is None:
-        return "no interval yet"
-    unsure = ", unstable" if value.verdict is Verdict.UNSTABLE else ""
-    return f"{times(value.low)} to {times(value.high)}{unsure}"
-
-
 def _spread_s(low: float | None, high: float | None) -> str:
     return "withheld" if low is None or high is None else f"{seconds(low)} to {seconds(high)}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,0 +1,177 @@
+"""What the page on several processes says of a run that measured everything: cold starts, scaling, memory, network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sample_runs as samples
+from page_texts import UNSAID, draw, row, sentences
+
+from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span
+from inferbench_lib.report.views import multiprocess as page
+
+ALONE_S = {1_000: 0.010, 2_000: 0.020, 4_000: 0.040}
+POOL_S = {
+    (2, 1_000): 0.012,
+    (2, 2_000): 0.011,
+    (2, 4_000): 0.021,
+    (4, 1_000): 0.02,
+    (4, 2_000): 0.01,
+    (4, 4_000): 0.0105,
+}
+NETWORK_S = {(1, 1): 0.8, (1, 2): 0.5, (2, 1): 0.4}
+
+
+def cold_pool() -> Measurement:
+    """The shared pool from a cold start: 2.5 s, of which each of the three started workers needs 1.5 s to start."""
+    case = replace(samples.way("shared_pool").case, cold=True)
+    spans = (
+        Span(worker=-1, kind="call", start_s=0.0, end_s=2.5),
+        Span(worker=3, kind="compute", start_s=0.0, end_s=2.5, cpu_s=1.0),
+        *(Span(worker=n, kind="start", start_s=0.0, end_s=1.5) for n in range(3)),
+        *(Span(worker=n, kind="compute", start_s=1.5, end_s=2.5, cpu_s=1.0) for n in range(3)),
+    )
+    measured = samples.cell(case, 2.5, inputs_per_call=samples.N_ROWS)
+    return replace(measured, spans=(spans,) * len(measured.samples_s))
+
+
+def scaling_cells() -> Iterator[Measurement]:
+    """One process, and pools of two and of four, over three numbers of rows."""
+    times_s = {(1, n_rows): s for n_rows, s in ALONE_S.items()} | POOL_S
+    for (n, n_rows), median_s in times_s.items():
+        name = "single" if n == 1 else "shared_pool"
+        case = Case(workload="forest", executor=name, batch_size=n_rows // n, n_processes=n)
+        yield samples.cell(case, median_s, inputs_per_call=n_rows, notes={"part": "scaling"})
+
+
+def network_cells() -> Iterator[Measurement]:
+    for (n, n_threads), median_s in NETWORK_S.items():
+        name = "single" if n == 1 else "shared_pool"
+        case = Case(workload="cnn-small", executor=name, batch_size=16, n_processes=n, n_threads=n_threads)
+        yield samples.cell(case, median_s, notes={"part": "network"})
+
+
+def everything(*more: Measurement) -> Run:
+    """All ways, the shared pool with 1.1 times the data in memory."""
+    sizes = {"idle_bytes": 5e8, "data_bytes": 1e8}
+    ways = [samples.way(name) for name in samples.WAYS if name != "shared_pool"]
+    pool = replace(samples.way("shared_pool"), figures=sizes, peak_memory_bytes=610_000_000)
+    return samples.multiprocess(*ways, pool, *(more or (cold_pool(), *scaling_cells(), *network_cells())))
+
+
+@pytest.fixture(scope="module")
+def said() -> page.MultiprocessStudy:
+    return page.study(everything())
+
+
+def test_nothing_unsaid_is_said_and_everything_is_drawn() -> None:
+    """Whole, with a cold start that failed, and on a machine with fewer CPUs: no NaN, no empty place, no warning."""
+    failed = replace(cold_pool(), samples_s=(), round_sizes=(), spans=(), outcome=Outcome.FAILED, reason="it died")
+    few = replace(everything(), machine=Machine(usable_cpus=2))
+    for run in (everything(), everything(failed), few):
+        assert [text for text in sentences(run) if UNSAID.search(text)] == []
+        study = page.study(run)
+        for view in page.VIEWS:
+            assert draw(view(study)).startswith(b"\x89PNG")
+
+
+def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
+    """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling."""
+    assert page.answer(said).verdict.startswith(
+        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
+        "do. One call from a cold start of the shared-memory pool: faster, 1.60× (1.60× to 1.60×) the speed of one "
+        "process."
+    )
+
+
+def test_a_failed_cold_start_is_said() -> None:
+    """It has no figure, and its reason stands beside the answer."""
+    failed = replace(cold_pool(), samples_s=(), round_sizes=(), spans=(), outcome=Outcome.FAILED, reason="it died")
+    said = page.study(everything(failed))
+    assert "cold start" not in page.answer(said).verdict
+    assert "The shared-memory pool, cold: failed (it died)" in page.answer(said).flags
+    assert row(page.table(said), way="the shared-memory pool, cold")["median"] == "–"
+
+
+def test_a_cold_start_has_an_account_of_its_own(said: page.MultiprocessStudy) -> None:
+    """Three of four workers start for 1.5 s: 1.125 s of 2.5 s; useful is 1 s; the caller computed all the while."""
+    seconds = said.cold_breakdowns["shared_pool"]
+    parts = {part.name: part.seconds for part in seconds.parts if abs(part.seconds) > 1e-9}
+    assert parts == {
+        "useful compute": pytest.approx(1.0),
+        "process start": pytest.approx(1.125),
+        "waiting for a CPU": pytest.approx(0.375),
+    }
+    assert page.cold_start(said).reading == (
+        "The shared-memory pool from a cold start: faster, 1.60× (1.60× to 1.60×) the speed of one process. "
+        "The shared-memory pool, cold took 2.50 s, 1.50 s more than an equal split of one process's work: process "
+        "start 1.12 s (75 %) and waiting for a CPU 375 ms (25 %). Unexplained: 0 % of the whole."
+    )
+
+
+def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: page.MultiprocessStudy) -> None:
+    """1.0 s the ceiling, 1.2 s the pool, 1.25 s the threads."""
+    view = page.side_by_side(said)
+    assert view.frame.attrs["marks"] == [
+        (1.0, "one process"),
+        (4.0, "ideal: 4 times one process"),
+        (pytest.approx(4.0), "ceiling, independent processes: 4.00×"),
+    ]
+    assert view.reading.startswith(
+        "Of what independent processes reach together, 4.00× one process: the shared-memory pool 0.83 (0.83 to 0.83), "
+        "scikit-learn threads 0.80 (0.80 to 0.80) and a new pool for each call 0.20 (0.20 to 0.20). "
+    )
+    assert "the shared-memory pool: faster, 1.04× (1.04× to 1.04×) the speed of scikit-learn threads" in view.reading
+    few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
+    assert page.side_by_side(few).reading.endswith(
+        "4 processes share 2 usable CPUs: no more than 2× one process can be expected, and each of them waits for a "
+        "CPU part of the time."
+    )
+
+
+def test_scaling_is_strong_weak_and_withheld(said: page.MultiprocessStudy) -> None:
+    """4,000 rows: 40 ms alone, 21 ms by two, 10.5 ms by four; 1,000 rows each: 11 ms by two are 10/11 efficient."""
+    assert page.scaling_curve(said).reading == (
+        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes 3.81× (3.81× to 3.81×). Efficiency "
+        "with 1,000 rows for each process: 2 processes 91 % (91 % to 91 %); 4 processes 95 % (95 % to 95 %). "
+        "Amdahl's law: 1 % (1 % to 1 %) of the work is serial, so no number of processes exceeds 69.0× "
+        "(worst misfit 2 %). "
+        "No universal scalability law: the universal scalability law needs 4 worker counts, has 3."
+    )
+
+
+def test_the_map_shows_from_where_on_processes_pay(said: page.MultiprocessStudy) -> None:
+    """Two processes lose at 1,000 rows and win from 2,000 on; so do four."""
+    view = page.crossover_map(said)
+    pays = {(one.y, one.x): one.pays for one in view.frame.itertuples()}
+    assert pays == {(n, n_rows): n_rows > 1_000 for n in (2, 4) for n_rows in ALONE_S}
+    assert view.reading.startswith(
+        "2 processes of a warm pool were faster than one from 2,000 rows a call on; 4 processes of a warm pool were "
+        "faster than one from 2,000 rows a call on."
+    )
+    # 1.3 s of start-up over 60,000 rows, of which each saves 2.8 s / 60,000
+    assert "the shared-memory pool: 27,857 rows (27,857 to 27,857)" in view.reading
+
+
+def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
+    """110 MB above the idle processes for 100 MB; two processes are twice as fast as one."""
+    assert page.memory_by_way(said).reading == (
+        "Above the idle processes, in multiples of the data: the shared-memory pool 1.10×."
+    )
+    assert page.network_spread(said).reading == (
+        "Against one process with one thread: 1 process × 2 threads 1.60× (1.60× to 1.60×); 2 processes × 1 thread "
+        "2.00× (2.00× to 2.00×). Fastest: 2 processes × 1 thread."
+    )
+
+
+def test_what_was_not_measured_is_said() -> None:
+    """A run without cold starts, scaling, memory and network says so in each place."""
+    said = page.study(samples.multiprocess())
+    assert page.cold_start(said).reading == "No way was measured from a cold start."
+    assert page.scaling_curve(said).reading == "Rows by processes were not measured: `scaling_rows` is empty."
+    assert page.memory_by_way(said).reading == "Memory was not measured."
+    assert page.network_spread(said).reading == (
+        "The network was not measured: `network_processes` or `network_threads` is empty."
+    )
