@@ -69,7 +69,7 @@ def test_contents_lead_to_their_headings(sample: Path, open_page: Opener) -> Non
     lines = page.locator(".contents a")
     assert lines.all_inner_texts() == [
         "How much faster is each way?", "Every way that was measured", "Where did the time go?",
-        "What would another machine do?", "Method", "Run it again",
+        "What would another machine do?", "Method", "Run it again", "Glossary",
     ]  # fmt: skip
     for href in [line.get_attribute("href") for line in lines.all()]:
         assert page.locator(f"{href}:is(h2, h3)").count() == 1

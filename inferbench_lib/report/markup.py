@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from bs4 import BeautifulSoup, Tag
 
+from inferbench_lib.report.glossary import link_terms
+from inferbench_lib.report.glossary_terms import Term
 from inferbench_lib.report.table_markup import frame_table
 
 _DROPPED = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "template", "video", "audio")
@@ -29,6 +31,7 @@ class Body:
     answer: str
     parameters: str
     contents: tuple[Heading, ...]
+    terms: tuple[Term, ...]
     has_error: bool
 
 
@@ -41,7 +44,7 @@ def finish(html: str) -> Body:
         first.decompose()  # the page says its title itself
     for extra in soup.find_all("h1"):
         extra.name = "h2"
-    taken = {"main", "failed", "run-it-again"}
+    taken = {"main", "failed", "run-it-again", "glossary"}
     contents = tuple(_anchor(heading, taken, soup) for heading in soup.find_all(["h2", "h3"]))
     for number, figure in enumerate(soup.find_all("figure"), start=1):
         _number(figure, number, soup)
@@ -49,6 +52,7 @@ def finish(html: str) -> Body:
         frame_table(table, number, soup)
     for block in soup.find_all("pre"):
         block["tabindex"] = "0"  # a box that can scroll can be reached by keyboard
+    terms = link_terms(soup)
     answer = "\n".join(str(block.extract()) for block in _answer(soup))
     parameters = "\n".join(str(block.extract()) for block in soup.select("details.parameters"))
     return Body(
@@ -56,6 +60,7 @@ def finish(html: str) -> Body:
         answer=answer,
         parameters=parameters,
         contents=contents,
+        terms=terms,
         has_error=soup.select_one("#failed") is not None,
     )
 

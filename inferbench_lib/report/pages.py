@@ -81,6 +81,7 @@ def render_page(
         body=Markup(body.html),
         parameters=Markup(body.parameters),
         contents=body.contents,
+        terms=body.terms,
         has_error=body.has_error,
     )
     write_file(html_path, text)
