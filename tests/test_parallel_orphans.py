@@ -16,19 +16,36 @@ import threading
 from functools import partial
 import parallel_helpers as helpers
 from inferbench_lib.parallel.executors import EXECUTORS
-threading.Timer({after_s}, print, ["now"], dict(flush=True)).start()
+timer = threading.Timer({after_s}, print, ["now"], dict(flush=True))
+if not {is_ready}:
+    timer.start()
 executor = EXECUTORS[{name!r}](partial(helpers.load_sleeper, 600), n_processes=2, **{more!r})
+if {is_ready}:
+    executor.ready()
+    timer.start()
 executor.map(helpers.numbered_rows(4), 1)
 """
 AT_WORK_S = 1.0
-"""By then workers have started and sleep in their first batch."""
-WAYS = [("shared_pool", {}), ("shared_pool", {"start_method": "forkserver"}), ("naive_pool", {})]
-ids = pytest.mark.parametrize(("name", "more"), WAYS, ids=["shared_pool", "shared_pool by forkserver", "naive_pool"])
+"""So long after `ready` workers sleep in their first batch."""
+WAYS: dict[str, tuple[str, dict[str, str]]] = {
+    "shared_pool": ("shared_pool", {}),
+    "shared_pool by forkserver": ("shared_pool", {"start_method": "forkserver"}),
+    "naive_pool": ("naive_pool", {}),
+    "process_pool": ("process_pool", {}),
+    "loky": ("loky", {}),
+    "dask": ("dask", {}),
+}
+OF_OTHERS = ("process_pool", "loky", "dask")
+"""Which a library starts; fewer moments will do."""
+WORKING = [(way, end) for way in WAYS for end in (signal.SIGINT, signal.SIGKILL)]
+WORKING += [(way, signal.SIGTERM) for way in WAYS if way not in OF_OTHERS]
+STARTING = [(way, after_s) for way in WAYS for after_s in ((0.16, 0.8) if way in OF_OTHERS else (0, 0.08, 0.16))]
 
 
-def start_parent(name: str, more: dict[str, str], after_s: float) -> subprocess.Popen[str]:
-    """A program, in a process group of its own, that began to start its workers `after_s` ago."""
-    code = PARENT.format(name=name, after_s=after_s, more=more)
+def start_parent(way: str, after_s: float, *, is_ready: bool) -> subprocess.Popen[str]:
+    """A program, in a process group of its own, that began to start its workers, or had started them, `after_s` ago."""
+    name, more = WAYS[way]
+    code = PARENT.format(name=name, after_s=after_s, more=more, is_ready=is_ready)
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -43,11 +60,10 @@ def family(pid: int) -> set[int]:
     return {own for child in children(pid) for own in (child, *family(child))}
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@ids
-def test_no_worker_outlives_its_parent(name: str, more: dict[str, str], end: signal.Signals) -> None:
+@pytest.mark.parametrize(("way", "end"), WORKING)
+def test_no_worker_outlives_its_parent(way: str, end: signal.Signals) -> None:
     """Ctrl-C to the whole group, SIGTERM or SIGKILL to the parent: no process and no shared memory is left."""
-    parent = start_parent(name, more, AT_WORK_S)
+    parent = start_parent(way, AT_WORK_S, is_ready=True)
     pids, files = family(parent.pid), shared_memory_files(parent.pid)
     assert len(pids) >= 2
     if end == signal.SIGINT:
@@ -61,11 +77,10 @@ def test_no_worker_outlives_its_parent(name: str, more: dict[str, str], end: sig
     assert messages.count("Traceback") == (end == signal.SIGINT)  # the program's own, none of a worker's
 
 
-@pytest.mark.parametrize("after_s", [0, 0.08, 0.16])
-@ids
-def test_killed_while_workers_start_nothing_stays(name: str, more: dict[str, str], after_s: float) -> None:
+@pytest.mark.parametrize(("way", "after_s"), STARTING)
+def test_killed_while_workers_start_nothing_stays(way: str, after_s: float) -> None:
     """SIGKILL of the parent while its workers start leaves nothing either."""
-    parent = start_parent(name, more, after_s)
+    parent = start_parent(way, after_s, is_ready=False)
     pids, files = family(parent.pid), shared_memory_files(parent.pid)
     parent.kill()
     parent.communicate(timeout=30)
@@ -76,7 +91,7 @@ def test_killed_while_workers_start_nothing_stays(name: str, more: dict[str, str
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a stopped process with its parent")
 def test_a_stopped_worker_does_not_outlive_its_parent() -> None:
     """A worker that is stopped, and so cannot notice anything, ends with its parent too."""
-    parent = start_parent("shared_pool", {}, AT_WORK_S)
+    parent = start_parent("shared_pool", AT_WORK_S, is_ready=True)
     pids = {pid for pid in family(parent.pid) if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()}
     assert len(pids) == 2
     for pid in pids:
