@@ -145,7 +145,8 @@ def runs_of(source: str) -> dict[str, Run]:
     if path.is_dir():
         runs = load_runs(path) or _by_notebook(run for page in sorted(path.glob("*.html")) for run in embedded(page))
     else:
-        runs = _by_notebook([load_run(path)] if path.suffix == ".json" else embedded(path))
+        is_record = path.name.endswith((".json", ".json.gz"))
+        runs = _by_notebook([_parse(_unpacked(_read(path)), path.name)] if is_record else embedded(path))
     if not runs:
         raise StoreError(
             f"{path.name}: expected a run with its data, got none; name a run's folder or one of its pages"
@@ -163,10 +164,13 @@ def embedded(page: Path) -> list[Run]:
 def _decoded(encoded: str) -> bytes:
     """The bytes of a data link, unpacked where they were packed; of one that was cut off, none."""
     try:
-        payload = base64.b64decode(encoded, validate=True)
-        return gzip.decompress(payload) if payload.startswith(GZIP_MAGIC) else payload
+        return _unpacked(base64.b64decode(encoded, validate=True))
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile):
         return b""
+
+
+def _unpacked(payload: bytes) -> bytes:
+    return gzip.decompress(payload) if payload.startswith(GZIP_MAGIC) else payload
 
 
 class _Downloads(HTMLParser):

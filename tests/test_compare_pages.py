@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -60,8 +61,10 @@ def test_a_run_is_read_wherever_it_lies(reports: Path, tmp_path: Path) -> None:
     there = store.runs_of(BASE)[NOTEBOOK]
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail" / "page.html").write_text(f"<a href='other.html' download>x</a>{embed(run)}", encoding="utf-8")
+    (tmp_path / "mail" / f"{NOTEBOOK}.json.gz").write_bytes(gzip.compress(store.dump_run(run)))
     (tmp_path / "mail" / "sweep.html").write_text(embed(samples.sweep()), encoding="utf-8")
-    for source in (reports / BASE, reports / BASE / "data" / f"{NOTEBOOK}.json", tmp_path / "mail" / "page.html"):
+    records = (reports / BASE / "data" / f"{NOTEBOOK}.json", tmp_path / "mail" / f"{NOTEBOOK}.json.gz")
+    for source in (reports / BASE, *records, tmp_path / "mail" / "page.html"):
         assert store.runs_of(str(source)) == {NOTEBOOK: there}
     assert store.runs_of(str(tmp_path / "mail")).keys() == {NOTEBOOK, "batch_sweep"}
 
@@ -91,6 +94,14 @@ def test_without_names_the_newest_two_of_one_profile_are_taken() -> None:
     ids = ["20260101-000000-quick", "20260102-000000-quick", "20260103-000000-quick", "20260104-000000-standard", "lab"]
     assert newest_pair(ids) == ["20260102-000000-quick", "20260103-000000-quick"]
     assert newest_pair(ids[:1] + ids[3:]) == []
+
+
+@pytest.mark.parametrize("n_bytes", [100, 100_000])
+def test_what_a_page_carries_comes_back_whole(n_bytes: int, tmp_path: Path) -> None:
+    """A small record travels as it is and a large one packed; either is read as it was."""
+    run = replace(samples.multiprocess(), measurements=(), tables={"text": "x" * n_bytes}, summary={})
+    (tmp_path / "page.html").write_text(f"{embed(run)}<a download='samples.csv' href='data:text/csv;base64,eA=='>x</a>")
+    assert store.embedded(tmp_path / "page.html") == [store.from_plain(store.plain(run))]
 
 
 # Words
@@ -215,21 +226,19 @@ def test_a_run_of_nothing_comparable_is_refused(reports: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Report]:
-    """Two tiny runs of the same, one after the other, by the real runner."""
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """A tiny run by the real runner; four rounds are the fewest that carry an interval."""
     work = tmp_path_factory.mktemp("compare")
     values = {**TINY[NOTEBOOK], "min_rounds": 4, "max_rounds": 4, "executors": ["single", "threads"]}
     values |= {"cold_executors": [], "measure_memory": False, "scaling_rows": [], "network_processes": []}
     (work / "params" / "quick").mkdir(parents=True)
     (work / "params" / "quick" / f"{NOTEBOOK}.yaml").write_text(json.dumps(values))
-    return tuple(make_report(work, "quick", [NOTEBOOK], work / "params") for _ in range(2))  # type: ignore[return-value]
+    return make_report(work, "quick", [NOTEBOOK], work / "params")
 
 
-def test_two_measured_runs_are_compared_from_end_to_end(
-    measured: tuple[Report, Report], tmp_path: Path, page: Page
-) -> None:
-    """The one by its id, the other by nothing but its page; the comparison is in the index, quiet, and fits a phone."""
-    base, head = measured
+def test_a_measured_run_is_compared_from_end_to_end(measured: Report, tmp_path: Path, page: Page) -> None:
+    """By its id and by nothing but its page: no difference; the comparison is in the index, quiet, and fits a phone."""
+    base = head = measured
     reports = base.folder.parent
     sent = tmp_path / "sent.html"
     sent.write_bytes((head.folder / f"{NOTEBOOK}.html").read_bytes())
@@ -254,7 +263,7 @@ def test_two_measured_runs_are_compared_from_end_to_end(
     messages: list[str] = []
     page.on("console", lambda message: messages.append(message.text))
     page.goto((folder / "compare.html").as_uri())
-    assert stored.summary
+    assert {figure.verdict for figure in stored.summary.values()} == {"no significant difference"}
     assert (page.locator(".answer").text_content() or "").strip() == studies.answer(stored).verdict
     for width in (360, 768, 1440):
         page.set_viewport_size({"width": width, "height": 900})
