@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,15 @@ def signal_itself(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def signal_first(number: int, note: Path) -> None:
+    """Signals its own process if it is the first that comes here; `note` remembers that one has come."""
+    try:
+        note.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    signal_itself(number)
+
+
 def load_row_sums() -> Callable[[np.ndarray], np.ndarray]:
     return row_sums
 
@@ -49,6 +59,16 @@ def load_sleeper(seconds: float) -> Callable[[np.ndarray], np.ndarray]:
 def slow_row_sums(seconds: float, rows: np.ndarray) -> np.ndarray:
     """`row_sums` that also sleeps `seconds`."""
     time.sleep(seconds)
+    return row_sums(rows)
+
+
+def load_always(act: Callable[[], None]) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(always, act)
+
+
+def always(act: Callable[[], None], rows: np.ndarray) -> np.ndarray:
+    """`row_sums` that first does something to its own process."""
+    act()
     return row_sums(rows)
 
 

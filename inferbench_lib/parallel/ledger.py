@@ -83,6 +83,11 @@ class Ledger:
             line = self._table[1 + worker]
             line[_IS_LOST] = line[_STOP] > line[_START]
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether there are rows that a dead worker left and nobody has taken."""
+        return bool(self._table[1:, _IS_LOST].any())
+
     def taken_s(self, worker: int) -> float:
         """When it last took rows; 0 if it has not."""
         return float(self._table[1 + worker, _TAKEN_S])

@@ -185,6 +185,8 @@ class SharedPool(WorkerPool):
         for worker in busy:
             if worker.is_busy and left_s(worker) <= 0:
                 self._bury(worker, worker.give_up(self._timeout_s), job)
+        if job.ledger.has_lost:  # whoever is idle by now has found nothing more to do before they were lost
+            self._ask_all(job)
 
     def _note(self, worker: Remote, answer: Answer | None, job: _Job) -> None:
         if answer is None:  # it has started, and finds its request waiting
@@ -217,7 +219,6 @@ class SharedPool(WorkerPool):
         warnings.warn(f"{error}; the others do its rows", RuntimeWarning, stacklevel=2)
         if job is not None:
             job.ledger.give_back(worker.index)
-            self._ask_all(job)
 
 
 @contextmanager

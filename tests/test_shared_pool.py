@@ -1,0 +1,289 @@
+"""The shared pool beyond one plain `map`: the caller at work too, workers that die, input in files, its public face."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import threading
+import time
+import warnings
+from collections import defaultdict
+from functools import partial
+from itertools import pairwise
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import numpy as np
+import parallel_helpers as helpers
+import pytest
+from processes import children, is_running, shared_memory_files
+
+from inferbench_lib.errors import WorkerDied, WorkerRaised
+from inferbench_lib.parallel.executor import CALLER
+from inferbench_lib.parallel.own_threads import threads_held_to
+from inferbench_lib.parallel.pool import SharedPool
+from inferbench_lib.parallel.predict import parallel_predict
+from inferbench_lib.parallel.shared_array import SharedArray
+
+ROWS = helpers.numbered_rows(1003)
+SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
+CALLER_LANE = 1
+"""The caller's worker number where two processes work, it among them."""
+
+
+def children_here() -> set[int]:
+    """This process's running children, without the resource tracker that multiprocessing keeps."""
+    return children(os.getpid()) - {resource_tracker._resource_tracker._pid}
+
+
+def caller_pool(seconds: float = 0.0, **more: object) -> SharedPool:
+    """A worker and this process, each of whose calls sleeps."""
+    return SharedPool(
+        partial(helpers.load_sleeper, seconds), n_processes=2, caller_runner=helpers.load_sleeper(seconds), **more
+    )  # fmt: skip
+
+
+@pytest.fixture
+def npy(tmp_path: Path) -> Path:
+    """The rows in a file."""
+    path = tmp_path / "rows.npy"
+    np.save(path, ROWS)
+    return path
+
+
+def test_the_caller_begins_before_its_workers_are_up() -> None:
+    """From a cold start the caller computes while the worker starts; the worker takes what it finds when it is up."""
+    with caller_pool(0.01) as pool:
+        assert np.array_equal(pool.map(ROWS, 2), SUMS)
+        computed = [span for span in pool.spans() if span.kind == "compute"]
+        first_s = {lane: min(span.start_s for span in computed if span.worker == lane) for lane in (0, CALLER_LANE)}
+        up_s = max(span.end_s for span in pool.spans() if span.kind == "load_model")
+    assert first_s[CALLER_LANE] < up_s <= first_s[0]
+    assert sum(span.n_rows for span in computed) == len(ROWS)
+
+
+def test_a_cold_start_is_accounted_for() -> None:
+    """From the making of the pool to its end each lane, the caller's too, follows without overlap and without gap."""
+    started_s = time.perf_counter()
+    with caller_pool(0.01) as pool:
+        pool.map(ROWS, 2)
+        mapped_s = time.perf_counter()
+    ended_s = time.perf_counter()
+    lanes = defaultdict(list)
+    for span in sorted(pool.spans(), key=lambda span: span.start_s):
+        lanes[span.worker].append(span)
+    assert set(lanes) == {CALLER, 0, CALLER_LANE}
+    for lane in (0, CALLER_LANE):
+        assert lanes[lane][0].kind == "start"
+        assert started_s <= lanes[lane][0].start_s < started_s + 0.05
+        assert lanes[lane][-1].end_s == pytest.approx(mapped_s, abs=0.05)
+        gaps = [after.start_s - before.end_s for before, after in pairwise(lanes[lane])]
+        assert min(gaps) > -1e-6
+        assert max(gaps) < 0.05  # between the pool and its map
+    assert [span.kind for span in lanes[CALLER]] == ["stop"]
+    assert lanes[CALLER][0].end_s == pytest.approx(ended_s, abs=0.05)
+
+
+def test_work_that_ends_before_a_worker_is_up_does_not_wait_for_it() -> None:
+    """The caller alone does what is little; the late worker finds nothing, and works in the next `map`."""
+    with caller_pool() as pool:
+        assert np.array_equal(pool.map(ROWS[:10], 5), SUMS[:10])
+        assert not any(span.kind == "load_model" for span in pool.spans())
+        pool.ready()
+        assert np.array_equal(pool.map(ROWS, 1), SUMS)
+        assert {span.worker for span in pool.spans() if span.kind == "compute"} == {0, CALLER_LANE}
+
+
+def test_a_caller_alone_needs_no_worker() -> None:
+    """One process in all starts none."""
+    before = children_here()
+    with SharedPool(helpers.load_nothing, n_processes=1, caller_runner=helpers.row_sums) as pool:
+        assert np.array_equal(pool.map(ROWS), SUMS)
+        assert children_here() <= before
+
+
+def test_what_the_model_raises_in_the_caller_is_named_as_in_a_worker() -> None:
+    """The caller's own batch that fails is WorkerRaised with its rows and the original error."""
+    model = helpers.load_at_row(helpers.raise_unpicklable, 5)
+    with (
+        pytest.raises(WorkerRaised) as caught,
+        SharedPool(helpers.load_row_sums, n_processes=1, caller_runner=model) as p,
+    ):
+        p.map(ROWS, 100)
+    assert str(caught.value) == (
+        f"the calling process (pid {os.getpid()}): batch 1 (rows 0 to 100 of 1,003) raised "
+        "remote_probe.TwoArguments: broken at row 7"
+    )
+
+
+def test_calls_grow_with_what_they_cost() -> None:
+    """Calls that cost 10 ms whatever their size become few once that is known, and all rows are computed."""
+    with SharedPool(partial(helpers.load_sleeper, 0.01), n_processes=2) as pool:
+        assert np.array_equal(pool.map(ROWS), SUMS)
+        assert np.array_equal(pool.map(ROWS), SUMS)
+        sizes = [span.n_rows for span in pool.spans() if span.kind == "compute"]
+    assert sum(sizes) == 1003
+    assert len(sizes) <= 12
+
+
+def once(number: int, folder: Path) -> partial[helpers.AtRow]:
+    """Loads a model at whose row 150 one process gets the signal."""
+    return partial(helpers.load_at_row, partial(helpers.signal_first, number, folder / "has come"), 150)
+
+
+def test_others_finish_the_rows_of_the_dead(tmp_path: Path) -> None:
+    """With "retry", what a killed worker had taken is computed by another; a warning and `deaths` tell; all goes on."""
+    with SharedPool(once(signal.SIGKILL, tmp_path), n_processes=2, on_worker_death="retry") as pool:
+        with pytest.warns(RuntimeWarning, match=r"was ended by SIGKILL.*; the others do its rows$"):
+            assert np.array_equal(pool.map(ROWS, 100), SUMS)
+        (death,) = pool.deaths
+        dead = next(number for number, pid in enumerate(pool.pids) if not is_running(pid))
+        assert death == (
+            f"worker 'shared_pool {dead}' (pid {pool.pids[dead]}): expected an answer to batch 2 (rows 100 to 200 of "
+            "1,003), but it was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes"
+        )
+        assert np.array_equal(pool.map(ROWS, 100), SUMS)
+        assert pool.deaths == (death,)
+
+
+def test_the_caller_finishes_the_rows_of_the_hung() -> None:
+    """Where the caller works too, it does what a hung and then killed worker left."""
+    pool = SharedPool(
+        partial(helpers.load_always, partial(helpers.signal_itself, signal.SIGSTOP)), n_processes=2,
+        caller_runner=helpers.load_sleeper(0.2), on_worker_death="retry", timeout_s=3,
+    )  # fmt: skip
+    with pool:
+        pool.ready()
+        with pytest.warns(RuntimeWarning, match="within 3 s, got none, so it was killed"):
+            assert np.array_equal(pool.map(ROWS, 125), SUMS)
+    assert len(pool.deaths) == 1
+
+
+def test_when_all_are_dead_their_ends_are_told() -> None:
+    """Rows that kill whoever computes them end the pool with every death named, not in an endless round."""
+    load = partial(helpers.load_at_row, partial(helpers.signal_itself, signal.SIGKILL), 150)
+    pool = SharedPool(load, n_processes=2, on_worker_death="retry")
+    with pytest.warns(RuntimeWarning), pytest.raises(WorkerDied) as caught:
+        pool.map(ROWS, 100)
+    message = str(caught.value)
+    assert message.startswith("shared_pool: expected one of 2 workers to live, got these ends: worker 'shared_pool ")
+    assert message.count("(rows 100 to 200 of 1,003), but it was ended by SIGKILL") == 2
+
+
+def test_an_unknown_way_with_deaths_is_refused() -> None:
+    """`on_worker_death` is one of two words."""
+    with pytest.raises(ValueError, match=r"^shared_pool.on_worker_death: expected 'raise' or 'retry', got 'ignore'$"):
+        SharedPool(helpers.load_row_sums, n_processes=2, on_worker_death="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("on_worker_death", ["raise", "retry"])
+@pytest.mark.parametrize("is_cold", [True, False], ids=["cold", "warm"])
+def test_a_worker_is_killed_at_any_moment(is_cold: bool, on_worker_death: str) -> None:
+    """Five random moments each: the right outputs, or within 2 s the error that names the worker; nothing is left."""
+    moments = random.Random(f"{is_cold} {on_worker_death}")
+    before, files = children_here(), shared_memory_files(os.getpid())
+    errors: list[tuple[str, int, float]] = []
+    deaths = 0
+    for _ in range(5):
+        caller = {"caller_runner": helpers.load_sleeper(0.005)} if is_cold else {}
+        load = partial(helpers.load_sleeper, 0.005)
+        with warnings.catch_warnings(action="ignore"), SharedPool(
+            load, n_processes=2, on_worker_death=on_worker_death, **caller
+        ) as pool:  # fmt: skip
+            killed_s = time.perf_counter() + moments.uniform(0, 0.6 if is_cold else 0.3)
+            killer = threading.Timer(killed_s - time.perf_counter(), os.kill, (pool.pids[0], signal.SIGKILL))
+            killer.start()
+            try:
+                assert np.array_equal(pool.map(ROWS, 10), SUMS)
+            except WorkerDied as error:
+                errors.append((str(error).partition(":")[0], pool.pids[0], time.perf_counter() - killed_s))
+            killer.join()
+            deaths += len(pool.deaths)
+    assert all(who == f"worker 'shared_pool 0' (pid {pid})" and after_s < 2 for who, pid, after_s in errors)
+    assert (len(errors) > 0, deaths > 0) == (on_worker_death == "raise", on_worker_death == "retry")
+    assert children_here() <= before
+    assert shared_memory_files(os.getpid()) == files
+
+
+def test_files_are_read_where_they_lie(npy: Path) -> None:
+    """A path, a memory map and a part of one give the rows' outputs, and nothing is copied into shared memory."""
+    whole = np.load(npy, mmap_mode="r")
+    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
+        for x, expected in ((npy, SUMS), (str(npy), SUMS), (whole, SUMS), (whole[7:907], SUMS[7:907])):
+            assert np.array_equal(pool.map(x, 100), expected)
+            assert not any(span.kind == "share" for span in pool.spans())
+
+
+def test_memory_maps_that_do_not_show_their_file_are_copied(npy: Path) -> None:
+    """What was changed in a private map, computed from one, or is not in row order is what is predicted from."""
+    private = np.load(npy, mmap_mode="c")
+    private[0, 2] = 100
+    columns = np.load(npy, mmap_mode="r")[:, ::-1]
+    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
+        assert pool.map(private, 100)[0] == 100
+        for x, expected in ((np.load(npy, mmap_mode="r") * 2, 2 * SUMS), (columns, SUMS)):
+            assert np.array_equal(pool.map(x, 100), expected)
+            assert any(span.kind == "share" for span in pool.spans())
+
+
+def test_a_raw_memory_map_is_found_at_its_offset(tmp_path: Path) -> None:
+    """A map of a bare file from any byte on, and a part of a part of it, is the same bytes in another mapping."""
+    path = tmp_path / "raw"
+    path.write_bytes(bytes(5001) + ROWS.tobytes())
+    raw = np.memmap(path, float, "r", offset=5001, shape=ROWS.shape)
+    for part, expected in ((raw, ROWS), (raw[10:][990:], ROWS[1000:])):
+        mapped = SharedArray.map_memmap(part)
+        assert mapped is not None
+        assert np.array_equal(mapped.array, expected)
+
+
+def test_rows_of_a_file_do_not_stay_in_memory(tmp_path: Path) -> None:
+    """Pages that were read are given back, and read again from the file."""
+    path = tmp_path / "large.npy"
+    np.save(path, np.ones((4000, 1000)))
+    shared = SharedArray.map_file(path)
+
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    assert shared.array.sum() == 4e6
+    full = resident_bytes()
+    shared.forget(range(1000, 4000))
+    assert full - resident_bytes() > 20e6
+    assert shared.array.sum() == 4e6
+
+
+def test_parallel_predict_gives_what_the_model_gives() -> None:
+    """The public function returns the model's own predictions and probabilities and leaves no process."""
+    before = children_here()
+    forest = helpers.small_forest()
+    forest.n_jobs = -1  # as in many scripts; each process still has one CPU only
+    probabilities = parallel_predict(forest, ROWS, n_processes=2, batch_size=100, method="predict_proba")
+    assert np.array_equal(probabilities, forest.predict_proba(ROWS))
+    assert np.array_equal(parallel_predict(helpers.SumModel(), ROWS, 3), SUMS)
+    assert np.array_equal(parallel_predict(helpers.SumModel(), ROWS), SUMS)
+    assert children_here() <= before
+
+
+def test_parallel_predict_takes_files(npy: Path, tmp_path: Path) -> None:
+    """Model and rows may be paths."""
+    model = tmp_path / "model.pickle"
+    model.write_bytes(pickle.dumps(helpers.SumModel()))
+    assert np.array_equal(parallel_predict(model, npy, n_processes=2, batch_size=20), SUMS)
+
+
+def test_a_process_is_held_to_its_threads_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, `n_jobs=-1` is one and BLAS has one thread; afterwards all is as before, the variable unset too."""
+    import joblib
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpool_limits(2):
+        with threads_held_to(1):
+            assert joblib.effective_n_jobs(-1) == 1
+            assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        assert max(pool["num_threads"] for pool in threadpool_info()) == 2
+    assert "LOKY_MAX_CPU_COUNT" not in os.environ
