@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -11,10 +13,18 @@ import numpy as np
 import pytest
 
 from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
-from inferbench_lib.executor_bench import N_WINDOWS, WINDOW_STEP, ColdBench, ExecutorBench
+from inferbench_lib.executor_bench import (
+    N_WINDOWS,
+    WINDOW_STEP,
+    ColdBench,
+    ExecutorBench,
+    NetworkPassBench,
+    ScalingBench,
+)
 from inferbench_lib.records import Case, Outcome, Verification
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.variants import ControlBench, ForestBench, windows
+from inferbench_lib.workloads.cnn import Cnn
 from inferbench_lib.workloads.forest import Forest
 from inferbench_lib.workloads.outputs import equal
 
@@ -219,6 +229,77 @@ def test_an_executor_starts_before_its_first_call(forest: Forest, monkeypatch: p
     assert [bench._windows.index(rows) for rows in asked] == [0, 1, 2, 3, 0, 1, 2, 3]
     assert row.verification is not None
     assert (row.outcome, row.inputs_per_call, row.verification.n_checked) == (Outcome.OK, 50, 8 * 50)
+
+
+@pytest.mark.parametrize("name", ["shared_pool", "process_pool"])
+def test_a_cold_call_holds_its_start_and_its_end(forest: Forest, name: str) -> None:
+    """Each sample starts processes of its own and ends them: both lie within its call, and nothing is left."""
+    case = Case(workload="forest", batch_size=500, executor=name, n_processes=2, cold=True)
+    bench = ColdBench(forest, case, 1000)
+    bench.prepare(case, WarmUp(min_calls=0, max_calls=0))
+    bench.turn(case, 1)
+    row = bench.finish(case)
+    assert (row.warmup_s, dict(row.startup_s)) == ((), {})
+    call = row.spans[0][0]
+    stops = [span for span in row.spans[0] if span.kind == "stop" and span.worker == -1]
+    assert call.kind == "call"
+    assert len(stops) == 1
+    assert stops[0].end_s == pytest.approx(call.end_s, abs=0.05)
+    assert any(span.kind == "start" and span.start_s >= call.start_s for span in row.spans[0])
+    assert row.verification is not None
+    assert (row.outcome, row.verification.n_checked) == (Outcome.OK, 2 * 1000)
+    assert multiprocessing.active_children() == []
+
+
+def test_memory_is_read_before_the_data_comes(forest: Forest) -> None:
+    """A pass for memory is no sample; the row tells the bytes of the data and of the processes without it."""
+    case = Case(workload="forest", batch_size=50, executor="single")
+    bench = ExecutorBench(forest, case, 100)
+    bench.prepare(case, WarmUp(min_calls=1, max_calls=1))
+    bench.turn(case, 1)
+    bench.run(case, 3)
+    row = bench.finish(case)
+    assert len(row.samples_s) == 1
+    assert row.figures["data_bytes"] == 100 * 4 * 4
+    assert 1e7 < row.figures["idle_bytes"] < 1e10
+
+
+def test_the_interpreters_of_a_pool_made_for_each_call_are_no_data(
+    forest: Forest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts as idle is then the peak of a pass over one row a process."""
+    case = Case(workload="forest", batch_size=50, executor="naive_pool", n_processes=2)
+    bench = ExecutorBench(forest, case, 100)
+    asked: list[int] = []
+    monkeypatch.setattr(bench._executor, "map", lambda rows, size: asked.append(len(rows.array)) or np.zeros(1))
+    bench._idle_bytes = None
+    bench.run(case, 1)
+    assert asked == [2, 100]
+    assert bench._idle_bytes is not None
+
+
+def test_one_executor_serves_several_numbers_of_rows(forest: Forest) -> None:
+    """Told by their batches: 100 rows in batches of 50, 40 in batches of 20, each verified."""
+    case = Case(workload="forest", batch_size=50, executor="single")
+    bench = ScalingBench(forest, case, {50: 100, 20: 40})
+    for one, n_rows in ((case, 100), (replace(case, batch_size=20), 40)):
+        bench.prepare(one, WarmUp(min_calls=1, max_calls=1))
+        bench.turn(one, 1)
+        row = bench.finish(one)
+        assert row.verification is not None
+        assert (row.outcome, row.inputs_per_call, row.verification.n_checked) == (Outcome.OK, n_rows, 3 * n_rows)
+
+
+def test_a_network_passes_through_an_executor(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logits are verified against those in float64, four images in batches of two."""
+    monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path))
+    case = Case(workload="cnn-small", batch_size=2, executor="single")
+    bench = NetworkPassBench(Cnn(n_images=4, side=8), case)
+    bench.prepare(case, WarmUp(min_calls=1, max_calls=1))
+    bench.turn(case, 1)
+    row = bench.finish(case)
+    assert row.verification is not None
+    assert (row.outcome, row.inputs_per_call, row.verification.n_checked) == (Outcome.OK, 4, 3 * 40)
 
 
 def test_windows_differ_and_lie_within_the_pool() -> None:

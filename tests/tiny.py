@@ -36,7 +36,17 @@ FULL_PROFILE = "standard"
 FOREST = {"n_features": 8, "n_trees": 5, "n_train": 200}
 ROUNDS = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 1.0}
 TINY: Mapping[str, Mapping[str, Any]] = {
-    "cpu_multiprocess": {**FOREST, **ROUNDS, "n_samples": 2000, "n_processes": 2, "batch_size": 500},
+    "cpu_multiprocess": {
+        **FOREST,
+        **ROUNDS,
+        "n_samples": 2000,
+        "n_processes": 2,
+        "batch_size": 500,
+        "scaling_rows": [500, 1000],
+        "scaling_processes": [1, 2],
+        "network_processes": [],
+        "network_threads": [],
+    },
     "cpu_vs_gpu": {**ROUNDS, "batch_sizes": [1, 2], "warmup": 1, "iterations": 2},
     "batch_sweep": {**FOREST, **ROUNDS, "forest_batch_sizes": [1, 50], "cnn_batch_sizes": [1, 2], "sizes": ["small"]},
     "hardware_analysis": {**FOREST, **ROUNDS, "n_samples": 2000, "sizes": ["small"], "budget_s": 0.1}

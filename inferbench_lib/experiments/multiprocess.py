@@ -58,15 +58,17 @@ def cpu_multiprocess(**params: Any) -> Run:
         multiprocess.SCALING: _scaling(forest, cfg.scaling_processes or process_counts(usable), cfg),
         multiprocess.NETWORK: _network(cfg),
     }
-    n_cells = sum(len(way.cases) for ways in parts.values() for way in ways)
+    steps = {name: sum(len(way.cases) for way in ways) * (1 + cfg.max_rounds) for name, ways in parts.items()}
     rows: list[Measurement] = []
-    with Session("cpu_multiprocess", cfg, steps=n_cells * (1 + cfg.max_rounds)) as session:
+    with Session("cpu_multiprocess", cfg, steps=sum(steps.values())) as session:
         session.progress.now("preparing the forest and its rows")
         for n_rows in {cfg.n_samples, max(cfg.scaling_rows, default=cfg.n_samples)}:
             ExecutorBench.prepare_files(forest, n_rows)
         for name, ways in parts.items():
             if ways:
+                session.progress.shorten(session.progress.done + sum(steps.values()))
                 rows += _measured(session, name, ways, usable, memory=name == multiprocess.WAYS and cfg.measure_memory)
+            del steps[name]
         return session.finish(rows, {}, lambda run: multiprocess.figures(multiprocess.study(run)))
 
 
