@@ -17,6 +17,7 @@ _HOMES = {
     "hardware_analysis": "experiments.hardware",
     "calibration": "calibrate",
     "compare": "experiments.compare",
+    "explore": "report.views.explore",
     "parameters": "config",
     "parallel_predict": "parallel.predict",
     "answer": "report.display",

@@ -123,11 +123,14 @@ def stored_run(notebook: str, run_id: str) -> Run:
     """The record of `notebook` in `reports/<run_id>`; raises StoreError naming the runs that there are."""
     path = reports_folder() / run_id / "data" / f"{notebook}.json"
     if not path.exists():
-        known = sorted(folder.parents[1].name for folder in reports_folder().glob(f"*/data/{notebook}.json"))
-        raise StoreError(
-            f"reuse: expected a run that holds {notebook} ({', '.join(known) or 'there is none'}), got {run_id}"
-        )
+        known = ", ".join(stored_ids(notebook)) or "there is none"
+        raise StoreError(f"reuse: expected a run that holds {notebook} ({known}), got {run_id}")
     return load_run(path)
+
+
+def stored_ids(notebook: str) -> list[str]:
+    """The runs in `reports/` that hold a notebook, in the order of their names, which is that of their dates."""
+    return sorted(path.parents[1].name for path in reports_folder().glob(f"*/data/{notebook}.json"))
 
 
 def load_runs(folder: Path) -> dict[str, Run]:
