@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inferbench_lib.errors import MeasurementError, NotAvailable, WrongOutput
-from inferbench_lib.machine import latency, limits, process_cost, transfer
+from inferbench_lib.machine import gemm, latency, limits, process_cost, transfer
 from inferbench_lib.machine.bandwidth import (
     Bandwidth,
     bandwidths,
@@ -239,6 +239,31 @@ def test_a_wrong_product_is_no_peak() -> None:
         product.check(None, np.array([[float("nan")]]))
 
 
+def test_a_library_that_cannot_multiply_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a precision that it refuses, or gets wrong; another library's peak stands."""
+    import numpy as np
+
+    def refuse(n: int) -> Product:
+        raise RuntimeError("not implemented for 'Half'\nsomewhere in C++")
+
+    def wrong(n: int) -> Product:
+        return Product(dtype="fp32", n=n, multiply=lambda: np.zeros((1, 1)), expected=1e6)
+
+    def right(n: int) -> Product:
+        return Product(dtype="fp32", n=n, multiply=lambda: np.ones((1, 1)), expected=1.0)
+
+    makers = {("bf16", "torch"): refuse, ("fp32", "torch"): wrong, ("fp32", "numpy"): right}
+    monkeypatch.setattr(gemm, "_libraries", lambda: makers)
+    refused: dict[str, str] = {}
+    peaks = gemm_peaks((1,), budget_s=0.0, on_refusal=refused.__setitem__)
+    assert [(peak.dtype, peak.library, set(peak.by_library)) for peak in peaks] == [("fp32", "numpy", {"numpy"})]
+    assert refused == {
+        "bf16 by torch": "not implemented for 'Half'",
+        "fp32 by torch": "matrix product in fp32, n = 256: expected 1e+06 ± 0.0016 as its first element, got 0; "
+        "check the library that multiplies",
+    }
+
+
 def test_gemm_peaks_of_this_machine() -> None:
     """Each precision and thread count has a named best library; thread counts are put back."""
     import torch
@@ -380,11 +405,15 @@ def test_a_receiver_that_saw_other_data_is_an_error() -> None:
 def test_a_measuring_process_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code and the last line of its error, or its time limit."""
     (tmp_path / "failing_probe.py").write_text("raise SystemExit('no such thing')")
+    (tmp_path / "talking_probe.py").write_text("print('hello')")
     (tmp_path / "endless_probe.py").write_text("import time; time.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(MeasurementError) as failed:
         answer_of("failing_probe", timeout_s=30)
     assert str(failed.value) == "failing_probe: expected exit code 0, got 1: no such thing"
+    with pytest.raises(MeasurementError) as talking:
+        answer_of("talking_probe", timeout_s=30)
+    assert str(talking.value) == "talking_probe: expected JSON on its output, got 'hello\\n'"
     with pytest.raises(MeasurementError) as endless:
         answer_of("endless_probe", timeout_s=0.5)
     assert str(endless.value) == (

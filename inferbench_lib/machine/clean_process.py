@@ -17,7 +17,7 @@ _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 def answer_of(module: str, *arguments: str, timeout_s: float) -> Any:
     """The JSON that `python -m <module> <arguments>` prints.
 
-    Raises MeasurementError when it fails or takes longer than `timeout_s`.
+    Raises MeasurementError when it fails, prints something else, or takes longer than `timeout_s`.
     """
     path = os.pathsep.join(filter(None, (str(_PACKAGE_FOLDER), os.environ.get("PYTHONPATH"))))
     try:
@@ -36,4 +36,7 @@ def answer_of(module: str, *arguments: str, timeout_s: float) -> Any:
     if done.returncode != 0:
         last_line = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
         raise MeasurementError(f"{module}: expected exit code 0, got {done.returncode}: {last_line}")
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise MeasurementError(f"{module}: expected JSON on its output, got {done.stdout[:40]!r}") from None

@@ -58,13 +58,18 @@ class Product:
 
 
 def gemm_peaks(
-    thread_counts: Sequence[int], *, dtypes: Sequence[str] = DTYPES, budget_s: float = 10.0
+    thread_counts: Sequence[int],
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    budget_s: float = 10.0,
+    on_refusal: Callable[[str, str], None] = lambda what, reason: None,
 ) -> tuple[GemmPeak, ...]:
     """Peaks for every precision and thread count that a library here can multiply in.
 
     The size is a power of two at which one thread takes at least 10 ms, larger for many threads, at most 4096, or
     half of that, whichever is quicker.
-    Thread counts are set in this process and put back. Raises WrongOutput when a library multiplies wrongly.
+    Thread counts are set in this process and put back. `on_refusal` hears of each precision in which a library cannot
+    multiply here, or multiplies wrongly, and why. Raises WrongOutput when it does so only at a larger size.
     """
     started_s = time.monotonic()
     probes: list[Probe] = []
@@ -74,6 +79,12 @@ def gemm_peaks(
             if dtype not in dtypes:
                 continue
             set_threads(1)
+            try:
+                small = make(SMALLEST)
+                small.check(None, small.multiply())
+            except (RuntimeError, WrongOutput) as error:  # RuntimeError: how torch says that it cannot
+                on_refusal(f"{dtype} by {library}", str(error).splitlines()[0])
+                continue
             slow_enough = long_enough(make)
             largest = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
             # Half the size may win, because the caches hold all of it.

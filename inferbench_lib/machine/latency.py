@@ -4,6 +4,8 @@ scikit-learn's compiled walk reads a node and goes on to the child that it names
 of the one before: what a forest does all the time. Here every node has one way on, and the nodes of that chain lie in
 random order, so that no prefetcher can guess the next. Comparing a feature with a threshold runs beside the waiting.
 A node is about one cache line (64 bytes); pages are the allocator's, so that misses of the TLB count, as in a forest.
+A child is a number, not an address: beside a pointer chase in C (64-byte steps, gcc -O2) a load took 1 ns longer in L1
+and L2 on a Xeon, and as long beyond them, within what other programs disturbed.
 """
 
 from __future__ import annotations

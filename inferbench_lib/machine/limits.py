@@ -75,6 +75,10 @@ class _Watch:
         self.telemetry: dict[str, Telemetry] = {}
         self.not_measured: dict[str, str] = {}
 
+    def refused(self, what: str, reason: str) -> None:
+        """One precision of one library is not measured."""
+        self.not_measured[f"matrix multiplication: {what}"] = reason
+
     @property
     def left_s(self) -> float:
         """Until a process of ours is ended, at least a second."""
@@ -104,7 +108,7 @@ def measure_limits(
 
     Below 20 s the largest working set is 256 MiB, which a large cache may hold, and what takes seconds to prepare is
     left out and named in `not_measured`. `on_part` hears each of `PARTS` as it begins, outside every timed region.
-    Raises WrongOutput when a library multiplies wrongly; any later part that fails is named in `not_measured`.
+    Raises WrongOutput when a library multiplies wrongly in the midst; a later part that fails is in `not_measured`.
     """
     thread_counts = tuple(sorted({1, machine.usable_cpus}))
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)
@@ -112,7 +116,10 @@ def measure_limits(
         largest_bytes = min(largest_bytes, QUICK_LARGEST_BYTES)
     with Sampler() as sampler:
         watch = _Watch(sampler, min(budget_s, AT_MOST_S), on_part)
-        gemm = watch.part("matrix multiplication", lambda part_s: gemm_peaks(thread_counts, budget_s=part_s))
+        gemm = watch.part(
+            "matrix multiplication",
+            lambda part_s: gemm_peaks(thread_counts, budget_s=part_s, on_refusal=watch.refused),
+        )
         bandwidth = watch.part(
             "memory bandwidth",
             lambda part_s: bandwidths(
