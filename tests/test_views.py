@@ -91,6 +91,15 @@ def test_machine_says_what_it_does_not_know() -> None:
     assert rows["Usable CPUs"] == "4 of 8 CPUs usable (affinity)"
     assert rows["Memory"] == "16.0 GB"
     assert rows["Caches"] == "L1d 32.8 kB, L2 1.0 MB and L3 33.6 MB"
+    hybrid = replace(
+        samples.MACHINE, core_kinds={"performance": 8, "efficiency": 1}, cache_shared_by={"L2": 2, "L3": 16},
+        frequency_hz=4.7e9, memory_limit_bytes=2_000_000_000, steal_share=0.02,
+    )  # fmt: skip
+    rows = dict(common.system_rows(replace(samples.multiprocess(), machine=hybrid)))
+    assert (rows["Cores: performance"], rows["Cores: efficiency"]) == ("8 logical CPUs", "1 logical CPU")
+    assert rows["Caches shared by"] == "L2 2 CPUs and L3 16 CPUs"
+    assert (rows["Highest clock"], rows["Memory limit"]) == ("4.70 GHz", "2.0 GB")
+    assert rows["Steal since start-up"] == "2 %"
     bare = replace(samples.multiprocess(), machine=samples.Machine())
     unknown = dict(common.system_rows(bare))
     assert (unknown["Physical cores"], unknown["Memory"], unknown["Caches"]) == ("unknown",) * 3

@@ -6,7 +6,7 @@ import pandas as pd
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import joined, plural, seconds, size
+from inferbench_lib.report.words import joined, plural, seconds, share, size
 
 
 def machine(run: Run) -> Table:
@@ -34,6 +34,19 @@ def system_rows(run: Run) -> list[tuple[str, str]]:
         ("Accelerator", ", ".join(seen.accelerators) or seen.accelerator_reason or "none"),
         ("Operating system", seen.operating_system),
         ("Python", known(seen.python)),
+        ("Microarchitecture", seen.microarchitecture),
+        ("Instruction sets", ", ".join(seen.instruction_sets) or "unknown"),
+        ("Threads per core", known(seen.threads_per_core)),
+        *((f"Cores: {name}", plural(count, "logical CPU")) for name, count in seen.core_kinds.items()),
+        (
+            "Caches shared by",
+            joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()) or "unknown",
+        ),
+        ("NUMA nodes", known(seen.numa_nodes)),
+        ("Highest clock", f"{seen.frequency_hz / 1e9:.2f} GHz" if seen.frequency_hz else "unknown"),
+        ("Memory limit", size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none"),
+        ("Huge pages", seen.huge_pages),
+        ("Steal since start-up", "unknown" if seen.steal_share is None else share(seen.steal_share)),
         *seen.versions.items(),
         *((f"environment: {name}", value) for name, value in seen.environment.items()),
         ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
