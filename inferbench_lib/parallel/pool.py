@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,7 +58,8 @@ class SharedPool(WorkerPool):
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
-        timeout_s: float = 600.0, caller_runner: Runner | None = None, on_worker_death: OnDeath = "raise",
+        preload: Sequence[str] = (), timeout_s: float = 600.0, caller_runner: Runner | None = None,
+        on_worker_death: OnDeath = "raise",
     ) -> None:  # fmt: skip
         if on_worker_death not in ("raise", "retry"):
             raise ValueError(f"shared_pool.on_worker_death: expected 'raise' or 'retry', got {on_worker_death!r}")
@@ -68,8 +69,8 @@ class SharedPool(WorkerPool):
         self._job_of: dict[Remote, _Job] = {}
         self._caller: RowWorker | None = None
         super().__init__(
-            load_runner, n_processes=n_processes, n_threads=n_threads, start_method=start_method, timeout_s=timeout_s,
-            n_callers=int(caller_runner is not None),
+            load_runner, n_processes=n_processes, n_threads=n_threads, start_method=start_method, preload=preload,
+            timeout_s=timeout_s, n_callers=int(caller_runner is not None),
         )  # fmt: skip
         if caller_runner is not None:
             self._caller = RowWorker(lambda: caller_runner, n_processes - 1)

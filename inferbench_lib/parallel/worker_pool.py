@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from inferbench_lib.parallel.lifeline import thread_limits
 from inferbench_lib.parallel.remote import Remote
 from inferbench_lib.parallel.row_worker import RowWorker
 from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.parallel.start_method import start_context
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class WorkerPool(Executor):
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
-        timeout_s: float = 600.0, n_callers: int = 0,
+        preload: Sequence[str] = (), timeout_s: float = 600.0, n_callers: int = 0,
     ) -> None:  # fmt: skip
         if n_processes < 1:
             raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
@@ -44,6 +45,7 @@ class WorkerPool(Executor):
         self._stop_spans: list[Span] = []
         self._workers: list[Remote] = []
         self._created_s = now()
+        start_context(start_method, preload)  # refuses what is not safe here, and tells the fork server what to import
         with self._closed_on_error():
             for index in range(n_processes - n_callers):
                 worker = Remote(
