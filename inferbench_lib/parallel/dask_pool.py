@@ -43,7 +43,8 @@ class DaskPool(TaskPool):
 
     The address is `tls://host:port` (certificates as in Dask's own configuration) or, on this machine,
     `tcp://127.0.0.1:port`; ConfigError for any other, as whoever may talk to a scheduler may run code on its workers. A
-    cluster of the user needs `n_processes` workers of one thread each that can import inferbench and the model.
+    cluster of the user needs `n_processes` workers of one thread each that can import inferbench and the model;
+    its spans can be told from ours only where its workers run on this machine, by the same clock.
     """
 
     name = "dask"
