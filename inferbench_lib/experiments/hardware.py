@@ -41,7 +41,8 @@ def hardware_analysis(**params: Any) -> Run:
     counts, cnns = process_counts(usable), [Cnn(size=size, seed=cfg.seed) for size in cfg.sizes]
     networks = {cnn.name: network_cases(cnn, usable) for cnn in cnns}
     n_cells = len(counts) + len(forest_cases(usable)) + sum(map(len, networks.values()))
-    steps = len(limits.PARTS) + n_cells * (1 + cfg.max_rounds) + sum(map(len, networks.values())) + 3
+    n_passes = sum(case.precision == "fp32" for cases in networks.values() for case in cases) + len(cnns[:1]) + 2
+    steps = len(limits.PARTS) + n_passes + n_cells * (1 + cfg.max_rounds)
     with Session("hardware_analysis", cfg, steps=steps) as session:
 
         def on_part(name: str) -> None:
@@ -72,11 +73,12 @@ def hardware_analysis(**params: Any) -> Run:
                 Entry(case=case, host=hosts[cnn.name], n_samples=samples_a_turn(case.batch_size, 16))
                 for case in networks[cnn.name]
             ]
+        passes = _passes(session, cfg, trees, hosts, [case for cases in networks.values() for case in cases])
         rows = session.measure(entries).measurements
         tables = {
             "limits": {**asdict(measured), "memory": asdict(measured.memory)},
             "operations": {size: operators(size) for size in cfg.sizes},
-            **_passes(session, cfg, trees, hosts, [case for cases in networks.values() for case in cases]),
+            **passes,
         }
         return session.finish(rows, tables, lambda run: hardware.figures(hardware.study(run)))
 
