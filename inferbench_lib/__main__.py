@@ -112,12 +112,14 @@ def _index(_: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    """Replace this process by JupyterLab on loopback, its token on; it asks nobody whether there is a newer one."""
+    """Replace this process by JupyterLab on its start page: on loopback, with its token, asking for no news."""
     notebooks = Path(__file__).parents[1] / "notebooks"
+    settings = Path(__file__).parent / "lab"  # Markdown is shown rather than edited, and no news are fetched
     arguments = [
         f"--notebook-dir={notebooks.parent}",
         "--ServerApp.ip=127.0.0.1",
-        f"--LabApp.default_url=/lab/tree/{notebooks.name}",
+        f"--LabApp.default_url=/lab/tree/{notebooks.name}/START.md",
+        f"--LabApp.app_settings_dir={settings}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *options.more,
     ]

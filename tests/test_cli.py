@@ -65,8 +65,11 @@ def test_lab_is_on_loopback_and_takes_jupyterlabs_arguments(monkeypatch: pytest.
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     with pytest.raises(TypeError):  # execv never returns
         main(["lab", "--no-browser"])
-    ours = [f"--notebook-dir={ROOT}", "--ServerApp.ip=127.0.0.1", "--LabApp.default_url=/lab/tree/notebooks"]
-    ours += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    ours = [f"--notebook-dir={ROOT}", "--ServerApp.ip=127.0.0.1", "--LabApp.default_url=/lab/tree/notebooks/START.md"]
+    ours += [
+        f"--LabApp.app_settings_dir={ROOT}/inferbench_lib/lab",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     assert called == [[sys.executable, sys.executable, "-m", "jupyterlab", *ours, "--no-browser"]]
     assert "JUPYTER_PATH" not in os.environ
     assert os.environ["JUPYTER_PREFER_ENV_PATH"] == "1"
