@@ -17,7 +17,7 @@ unexport JUPYTER_PATH
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help report quick compare lab test lint calibrate mutants lock clean environment tools browser
+.PHONY: help report quick compare lab test lint calibrate mutants picture lock clean environment tools browser
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ lint: tools ## check style, notebooks and types
 
 mutants: tools ## break the measuring code on purpose: each break must fail a test
 	@$(python) tests/mutants.py $(ARGS)
+
+picture: browser ## take the README's picture of the newest standard report
+	@$(python) tests/picture.py
 
 lock: ## resolve the dependencies again (needs uv)
 	uv pip compile --quiet --python-version 3.11 pyproject.toml --output-file requirements.lock
