@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from page_helpers import Opener, sample_page
 from playwright.sync_api import Browser, Page, sync_playwright
 from setup_browser import MISSING, find_browser, is_ci
 from tiny import TinyReports
@@ -49,6 +51,20 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(offline=True)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Opener]:
+    """Opens files in contexts of their own, with the network off, and closes them."""
+    opener = Opener(browser)
+    yield opener
+    opener.close()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a realistic notebook, made once."""
+    return sample_page(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="session")

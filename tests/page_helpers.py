@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nbformat import NotebookNode
 from playwright.sync_api import Browser, BrowserContext, Page
+from sample_notebook import code, html, sample_notebook
 
+from inferbench_lib.report.downloads import data_link
 from inferbench_lib.report.pages import NavLink, render_page
 
 NAV = (NavLink(label="CPU processes", href="page.html"), NavLink(label="All runs", href="../index.html"))
+
+
+RAW = json.dumps({"samples_s": [1.5, 2.5], "name": "größer <b>"}).encode()
+"""What the sample page offers as a download."""
+
+
+def sample_page(folder: Path) -> Path:
+    """The page of the sample notebook, with a download."""
+    notebook = sample_notebook()
+    notebook.cells.append(code("download(run)", 11, html(data_link("raw.json", RAW, "application/json"))))
+    render(notebook, folder, title="Do several processes help?", nav=NAV)
+    return folder / "page.html"
 
 
 def render(notebook: NotebookNode, folder: Path, **options: Any) -> str:
@@ -36,7 +51,9 @@ class Opener:
         self._browser = browser
         self.contexts: list[BrowserContext] = []
 
-    def __call__(self, path: Path, *, width: int = 1440, scheme: str = "light", scripts: bool = True) -> Seen:
+    def __call__(
+        self, path: Path, *, width: int = 1440, scheme: Literal["light", "dark"] = "light", scripts: bool = True
+    ) -> Seen:
         context = self._browser.new_context(
             viewport={"width": width, "height": 800},
             color_scheme=scheme,

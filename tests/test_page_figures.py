@@ -6,34 +6,18 @@ import base64
 import io
 import struct
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
 from nbformat.v4 import new_output
-from page_helpers import NAV, Opener, render
+from page_helpers import Opener, render
 from page_texts import views
 from PIL import Image
-from playwright.sync_api import Browser
-from sample_notebook import code, draw, picture, sample_notebook, with_cells
+from sample_notebook import code, draw, picture, with_cells
 
 from inferbench_lib.errors import ReportError
 from inferbench_lib.report.pictures import png
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Opener]:
-    opener = Opener(browser)
-    yield opener
-    opener.close()
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "page.html"
-    render(sample_notebook(), path.parent, title="Do several processes help?", nav=NAV)
-    return path
 
 
 def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:
@@ -93,7 +77,9 @@ def test_figures_are_light_crisp_and_legible_on_a_phone(name: str) -> None:
             payload = png(figure)
         dots = struct.unpack(">I", payload[16:20])[0]
         assert dots / 328 >= 2, view.name
-        points = min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible())
+        points = min(
+            float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text() and text.get_visible()
+        )
         assert points / 72 * figure.dpi * 328 / dots >= 8.9, view.name
         assert len(payload) < 50_000, view.name
 

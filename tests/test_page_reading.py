@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_output
-from page_helpers import NAV, Opener, render
-from playwright.sync_api import Browser
-from sample_notebook import VERDICT, code, html, sample_notebook, with_cells
+from page_helpers import RAW, Opener, render
+from sample_notebook import VERDICT, code, sample_notebook, with_cells
 
 from inferbench_lib.report import markup
 from inferbench_lib.report.downloads import data_link
-from inferbench_lib.report.pages import plain_text, render_page
+from inferbench_lib.report.pages import plain_text
 from inferbench_lib.report.shell import TEMPLATE_DIR, duration_words
-
-RAW = json.dumps({"samples_s": [1.5, 2.5], "name": "größer <b>"}).encode()
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Opener]:
-    opener = Opener(browser)
-    yield opener
-    opener.close()
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "page.html"
-    notebook = sample_notebook()
-    notebook.cells.append(code("download(run)", 11, html(data_link("raw.json", RAW, "application/json"))))
-    render_page(notebook, path, title="Do several processes help?", nav=NAV)
-    return path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
-def test_page_is_quiet_and_fits(sample: Path, open_page: Opener, width: int, scheme: str) -> None:
+def test_page_is_quiet_and_fits(sample: Path, open_page: Opener, width: int, scheme: Literal["light", "dark"]) -> None:
     """On a phone, a tablet and a desk, light and dark: one file read, no message, no sideways scrolling."""
     seen = open_page(sample, width=width, scheme=scheme)
     assert [url for url in seen.requests if not url.startswith("data:")] == [sample.as_uri()]

@@ -5,33 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_output
-from page_helpers import NAV, Opener, render
-from playwright.sync_api import Browser
+from page_helpers import Opener, render
 from sample_notebook import code, failed_notebook, html, picture, sample_notebook, with_cells
 
 from inferbench_lib.errors import ReportError
 from inferbench_lib.report.pages import Banner, NavLink, render_page
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\""
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Opener]:
-    opener = Opener(browser)
-    yield opener
-    opener.close()
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "page.html"
-    render(sample_notebook(), path.parent, title="Do several processes help?", nav=NAV)
-    return path
 
 
 def test_page_is_small_and_says_its_size(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 from pydantic import TypeAdapter
-from tiny import FULL_PROFILE, NOTEBOOKS, PROFILES, Report, TinyReports
+from tiny import FULL_PROFILE, NOTEBOOKS, Report, TinyReports
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.shell import page_name
@@ -19,11 +18,6 @@ from inferbench_lib.store import load_run
 pytestmark = pytest.mark.timeout(900)
 WIDTHS = (360, 768, 1440)
 FIGURES = "main figure[id]"
-
-
-@pytest.fixture(params=PROFILES)
-def report(request: pytest.FixtureRequest, tiny_reports: TinyReports) -> Report:
-    return tiny_reports.of(request.param)
 
 
 @pytest.fixture
@@ -59,9 +53,9 @@ def watched(page: Page) -> Watched:
     return Watched(page)
 
 
-def test_every_page_is_quiet_and_fits(report: Report, watched: Watched) -> None:
+def test_every_page_is_quiet_and_fits(full: Report, watched: Watched) -> None:
     """On a phone, a tablet and a desk, light and dark: one file, no message, no sideways scrolling, no empty alt."""
-    for path in [*report.pages, report.folder.parent / "index.html"]:
+    for path in [*full.pages, full.folder.parent / "index.html"]:
         page = watched.open(path)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
@@ -147,23 +141,6 @@ def test_tables_sort(full: Report, page: Page) -> None:
     assert len(before) >= 4
     assert sorted(ascending) == sorted(descending) == sorted(before)
     assert ascending == descending[::-1]
-
-
-@pytest.fixture
-def unscripted(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(offline=True, java_script_enabled=False)
-    yield context.new_page()
-    context.close()
-
-
-def test_pages_read_without_scripts(full: Report, unscripted: Page) -> None:
-    """With scripts off, the answer, every figure and every table are there."""
-    for path in full.pages:
-        unscripted.goto(path.as_uri())
-        assert unscripted.locator(".answer").first.is_visible()
-        for picture in unscripted.locator(f"{FIGURES} img").all():
-            assert picture.is_visible()
-        assert unscripted.locator("main table").first.is_visible()
 
 
 def test_an_injected_script_does_not_run(full: Report, watched: Watched) -> None:

@@ -8,6 +8,7 @@ from inferbench_lib.analysis.batching import BestBatch
 from inferbench_lib.analysis.comparison import rank
 from inferbench_lib.records import Advice, Run, Verdict
 from inferbench_lib.report.views import devices, multiprocess, sweep
+from inferbench_lib.report.views.ways import NAMES
 from inferbench_lib.report.words import compared, digits, interval, joined, plural, ratio, seconds, size
 
 Runs = Mapping[str, Run]
@@ -28,7 +29,7 @@ def _processes(run: Run) -> Advice:
         best = ranking.best.case.executor
         found = said.ratios[best]
         return Advice(
-            recommendation=f"use {multiprocess.NAMES[best]} for the forest: {ratio(found)} the speed of one process",
+            recommendation=f"use {NAMES[best]} for the forest: {ratio(found)} the speed of one process",
             evidence=f"compared within {plural(found.n_rounds, 'round')}, with a 95 % interval",
             limits=limits,
         )
@@ -37,7 +38,7 @@ def _processes(run: Run) -> Advice:
     return Advice(
         recommendation="stay with one process for the forest",
         evidence="no other way was shown to be faster"
-        + (f"; {compared(known[closest], multiprocess.NAMES[closest], 'one process')}" if closest else ""),
+        + (f"; {compared(known[closest], NAMES[closest], 'one process')}" if closest else ""),
         limits=limits,
     )
 

@@ -14,7 +14,7 @@ from inferbench_lib.report.display import Answer, View
 from inferbench_lib.report.views import common
 from inferbench_lib.report.views.recommended import recommendations
 from inferbench_lib.report.views.slide import performance_summary
-from inferbench_lib.report.words import escaped, joined, marked, plural
+from inferbench_lib.report.words import capital, escaped, joined, marked, plural
 
 __all__ = ["answer", "gallery", "methods", "pages", "parameters", "performance_summary", "runs_here", "to_do"]
 
@@ -45,7 +45,7 @@ def answer(runs: Runs) -> Answer:
     if flagged:
         flags.append(f"With warnings, to be read on their pages: {flagged} of {plural(len(answers), 'notebook')}")
     advised = [advice.recommendation for advice in recommendations(runs)]
-    verdict = f"{_capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
+    verdict = f"{capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
     simulated = next((run for run in runs.values() if run.mark), None)
     cards = tuple(card for name in CARDS_OF if name in answers for card in answers[name].cards[:1])
     return Answer(verdict=marked(simulated, verdict) if simulated else verdict, cards=cards, flags=tuple(flags))
@@ -54,7 +54,7 @@ def answer(runs: Runs) -> Answer:
 def to_do(runs: Runs) -> str:
     """Each recommendation with its evidence and the limits that it holds under, as HTML."""
     items = "".join(
-        f"<li><strong>{escaped(_capital(advice.recommendation))}.</strong> {escaped(_capital(advice.evidence))}. "
+        f"<li><strong>{escaped(capital(advice.recommendation))}.</strong> {escaped(capital(advice.evidence))}. "
         f"<small>Holds for: {escaped(advice.limits)}.</small></li>"
         for advice in recommendations(runs)
     )
@@ -112,7 +112,3 @@ def parameters(runs: Runs) -> str:
 
 def _as_yaml(params: Mapping[str, Any]) -> str:
     return yaml.safe_dump({name: value for name, value in params.items() if name != "reuse"}, sort_keys=False)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
