@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sample_runs as samples
 from page_texts import row
 
+from inferbench_lib.analysis.roofs import Bound
 from inferbench_lib.report import studies
 from inferbench_lib.report.views import devices, hardware, multiprocess, sweep
 
@@ -282,22 +285,46 @@ def test_percentiles_stand_only_where_samples_carry_them() -> None:
 def test_limits_are_named_with_their_figures() -> None:
     """What binds leads, then peak, bandwidth and usable CPUs; a third of 60 ms at half of the arithmetic's roof."""
     answer = studies.answer(samples.hardware_run())
-    assert [card.value for card in answer.cards] == [
-        "arithmetic",
-        "the program's own instructions",
-        "100 GFLOP/s",
-        "20.0 GB/s",
-        "4",
-    ]
+    assert [card.value for card in answer.cards] == ["arithmetic", "its program", "100 GFLOP/s", "20.0 GB/s", "4"]
     assert answer.verdict == (
-        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time goes to conv1 (33 %), at "
-        "50 % of what this limit allows; then come the program's own instructions 33 % and memory bandwidth 33 %. "
-        "The forest (10,000 rows on 4 threads) is bound by the program's own instructions, no limit of the machine: "
-        "a thread takes 22.0 ns for each of 1,000 node visits a row, and the nearest limit explains 18 % of it. "
+        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time, most in conv1, at 50 % of "
+        "what the nearest limit allows. The forest (10,000 rows on 4 threads) is bound by its program, no limit of the "
+        "machine: 22.0 ns for each node visit, at 18 % of what the nearest limit allows. "
         "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4× that 4 independent "
         "CPUs would give."
     )
     assert any("another program took 12 %" in flag for flag in answer.flags)
+
+
+def test_the_roofline_is_read_back_in_full() -> None:
+    """Every bound with its share of the time, and what the forest's other limits would take of it."""
+    said = hardware.study(samples.hardware_run())
+    assert hardware.workload_roofline(said).reading == (
+        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time goes to conv1 (33 %), at "
+        "50 % of what this limit allows; then come the program's own instructions 33 % and memory bandwidth 33 %. "
+        "The forest (10,000 rows on 4 threads) is bound by the program's own instructions, no limit of the machine: "
+        "a thread takes 22.0 ns for each of 1,000 node visits a row, and the nearest limit explains 18 % of it. "
+        "At their limits the others would take of the forest's time: the cost of each call 18 %, arithmetic 0.2 % and "
+        "cache bandwidth 12 %."
+    )
+
+
+@pytest.mark.parametrize(
+    ("bound", "roof_share", "said"),
+    [
+        ("latency", 0.6, "is bound by waiting for one load before the next: 60 % of the 22.0 ns for each node visit."),
+        ("launch", 0.9, "is bound by the cost of each call: 90 % of its time."),
+        ("bandwidth", 0.7, "is bound by memory bandwidth: 70 % of the 22.0 ns for each node visit."),
+    ],
+)
+def test_each_bound_of_the_forest_has_its_sentence(bound: Bound, roof_share: float, said: str) -> None:
+    """The share of the time that the limit explains, and of what."""
+    study = hardware.study(samples.hardware_run())
+    (forest,) = [one for one in study.standing.bindings if one.workload == "forest"]
+    network = [one for one in study.standing.bindings if one.workload != "forest"]
+    bindings = (*network, replace(forest, bound=bound, roof_share=roof_share))
+    verdict = hardware.answer(replace(study, standing=replace(study.standing, bindings=bindings))).verdict
+    assert f"The forest (10,000 rows on 4 threads) {said}" in verdict
 
 
 def test_without_layers_whole_networks_are_placed() -> None:

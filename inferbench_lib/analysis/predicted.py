@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferbench_lib.analysis.devices import CPU, DeviceStudy
+from inferbench_lib.analysis.gpu_model import CARDS_BYTES, IMAGE_BYTES, BreakEven, MemoryNeed, break_even, memory_need
 from inferbench_lib.analysis.gpus import GPUS, Gpu
-from inferbench_lib.analysis.roofline import ModelBand, Operation, device_model
+from inferbench_lib.analysis.roofline import TRANSFER_EFFICIENCY, ModelBand, Operation, device_model
+from inferbench_lib.records import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,16 @@ class Prediction:
     low_per_s: float
     high_per_s: float
     fits: bool
+
+    @property
+    def low_s(self) -> float:
+        """Seconds of a batch at the optimistic end."""
+        return self.batch_size / self.high_per_s
+
+    @property
+    def high_s(self) -> float:
+        """Seconds of a batch at the pessimistic end."""
+        return self.batch_size / self.low_per_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +88,55 @@ def checks(said: DeviceStudy) -> list[ModelCheck]:
     return found
 
 
+def memory_needs(said: DeviceStudy) -> list[MemoryNeed]:
+    """What each network needs by batch."""
+    tables = said.run.tables["operations"]
+    return [memory_need(size, said.parameters[size], tables[size]) for size in said.sizes()]
+
+
+def break_evens(said: DeviceStudy) -> list[BreakEven]:
+    """When each named GPU would pay for its transfers, for each network measured on this processor."""
+    found = []
+    for size in said.sizes():
+        cells = [cell for cell in said.of(size, CPU) if cell.summary.is_measured]
+        here_s = {cell.batch_size: cell.summary.median_s.value for cell in cells}
+        for gpu in GPUS.values() if here_s else ():
+            bands = {batch: _predict(said, size, batch, gpu) for batch in here_s}
+            weights_s = 4.0 * said.parameters[size] / (gpu.pcie_bytes_per_s * TRANSFER_EFFICIENCY[0])
+            there_s = {batch: (band.low_s, band.high_s) for batch, band in bands.items()}
+            found.append(break_even(gpu.name, size, here_s=here_s, there_s=there_s, weights_s=weights_s))
+    return found
+
+
+def figures(said: DeviceStudy) -> dict[str, Figure]:
+    """The entries of `summary.json` that are a model's, each with MODEL as its verdict."""
+    batch_size = max((cell.batch_size for cell in said.cells), default=1)
+    found = {
+        f"model_throughput[{band.device},{band.size}]": Figure(
+            value=(band.low_per_s * band.high_per_s) ** 0.5,
+            low=band.low_per_s,
+            high=band.high_per_s,
+            unit="images/s",
+            verdict=f"MODEL, batch {batch_size}" + ("" if band.fits else ", does not fit its memory"),
+        )
+        for band in predictions(said, batch_size)
+    }
+    for need in memory_needs(said):
+        for card, card_bytes in CARDS_BYTES.items():
+            name = f"model_largest_batch[{need.size},{card.replace(' ', '').lower()}]"
+            found[name] = Figure(value=need.largest_batch(card_bytes), unit="images", verdict="MODEL")
+    return found
+
+
 def _predict(said: DeviceStudy, size: str, batch_size: int, gpu: Gpu) -> Prediction:
     operations = _operations(said, size, batch_size)
-    image_bytes, weight_bytes = 4.0 * 3 * 64 * 64, 4.0 * said.parameters[size]
-    needed = weight_bytes + max(operation.bytes for operation in operations)
-    band: ModelBand = device_model(operations, gpu, transfer_bytes=batch_size * image_bytes, memory_bytes=needed)
+    need = memory_need(size, said.parameters[size], said.run.tables["operations"][size])
+    band: ModelBand = device_model(
+        operations,
+        gpu,
+        transfer_bytes=float(batch_size * IMAGE_BYTES),
+        memory_bytes=need.with_allowance(batch_size),
+    )
     return Prediction(
         size=size,
         batch_size=batch_size,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from inferbench_lib import config, settings
-from inferbench_lib.analysis import devices
+from inferbench_lib.analysis import devices, predicted
 from inferbench_lib.benches import WarmUp
 from inferbench_lib.experiments.common import cnn_case, reused
 from inferbench_lib.machine import bandwidth, gemm, limits
@@ -56,7 +56,10 @@ def cpu_vs_gpu(**params: Any) -> Run:
             "accelerator_reason": found.reason,
         }
         return session.finish(
-            rows, tables, lambda run: devices.figures(devices.study(run)), simulated=found.is_simulated
+            rows,
+            tables,
+            lambda run: devices.figures(devices.study(run)) | predicted.figures(devices.study(run)),
+            simulated=found.is_simulated,
         )
 
 

@@ -8,21 +8,34 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.analysis.devices import CPU, DeviceCell, DeviceStudy, study
-from inferbench_lib.analysis.gpus import GPUS
-from inferbench_lib.analysis.predicted import Prediction, checks, predictions
 from inferbench_lib.records import Outcome, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import compared, digits, gathered, joined, marked, ratio, seconds, share, size, times
+from inferbench_lib.report.views.gpu_model import (
+    PUBLISHED_CARD,
+    REFERENCE,
+    break_even_table,
+    gpu_table,
+    memory_by_batch,
+    memory_table,
+    modelled_gpus,
+    published_sentences,
+    spoken_band,
+)
+from inferbench_lib.report.words import compared, digits, gathered, joined, marked, ratio, seconds, size, times
 
-__all__ = ["VIEWS", "answer", "reference_table", "study", "table"]
-
-REFERENCE = {
-    "small": ("20–30", "100–150", "4–6×", "about 80 MB"),
-    "medium": ("3–5", "20–30", "5–8×", "about 500 MB"),
-    "large": ("1–2", "8–12", "6–10×", "about 1.5 GB"),
-}
-"""Published for an NVIDIA GTX 750 Ti: CPU images/s, GPU images/s, speedup, memory."""
+__all__ = [
+    "VIEWS",
+    "answer",
+    "break_even_table",
+    "gpu_table",
+    "memory_by_batch",
+    "memory_table",
+    "modelled_gpus",
+    "reference_table",
+    "study",
+    "table",
+]
 
 
 def answer(said: DeviceStudy) -> Answer:
@@ -147,64 +160,7 @@ def _measured(said: DeviceStudy, name: str, device: str) -> list[DeviceCell]:
     return [cell for cell in said.of(name, device) if cell.summary.is_measured]
 
 
-def modelled_gpus(said: DeviceStudy) -> View:
-    """What would named GPUs do? A model, not a measurement."""
-    batch_size = max((cell.batch_size for cell in said.cells), default=16)
-    found = [p for p in predictions(said, batch_size) if p.size == said.sizes()[0]]
-    frame = pd.DataFrame(
-        {"label": p.device, "low": p.low_per_s, "high": p.high_per_s, "fits": p.fits} for p in found
-    ).sort_values("high")
-    best = said.best(said.sizes()[0], CPU)
-    frame.attrs = {
-        "x": f"images per second, {said.sizes()[0]} network, batch {batch_size} (MODEL, not measured)",
-        "here": (best.summary.throughput_per_s.value, "this processor, measured") if best else None,
-    }
-    card = next(p for p in found if p.device == "GTX 750 Ti")
-    reading = (
-        f"MODEL, not measured: a GTX 750 Ti would do {digits(card.low_per_s)} to {digits(card.high_per_s)} images/s "
-        f"with the {card.size} network at batch {batch_size}, transfers included. {_against_published(said, card)} "
-        f"{_model_error(said)}"
-    )
-    return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=f"Bands of modelled throughput. {reading}",
-                reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
-
-
-def _against_published(said: DeviceStudy, card: Prediction) -> str:
-    """The published rate of the reference card beside the band, and what it would mean where it lies outside."""
-    low, high = (float(end) for end in REFERENCE[card.size][1].split("–"))
-    if card.low_per_s <= high and low <= card.high_per_s:
-        return f"The published {REFERENCE[card.size][1]} images/s lie in that band."
-    flops = sum(row["flops_per_image"] for row in said.run.tables["operations"][card.size])
-    peak = GPUS[card.device].fp32_flops_per_s
-    reached = flops * high / peak
-    return (
-        f"The published {REFERENCE[card.size][1]} images/s lie outside it: {digits(high)} images/s of "
-        f"{digits(flops / 1e6)} MFLOP each are {share(reached)} of that card's {digits(peak / 1e9)} GFLOP/s, "
-        "so that most of that published time was not arithmetic, but something that this model leaves out."
-    )
-
-
-def _model_error(said: DeviceStudy) -> str:
-    tried = checks(said)
-    inside = [check for check in tried if check.is_inside]
-    if not tried:
-        return "The model could not be checked on this processor."
-    worst = max(tried, key=lambda check: max(check.factor, 1 / check.factor))
-    outside = (
-        ""
-        if len(inside) == len(tried)
-        else (
-            f"; the worst, the {worst.size} network at batch {worst.batch_size}, took {times(worst.factor)} "
-            "the nearer end"
-        )
-    )
-    return (
-        f"The same model, given this processor's measured peak and bandwidth, holds {len(inside)} of {len(tried)} "
-        f"measured times in its band{outside}."
-    )
-
-
-VIEWS = (inference_comparison, modelled_gpus)
+VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
 
 
 def table(said: DeviceStudy) -> Table:
@@ -258,12 +214,15 @@ def reference_table(said: DeviceStudy) -> Table:
                 "GPU here (images/s)": digits(on_device.summary.throughput_per_s.value)
                 if on_device
                 else "not measured",
-                "GTX 750 Ti published": published[1],
+                f"{PUBLISHED_CARD} published": published[1],
+                f"{PUBLISHED_CARD} MODEL": spoken_band(said, name),
                 "speedup here": ratio(found) if found and found.verdict is not Verdict.INVALID else "not measured",
                 "speedup published": published[2],
                 "memory published": published[3],
             }
         )
     return Table(
-        frame=pd.DataFrame(rows), reading="The published figures are of another machine and another processor."
+        frame=pd.DataFrame(rows),
+        reading="The published figures are of another machine and another processor. "
+        + " ".join(published_sentences(said)),
     )

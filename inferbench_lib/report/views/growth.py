@@ -73,7 +73,7 @@ def growth_table(said: HardwareStudy) -> Table:
             "bytes in": size(point.bytes),
             "dtype": point.dtype,
             "time": seconds(point.seconds.value),
-            "95 %": interval(point.seconds.low, point.seconds.high, seconds),
+            "95 %": "–" if point.seconds.low is None else interval(point.seconds.low, point.seconds.high, seconds),
             "fitted": seconds(one.seconds_at(point.value)),
         }
         for one in said.standing.growths

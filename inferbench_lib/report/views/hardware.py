@@ -77,7 +77,7 @@ def answer(said: HardwareStudy) -> Answer:
 
 def _bound_verdict(said: HardwareStudy) -> str:
     """What binds each workload, from its layers and node visits; from whole networks where those were not measured."""
-    sentences = standing.binding_sentences(said)
+    sentences = standing.verdicts(said)
     networks = any(one.workload != "forest" for one in said.standing.bindings)
     return " ".join(sentences if networks else [_network_verdict(said), *sentences])
 

@@ -79,7 +79,7 @@ def _row(profile: LayerProfile, layer: Layer) -> dict[str, str]:
         "layer": layer.name,
         "output": "×".join(map(str, layer.shape)),
         "time": seconds(layer.seconds.value),
-        "95 %": interval(layer.seconds.low, layer.seconds.high, seconds),
+        "95 %": "–" if layer.seconds.low is None else interval(layer.seconds.low, layer.seconds.high, seconds),
         "of the sum": share(layer.seconds.value / profile.sum_s),
         "MFLOP": digits(layer.work.flops / 1e6) if layer.work.flops else "0",
         "bytes": size(layer.work.bytes),

@@ -26,6 +26,15 @@ LIMITS: dict[Bound, str] = {
     "instructions": "the program's own instructions, no limit of the machine",
 }
 """What binds, as a sentence says it."""
+CARDS: dict[Bound, str] = {
+    "compute": "arithmetic",
+    "bandwidth": "memory",
+    "cache": "cache",
+    "latency": "latency",
+    "launch": "calls",
+    "instructions": "its program",
+}
+"""What binds, in a word."""
 
 
 def workload(name: str) -> str:
@@ -37,12 +46,45 @@ def binding_cards(said: HardwareStudy) -> tuple[Card, ...]:
     """For each workload the limit that binds, with its figure."""
     return tuple(
         Card(
-            value=LIMITS[one.bound].partition(",")[0],
+            value=CARDS[one.bound],
             label=f"binds {workload(one.workload)}, {_configuration(one)}",
-            interval=f"{share(one.time_share)} of its time, {share(one.roof_share)} of what that limit allows",
+            interval=f"{share(one.time_share)} of its time, at {share(one.roof_share)} of the nearest limit",
         )
         for one in first_bindings(said.standing.bindings).values()
     )
+
+
+def verdicts(said: HardwareStudy) -> list[str]:
+    """For each workload which limit binds, in one clause with its figure."""
+    return [_verdict(said, one) for one in first_bindings(said.standing.bindings).values()]
+
+
+def _verdict(said: HardwareStudy, one: Binding) -> str:
+    who = f"{capital(workload(one.workload))} ({_configuration(one)})"
+    near = f"{share(one.roof_share)} of what the nearest limit allows"
+    if one.workload != "forest":
+        names = joined(name for name, _ in one.costliest[:2])
+        if one.bound == "instructions":
+            return (
+                f"{who} is bound by its program, no limit of the machine: {share(one.time_share)} of its time, most "
+                f"in {names}, at {near}."
+            )
+        return (
+            f"{who} is bound by {LIMITS[one.bound]}: {share(one.time_share)} of its time, most in {names}, at {near}."
+        )
+    if one.bound == "launch":
+        return f"{who} is bound by {LIMITS['launch']}: {share(one.roof_share)} of its time."
+    each = f"{seconds(_visit_s(said, one))} for each node visit"
+    if one.bound == "instructions":
+        return f"{who} is bound by its program, no limit of the machine: {each}, at {near}."
+    return f"{who} is bound by {LIMITS[one.bound]}: {share(one.roof_share)} of the {each}."
+
+
+def _visit_s(said: HardwareStudy, one: Binding) -> float:
+    """Seconds that a thread takes for one visit of a node, calls included."""
+    cost, place = said.standing.forest_cost, _place(said, one)
+    assert cost is not None
+    return place.seconds * place.n_threads / (cost.visits * place.rows)
 
 
 def binding_sentences(said: HardwareStudy) -> list[str]:
@@ -62,6 +104,7 @@ def _network_binds(said: HardwareStudy, one: Binding) -> str:
     rest = [
         f"{LIMITS[bound].partition(',')[0]} {share(part / profile.sum_s)}"
         for bound, part in list(profile.time_by_bound().items())[1:3]
+        if part >= 0.01 * profile.sum_s
     ]
     return (
         f"{capital(workload(one.workload))} ({_configuration(one)}) is bound by {LIMITS[one.bound]}: "
@@ -73,8 +116,7 @@ def _network_binds(said: HardwareStudy, one: Binding) -> str:
 def _forest_binds(said: HardwareStudy, one: Binding) -> str:
     cost, place = said.standing.forest_cost, _place(said, one)
     assert cost is not None
-    visit_s = place.seconds * place.n_threads / (cost.visits * place.rows)
-    evidence = f"a thread takes {seconds(visit_s)} for each of {digits(cost.visits)} node visits a row"
+    evidence = f"a thread takes {seconds(_visit_s(said, one))} for each of {digits(cost.visits)} node visits a row"
     if one.bound == "latency":
         evidence += f", {share(one.roof_share)} of it for the load alone, from {place.level}, that names the next node"
     elif one.bound == "launch":
