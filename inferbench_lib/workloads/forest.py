@@ -61,9 +61,7 @@ class Forest:
         rows = rng.standard_normal((self.n_train, self.n_features), dtype=np.float32)
         weights = rng.standard_normal(self.n_features)
         noise = rng.standard_normal(self.n_train) * np.linalg.norm(weights) / 2
-        model = RandomForestClassifier(
-            self.n_trees, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1
-        )
+        model = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1)
         model.fit(rows, rows @ weights + noise > 0)
         model.n_jobs = 1
         path.write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
