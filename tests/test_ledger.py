@@ -53,17 +53,24 @@ def test_noise_never_gives_an_impossible_cost() -> None:
 
 
 def test_batches_are_whole_until_there_are_too_few_for_everybody() -> None:
-    """The last batch is divided among the workers, into no less than quarters."""
-    assert [of_batch(n_left, 2, 100) for n_left in (1000, 200, 199, 100, 50, 25, 3)] == [100, 100, 100, 50, 25, 25, 3]
+    """Where there is less than a batch for every worker, calls get half of one."""
+    assert [of_batch(n_left, 2, 100) for n_left in (1000, 200, 199, 100, 50, 25, 3)] == [100, 100, 50, 50, 50, 25, 3]
     assert of_batch(8, 4, 1) == 1
 
 
 def test_calls_get_smaller_towards_the_end() -> None:
-    """Each takes 3/4 of an equal share of what is left, down to four times as many rows as a call's cost is worth."""
+    """Each gets 0.85 of an equal share of what is left, down to eight times as many rows as a call's cost is worth."""
     found = sizes(1_000_000, 2, COST)
-    assert found[:3] == [375_000, 234_375, 146_485]
-    assert found[-3:] == [8731, 8000, 6550]  # 3/8 of 23,281 left, then the smallest, then the rest
-    assert (len(found), sum(found)) == (11, 1_000_000)
+    assert found[:3] == [425_000, 244_375, 140_516]
+    assert found[-3:] == [16_000, 16_000, 4141]
+    assert (len(found), sum(found)) == (9, 1_000_000)
+
+
+def test_crumbs_are_not_left() -> None:
+    """What would be left for a last call of less than a quarter is done at once, within the largest call."""
+    assert of_dynamic(19_999, 1_000_000, 2, 10**9, COST) == 19_999
+    assert of_dynamic(20_000, 1_000_000, 2, 10**9, COST) == 16_000
+    assert of_dynamic(19_999, 1_000_000, 2, 17_000, COST) == 16_000
 
 
 def test_without_a_known_cost_the_first_call_is_small() -> None:
@@ -76,9 +83,9 @@ def test_calls_have_bounds() -> None:
     assert of_dynamic(1000, 1000, 2, 77, COST) == 77
     assert of_dynamic(1_000_000, 1_000_000, 2, 10**9, COST, 0.5) == 48_000
     assert of_dynamic(1_000_000, 1_000_000, 2, 10**9, COST, 0.01) == 1
-    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 375
+    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 425
     assert of_dynamic(100, 1000, 2, 10**9, CallCost(fixed_s=9.0, row_s=0.0)) == 100
-    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 375
+    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 425
 
 
 def test_each_row_is_taken_once(ledger: Ledger) -> None:

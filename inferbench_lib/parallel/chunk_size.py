@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
-EARLY_SHARE = 0.75
-"""Of an equal share of what is left: a worker may be a third slower than the others and still not end last."""
+EARLY_SHARE = 0.85
+"""Of an equal share of what is left: the others then have work for as long as a worker may be late with it."""
 FIRST_CALLS = 32
 """A worker's part of an equal share in its first call, from which the cost of calls is learnt."""
-SMALLEST_IN_FIXED_COSTS = 4
+SMALLEST_IN_FIXED_COSTS = 8
 """Below this multiple of a call's own cost, cutting a call in two costs more than it can win by ending together."""
 LARGEST_BYTES = 32 << 20
 """Of one call's input: bounds what a worker holds of an input larger than memory."""
@@ -44,8 +44,8 @@ class CallCost:
 
 
 def of_batch(n_left: int, n_workers: int, batch_size: int) -> int:
-    """`batch_size` rows; smaller parts of a batch, down to a quarter, where there are not enough left for everybody."""
-    return min(n_left, batch_size, max(ceil(n_left / n_workers), ceil(batch_size / 4)))
+    """`batch_size` rows; half as many where there are too few left for everybody to get a batch."""
+    return min(n_left, batch_size if n_left >= n_workers * batch_size else ceil(batch_size / 2))
 
 
 def of_dynamic(
@@ -61,4 +61,5 @@ def of_dynamic(
         wanted = max(EARLY_SHARE * n_left / n_workers, smallest)
         if limit_s is not None and cost.row_s:
             wanted = min(wanted, (limit_s - cost.fixed_s) / cost.row_s)
-    return min(n_left, largest, max(1, ceil(wanted)))
+    rows = min(n_left, largest, max(1, ceil(wanted)))
+    return n_left if n_left - rows < rows / 4 and n_left <= largest else rows  # a crumb is not worth a call
