@@ -160,7 +160,16 @@ def test_make_test_ends_with_pytest() -> None:
 def test_make_help_lists_each_target() -> None:
     """Plain `make` lists every target that users may call."""
     listed = re.findall(r"^  make (\w+)", make(), re.MULTILINE)
-    assert listed == ["help", "report", "quick", "lab", "calibrate", "test", "lint", "mutants", "lock", "clean"]
+    first, later = ["report", "quick", "lab", "compare", "calibrate"], ["test", "lint", "mutants", "picture", "lock"]
+    assert listed == ["help", *first, *later, "clean"]
+
+
+def test_make_compare_hands_over_its_runs() -> None:
+    """BASE is one run, HEAD may be several; without them the command chooses."""
+    assert make("--dry-run", "compare", "BASE=a", "HEAD=b c").splitlines()[-1] == (
+        '.venv/bin/python -m inferbench_lib compare --base "a" --head "b c" '
+    )
+    assert make("--dry-run", "compare").splitlines()[-1].endswith('--base "" --head "" ')
 
 
 def test_kernels_are_the_environments_own() -> None:
