@@ -25,7 +25,7 @@ from inferbench_lib.machine.bandwidth import (
 from inferbench_lib.machine.calls import call_costs
 from inferbench_lib.machine.clean_process import answer_of
 from inferbench_lib.machine.gemm import Product, gemm_peaks, long_enough, size_for
-from inferbench_lib.machine.latency import chain, latencies, n_rows, reachable_bytes
+from inferbench_lib.machine.latency import LoadLatency, chain, latencies, n_rows
 from inferbench_lib.machine.latency import working_sets as chain_sizes
 from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave, least
 from inferbench_lib.machine.process_cost import StartCost, bare_cells, cells, loaded_cells, start_costs
@@ -348,12 +348,30 @@ def test_a_chain_visits_every_node_once() -> None:
     assert neighbours.mean() < 0.05
 
 
-def test_chains_grow_as_far_as_the_budget_reaches() -> None:
-    """Steps of four from 16 KiB; 64 MiB always, 64 MiB more a second, 512 MiB at most."""
+def test_chains_grow_by_four() -> None:
+    """From 16 KiB; a sample is half a million loads, or the whole chain once."""
     assert chain_sizes(MIB) == (16 * KIB, 64 * KIB, 256 * KIB, MIB)
     assert chain_sizes(KIB) == (16 * KIB,)
-    assert [reachable_bytes(s) for s in (0.1, 4.0, 90.0)] == [64 * MIB, 256 * MIB, 512 * MIB]
     assert [n_rows(n) for n in (256, 400_000, 4_000_000)] == [1953, 1, 1]
+
+
+@pytest.mark.parametrize(("budget_s", "largest"), [(0.0, 64 * KIB), (2.29, 64 * KIB), (2.3, 256 * KIB), (9.3, MIB)])
+def test_chains_end_where_the_next_would_not_fit(
+    budget_s: float, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building takes 4.5 s a MiB and each of five walks 0.5 s: 0.11 s, then 0.44, 1.75 and 7 s for the next sizes.
+
+    Together 0.55 s up to 64 KiB, 2.297 up to 256 KiB, 9.297 up to 1 MiB; 1.5 s are allowed whatever the budget.
+    """
+    time = Time()
+
+    def make(size: int) -> latency.Chain:
+        time.work(4.5 * size / MIB)(None)
+        return replace(made, walk=lambda rows: time.work(0.5 * size / MIB)(None))
+
+    made = chain(16 * KIB)
+    monkeypatch.setattr(latency, "chain", make)
+    assert max(latency._chains(64 * MIB, max(budget_s, latency.LEAST_S), time.now_s)) == largest
 
 
 def test_latencies_of_this_machine() -> None:
@@ -491,16 +509,22 @@ def test_starts_that_the_budget_did_not_reach_are_named(parts: dict[str, Any]) -
     parts["start_costs"] = tuple(
         StartCost(method=method, imports=module, limit=limit) for method, module in cells() if module != "torch"
     )
-    assert measured(parts, 4.0).not_measured == {
-        "process start: spawn with torch": "the budget of 4 s did not reach it"
-    }
+    said = "the budget of 4 s did not reach it"
+    assert measured(parts, 4.0).not_measured == {"process start: spawn with torch": said}
+    in_l3 = LoadLatency(working_set_bytes=MIB, level="L3", limit=limit)
+    parts["latencies"] = (in_l3,)
+    missing = "load latency: memory, beyond every cache"
+    assert measured(parts, 4.0).not_measured == {"process start: spawn with torch": said, missing: said}
+    parts["latencies"] = (in_l3, replace(in_l3, level="RAM"))
+    assert missing not in measured(parts, 4.0).not_measured
 
 
 def test_all_limits_end_within_90_seconds(parts: dict[str, Any]) -> None:
     """A larger budget is cut, and a process that does not answer is ended by then."""
     measured(parts, 500.0)
     assert sum(parts["budgets"].values()) <= 90.0
-    for name in ("start_costs", "transfer_costs", "limits_in_a_process"):
+    assert 70.0 < parts["timeouts"]["start_costs"] <= 82.0
+    for name in ("transfer_costs", "limits_in_a_process"):
         assert 80.0 < parts["timeouts"][name] <= 90.0
 
 

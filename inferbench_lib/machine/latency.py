@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SMALLEST_BYTES = 16 << 10
 LARGEST_BYTES = 512 << 20
-BYTES_PER_S = 64 << 20  # about what building a chain and two walks take where a load from memory takes 0.3 µs
+LEAST_S = 1.5
+WALKS = 4  # two rounds, each with a walk beforehand
 LOADS_PER_SAMPLE = 500_000
 
 
@@ -52,17 +53,25 @@ class Chain:
         return len(self.order)
 
 
-def latencies(*, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 4.0) -> tuple[LoadLatency, ...]:
+def latencies(
+    *,
+    caches: Mapping[str, int],
+    largest_bytes: int,
+    budget_s: float = 4.0,
+    now_s: Callable[[], float] = monotonic,
+) -> tuple[LoadLatency, ...]:
     """Latency of dependent loads at working sets from 16 KiB in steps of four up to `largest_bytes`.
 
-    A walk through a large set takes seconds: the largest is also bounded by the budget, 64 MiB at least.
+    Sets that the budget (at least 1.5 s) cannot reach, by the time that the one before took, are left out.
     Raises MeasurementError when a walk ends where the chain does not.
     """
-    started_s = monotonic()
-    chains = {size: chain(size) for size in working_sets(min(largest_bytes, reachable_bytes(budget_s)))}
+    import sklearn.tree  # noqa: F401 - a second that is not spent on measuring
+
+    started_s = now_s()
+    chains = _chains(min(largest_bytes, LARGEST_BYTES), max(budget_s, LEAST_S), now_s)
     levels = {size: level_of(size, 1, caches) for size in chains}
     probes = [_probe(size, one, is_cached=levels[size] != "RAM") for size, one in chains.items()]
-    seconds = interleave(probes, budget_s=budget_s - (monotonic() - started_s))
+    seconds = interleave(probes, budget_s=budget_s - (now_s() - started_s))
     method = "a tree's walk down a chain of nodes in random order, least of interleaved repeats"
     return tuple(
         LoadLatency(
@@ -74,6 +83,23 @@ def latencies(*, caches: Mapping[str, int], largest_bytes: int, budget_s: float 
     )
 
 
+def _chains(largest_bytes: int, budget_s: float, now_s: Callable[[], float]) -> dict[int, Chain]:
+    """Working set → chain, smallest first, as long as the next, four times as large, would still fit."""
+    chains: dict[int, Chain] = {}
+    spent_s = 0.0
+    for size in working_sets(largest_bytes):
+        started_s = now_s()
+        one = chain(size)
+        built_s = now_s() - started_s
+        one.walk(1)
+        walked_s = now_s() - started_s - built_s
+        chains[size] = one
+        spent_s += built_s + (1 + WALKS) * walked_s
+        if spent_s + 4 * (built_s + (1 + WALKS) * walked_s) > budget_s:
+            break
+    return chains
+
+
 def working_sets(largest_bytes: int) -> tuple[int, ...]:
     """From 16 KiB in steps of four."""
     sizes, size = [SMALLEST_BYTES], SMALLEST_BYTES * 4
@@ -81,11 +107,6 @@ def working_sets(largest_bytes: int) -> tuple[int, ...]:
         sizes.append(size)
         size *= 4
     return tuple(sizes)
-
-
-def reachable_bytes(budget_s: float) -> int:
-    """The largest working set for a budget."""
-    return min(LARGEST_BYTES, max(64 << 20, int(BYTES_PER_S * budget_s)))
 
 
 def n_rows(n_nodes: int) -> int:

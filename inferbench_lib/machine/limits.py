@@ -25,6 +25,8 @@ from inferbench_lib.timing.telemetry import flags
 QUICK_LARGEST_BYTES = 256 << 20
 AT_MOST_S = 90.0
 """A process of ours that has not answered by then is ended, and its part not measured."""
+RESERVE_S = 8.0
+"""What process starts leave to the parts after them."""
 SHARES = {
     "matrix multiplication": 0.22,
     "memory bandwidth": 0.28,
@@ -88,7 +90,7 @@ class _Watch:
         """What `measure(budget_s)` gives."""
         self._on_part(name)
         started_s = time.monotonic()
-        measured = measure(SHARES[name] * self._budget_s)
+        measured = measure(min(SHARES[name] * self._budget_s, self.left_s))
         self.telemetry[name] = self._sampler.window(started_s, time.monotonic())
         return measured
 
@@ -131,7 +133,7 @@ def measure_limits(
             lambda part_s: latencies(caches=machine.caches, largest_bytes=largest_bytes, budget_s=part_s),
         )
         process_start = watch.attempt(
-            "process start", lambda part_s: start_costs(budget_s=part_s, timeout_s=watch.left_s)
+            "process start", lambda part_s: start_costs(budget_s=part_s, timeout_s=watch.left_s - RESERVE_S)
         )
         transfer = watch.attempt(
             "transfer between processes", lambda part_s: transfer_costs(budget_s=part_s, timeout_s=watch.left_s)
@@ -152,7 +154,7 @@ def measure_limits(
         telemetry=watch.telemetry,
         threadpools=loaded_threadpools(),
         torch_build=torch_build(),
-        not_measured=watch.not_measured | _unreached(process_start or (), budget_s),
+        not_measured=watch.not_measured | _unreached(process_start or (), latency or (), budget_s),
     )
 
 
@@ -161,14 +163,17 @@ def _device(budget_s: float, timeout_s: float) -> DeviceLimits:
     return limits_in_a_process(require_accelerator().device, budget_s=budget_s, timeout_s=timeout_s)
 
 
-def _unreached(process_start: Sequence[StartCost], budget_s: float) -> dict[str, str]:
-    """The starts that the budget did not reach; none where the whole part failed."""
+def _unreached(process_start: Sequence[StartCost], latency: Sequence[LoadLatency], budget_s: float) -> dict[str, str]:
+    """The starts and working sets that the budget did not reach; none where the whole part failed."""
     reached = {(one.method, one.imports) for one in process_start}
-    return {
-        f"process start: {method} with {imports or 'nothing'}": f"the budget of {budget_s:g} s did not reach it"
+    names = [
+        f"process start: {method} with {imports or 'nothing'}"
         for method, imports in (cells() if reached else ())
         if (method, imports) not in reached
-    }
+    ]
+    if latency and all(one.level not in ("RAM", "unknown") for one in latency):
+        names.append("load latency: memory, beyond every cache")
+    return dict.fromkeys(names, f"the budget of {budget_s:g} s did not reach it")
 
 
 def _available_bytes(machine: Machine) -> int:
