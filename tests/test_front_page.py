@@ -18,6 +18,7 @@ from page_texts import UNSAID, draw
 from tiny import ROOT
 
 from inferbench_lib import store
+from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import downloads, studies
 from inferbench_lib.report.trust import trust
@@ -202,6 +203,18 @@ def test_a_large_download_travels_packed() -> None:
     assert (link.a["download"], link.a["data-packed"]) == ("a.json.gz", "application/json")
     assert gzip.decompress(base64.b64decode(str(link.a["href"]).partition(",")[2])) == payload
     assert link.get_text() == f"a.json ({len(payload) / 1000:,.1f} kB)"
+
+
+def test_a_page_with_packed_records_can_be_compared(whole: dict[str, Run], tmp_path: Path) -> None:
+    """The records that travel packed in a page are read from it; of one that was cut off it is said."""
+    link = downloads.data_link("batch_sweep.json", store.dump_run(whole["batch_sweep"]), "application/json")
+    page = tmp_path / "page.html"
+    page.write_text(f"<p>{link}</p>")
+    (found,) = store.embedded(page)
+    assert found.summary == whole["batch_sweep"].summary
+    page.write_text(f"<p>{link.replace('H4sI', 'H4sIAAAA', 1)}</p>")
+    with pytest.raises(StoreError, match=r"^page\.html: batch_sweep\.json: expected a stored run, got a damaged file"):
+        store.embedded(page)
 
 
 def test_a_simulated_run_says_so_first(whole: dict[str, Run]) -> None:
