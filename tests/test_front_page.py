@@ -83,7 +83,10 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
                 "the large network: faster, 8.00× (8.00× to 8.00×) the speed of the processor",
             ),
         ),
-        (samples.vs_gpu(), ("keep the networks on the processor, since no GPU was measured", "no NVIDIA driver")),
+        (
+            samples.vs_gpu(),
+            ("keep the networks on the processor, since no GPU was measured", "the reason: no NVIDIA driver"),
+        ),
     ],
 )
 def test_recommendation_has_its_evidence(run: Run, expected: tuple[str, str]) -> None:
@@ -170,7 +173,7 @@ def test_a_stored_run_is_shown_again(whole: dict[str, Run], tmp_path: Path, monk
         ("multiprocess, too few rounds", "an interval needs 6, and is withheld below."),
         ("multiprocess, one round", "Measured in 1 round;"),
         ("multiprocess, wrong outputs", "Outputs of 1 of 3 checked cells are WRONG and their figures withheld."),
-        ("multiprocess, unstable", "Not stable throughout: of 3 cells 2 drifted or were disturbed too much;"),
+        ("multiprocess, unstable", "Not stable throughout: of 3 cells, 2 too unsteady for a verdict; "),
         ("multiprocess, all failed", "No outputs were verified. Nothing was timed."),
     ],
 )

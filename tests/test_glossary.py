@@ -51,6 +51,12 @@ def test_headings_links_code_tables_and_the_answer_stay_as_they_are(html: str) -
     assert linked(html) == (["speedup"], html)
 
 
+def test_a_mark_is_no_ordinary_word() -> None:
+    """MODEL marks what was not measured; a model that is sent to a worker is none of its kind."""
+    assert linked("<p>The model is sent.</p>")[0] == []
+    assert linked("<p>MODEL, not measured.</p>")[0] == ["MODEL"]
+
+
 def test_a_page_without_terms_has_no_glossary() -> None:
     """Words that are no terms leave nothing."""
     assert linked("<p>Nothing here.</p>") == ([], "<p>Nothing here.</p>")

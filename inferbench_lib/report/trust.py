@@ -42,12 +42,12 @@ def _standing(cells: Sequence[Measurement]) -> str:
     ended = sum(outcome not in (Outcome.OK, Outcome.UNSTABLE) for outcome in outcomes)
     seen = Counter(flag.name for cell in cells for flag in {flag.name: flag for flag in cell.flags}.values())
     why = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in seen.most_common())
-    beside = f"; of {plural(len(cells), 'cell')}, {why}" if why else ""
+    beside = f"; {why}" if why else ""
     if not unsteady and not ended:
         return f"Stable: none of {plural(len(cells), 'cell')} drifted or failed{beside}."
-    troubles = [f"{unsteady} drifted or were disturbed too much"] * bool(unsteady)
-    troubles += [f"{ended} gave no figure"] * bool(ended)
-    return f"Not stable throughout: of {plural(len(cells), 'cell')} {joined(troubles)}{beside}."
+    troubles = [f"{unsteady} too unsteady for a verdict"] * bool(unsteady)
+    troubles += [f"{ended} without a figure"] * bool(ended)
+    return f"Not stable throughout: of {plural(len(cells), 'cell')}, {joined(troubles)}{beside}."
 
 
 def _verified(cells: Sequence[Measurement]) -> str:

@@ -75,7 +75,7 @@ def _devices(run: Run) -> Advice:
         return Advice(
             recommendation="keep the networks on the processor, since no GPU "
             + ("was measured" if said.accelerator is None else "gave a figure to compare"),
-            evidence=joined(reasons) or reason or "no batch ran on both devices",
+            evidence=f"the reason: {joined(reasons) or reason or 'no batch ran on both devices'}",
             limits="this machine as it is now",
         )
     found = usable
