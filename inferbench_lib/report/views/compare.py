@@ -82,20 +82,24 @@ def answer(said: CompareStudy) -> Answer:
     """What changed, by how much, and how sure."""
     if not said.pairs:
         return Answer(verdict="Nothing to compare: it takes two stored runs of one profile, or the names of two runs.")
-    sentences = [_sentence(pair, several=len(said.pairs) > 1) for pair in said.pairs]
+    sentences = [f"{_subject(said, pair)}{_sentence(pair)}" for pair in said.pairs]
     return Answer(
         verdict=" ".join(sentences),
         cards=_cards(said.pairs[0]),
-        flags=tuple(flag for pair in said.pairs for flag in _flags(pair)),
+        flags=tuple(f"{_subject(said, pair)}{flag}" for pair in said.pairs for flag in _flags(pair)),
     )
 
 
-def _sentence(pair: PairStudy, *, several: bool) -> str:
-    subject = f"{pair.head}: " if several else ""
+def _subject(said: CompareStudy, pair: PairStudy) -> str:
+    """Which of several runs a sentence is about."""
+    return f"{pair.head}: " if len(said.pairs) > 1 else ""
+
+
+def _sentence(pair: PairStudy) -> str:
     judged = [change for change in pair.changes if change.is_judged]
     if not judged:
         whys = joined(dict.fromkeys(f"{one.notebook}: {one.refused}" for one in pair.notebooks if one.refused))
-        return f"{subject}Nothing could be compared{f' ({whys})' if whys else ''}."
+        return f"Nothing could be compared{f' ({whys})' if whys else ''}."
     claimed = sorted((one for one in judged if one.is_claimed), key=lambda one: -abs(math.log(one.ratio.value)))
     counted = plural(len(judged), "cell or figure", "cells and figures")
     where = "" if pair.same_machine else " on another machine"
@@ -105,12 +109,12 @@ def _sentence(pair: PairStudy, *, several: bool) -> str:
     )
     if not claimed:
         return (
-            f"{subject}No significant difference{where}: none of {counted} is shown to have changed by more than "
+            f"No significant difference{where}: none of {counted} is shown to have changed by more than "
             f"{share(MIN_EFFECT)}.{unsure}"
         )
     named = joined(f"{label(one)} {verdict(one)}, {ratio(one.ratio)}" for one in claimed[:MOST_NAMED])
     more = f", and {len(claimed) - MOST_NAMED} more" if len(claimed) > MOST_NAMED else ""
-    return f"{subject}{len(claimed)} of {counted} changed{where}: {named}{more}.{unsure}"
+    return f"{len(claimed)} of {counted} changed{where}: {named}{more}.{unsure}"
 
 
 def _cards(pair: PairStudy) -> tuple[Card, ...]:

@@ -23,15 +23,14 @@ def differences(said: CompareStudy) -> Table:
         for pair in said.pairs
         for one in pair.differences
     ]
-    alike = [pair.head for pair in said.pairs if pair.same_machine]
-    if not said.pairs:
-        reading = "There are no two runs to hold against each other."
-    else:
-        told = joined(f"{pair.head} and {pair.base}" for pair in said.pairs if pair.same_machine)
-        reading = f"By processor, cores, memory and accelerator of one machine: {told}. " if alike else ""
-        other = joined(pair.head for pair in said.pairs if not pair.same_machine)
-        reading += f"Of another machine than {said.names[0]}: {other}. " if other else ""
-        reading += f"{plural(len(rows), 'difference')} in all."
+    alike = joined(pair.head for pair in said.pairs if pair.same_machine)
+    other = joined(pair.head for pair in said.pairs if not pair.same_machine)
+    told = (
+        [f"By processor, cores, memory and accelerator of one machine with {said.names[0]}: {alike}."] if alike else []
+    )
+    told += [f"Of another machine than {said.names[0]}: {other}."] if other else []
+    told += [f"{plural(len(rows), 'difference')} in all."] if said.pairs else ["There are no two runs."]
+    reading = " ".join(told)
     return Table(frame=_frame(rows, columns, said), reading=reading)
 
 
