@@ -72,6 +72,12 @@ def test_given_values_replace_defaults_and_stay() -> None:
             {"n_samples": 10, "batch_size": 11},
             "batch_size: expected at most n_samples (10), got 11",
         ),
+        ("hardware_analysis", {"n_trees": 50}, "tree_counts: expected at most n_trees (50), got 100"),
+        (
+            "hardware_analysis",
+            {"image_sides": [32, 60]},
+            "image_sides.1: expected a multiple of 8, got 60",
+        ),
         ("batch_sweep", {"min_rounds": 9}, "min_rounds: expected at most max_rounds (8), got 9"),
     ],
 )
