@@ -11,13 +11,14 @@ from inferbench_lib.analysis.hardware import HardwareStudy, Placed, study
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Verdict
 from inferbench_lib.report import figures
-from inferbench_lib.report.display import Answer, Card, Table, View
+from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.views import standing
 from inferbench_lib.report.views.growth import growth, growth_table
 from inferbench_lib.report.views.layers import layer_table, layer_times
+from inferbench_lib.report.views.process_costs import process_table
 from inferbench_lib.report.views.standing import capital, forest_table, workload_roofline
 from inferbench_lib.report.views.whatif import what_if_table, what_ifs
-from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size, times
+from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, share, size, times
 
 __all__ = [
     "VIEWS",
@@ -225,37 +226,6 @@ def _law(said: HardwareStudy) -> str:
 
 
 VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth, roofline, scaling)
-
-
-def process_table(said: HardwareStudy) -> Table:
-    """What starting a process and handing it data costs."""
-    rows = [
-        {
-            "what": f"start by {row['method']}" + (f", importing {row['imports']}" if row["imports"] else ""),
-            "median": seconds(row["limit"]["value"]),
-            "repeats": f"{seconds(row['limit']['low'])} to {seconds(row['limit']['high'])}",
-        }
-        for row in said.process_start
-    ]
-    rows += [
-        {
-            "what": f"hand over {size(row['size_bytes'])} by {row['method']}",
-            "median": seconds(row["limit"]["value"]),
-            "repeats": f"{seconds(row['limit']['low'])} to {seconds(row['limit']['high'])}",
-        }
-        for row in said.transfer
-    ]
-    rows += [
-        {"what": f"one {name}", "median": seconds(row["value"]),
-         "repeats": f"{seconds(row['low'])} to {seconds(row['high'])}"}
-        for name, row in said.calls.items()
-    ]  # fmt: skip
-    start = max(said.process_start, key=lambda row: row["limit"]["value"])
-    reading = (
-        f"The dearest start is {start['method']} importing {start['imports'] or 'nothing'}: "
-        f"{seconds(start['limit']['value'])} before the first useful instruction."
-    )
-    return Table(frame=pd.DataFrame(rows), reading=reading)
 
 
 def _name(cell: Placed) -> str:
