@@ -23,6 +23,7 @@ from inferbench_lib.workloads.cnn import Cnn
 from inferbench_lib.workloads.forest import Forest
 
 WARM_UP = WarmUp(min_calls=1, max_calls=5, time_limit_s=1.0)
+SHORT_WARM_UP = WarmUp(min_calls=1, max_calls=2, time_limit_s=1.0)
 NO_WARM_UP = WarmUp(min_calls=0, max_calls=0)
 """For what begins anew with every call: the first is like all others."""
 OWN_BATCHES = 0
@@ -115,7 +116,8 @@ def _scaling(forest: Forest, counts: Sequence[int], cfg: settings.CpuMultiproces
             Case(workload=forest.name, engine="sklearn", executor=name, batch_size=batch_size, n_processes=n)
             for batch_size in n_rows
         )
-        ways.append(_Way(cases=cases, bench=partial(ScalingBench, forest, cases[0], n_rows, _options(name, cfg))))
+        bench = partial(ScalingBench, forest, cases[0], n_rows, _options(name, cfg))
+        ways.append(_Way(cases=cases, bench=bench, warmup=SHORT_WARM_UP))
     return ways
 
 
