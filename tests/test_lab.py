@@ -11,31 +11,45 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
 import pytest
+import sample_runs as samples
 from playwright.sync_api import Browser, Page, Route
 from processes import eventually
-from tiny import ROOT, TINY
+from tiny import NOTEBOOKS, OF_RUNS, ROOT, TINY
+
+from inferbench_lib import store
 
 pytestmark = pytest.mark.timeout(600)
-NOTEBOOK = "cpu_multiprocess"
-PARAMETERS = {**TINY[NOTEBOOK], "max_rounds": 6, "min_rounds": 6, "executors": ["single", "threads", "shared_pool"]}
+Lab = tuple[Page, list[str]]
 START_S, RUN_S = 120, 240
+MORE: dict[str, Any] = {
+    "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"], "cold_executors": []},
+    "cpu_vs_gpu": {"sizes": ["small"]},
+}
+"""What keeps the runs here short; progress is followed all the same."""
+MEASURING = [name for name in NOTEBOOKS if name != "summary"]
+ORDER = [*NOTEBOOKS, *sorted(OF_RUNS)]
+"""Those that measure first; what they leave is the summary's run."""
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the notebooks beside the library, the parameters of one of them made tiny."""
+    """A copy of the notebooks beside the library, their parameters made tiny, and a stored run to look around in."""
     root = tmp_path_factory.mktemp("lab")
     (root / "inferbench_lib").symlink_to(ROOT / "inferbench_lib")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    path = root / "notebooks" / f"{NOTEBOOK}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    cell.source += "".join(f"\n{name} = {value!r}" for name, value in PARAMETERS.items())
-    nbformat.write(notebook, path)
+    for name in MEASURING:
+        path = root / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        values = {**TINY[name], **MORE.get(name, {})}
+        cell.source += "".join(f"\n{parameter} = {value!r}" for parameter, value in values.items())
+        nbformat.write(notebook, path)
+    store.save_run(samples.multiprocess(), root / "reports" / "20260712-140302-standard")
     return root
 
 
@@ -57,7 +71,7 @@ def address(repository: Path) -> Iterator[str]:
         )
     try:
         assert eventually(lambda: "?token=" in log.read_text(), within_s=START_S), log.read_text()
-        found = re.search(r"http://127\.0\.0\.1:\d+/lab/tree/notebooks\?token=\w+", log.read_text())
+        found = re.search(r"http://127\.0\.0\.1:\d+/lab/tree/notebooks/START\.md\?token=\w+", log.read_text())
         assert found, log.read_text()
         yield found[0]
     finally:
@@ -70,7 +84,7 @@ def address(repository: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lab(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+def lab(browser: Browser) -> Iterator[Lab]:
     """A page, tall enough for a whole notebook, that reaches 127.0.0.1 alone; and what it asked for elsewhere."""
     elsewhere: list[str] = []
 
@@ -95,16 +109,62 @@ def run_all(page: Page) -> bool:
     return True
 
 
-def test_a_notebook_runs_in_jupyterlab(address: str, repository: Path, lab: tuple[Page, list[str]]) -> None:
-    """Run all cells: the bar moves and goes, the answer and figures come, no cell fails, the file keeps the outputs."""
+def test_it_opens_on_a_page_that_lists_every_notebook(address: str, repository: Path, lab: Lab) -> None:
+    """The start page is shown, not edited; it links to each notebook, and a link opens it."""
+    page, elsewhere = lab
+    page.set_default_timeout(1000 * START_S)
+    page.goto(address)
+    links = page.locator(".jp-MarkdownViewer table a")
+    links.first.wait_for()
+    named = {text for text in links.all_inner_texts() if (repository / "notebooks" / f"{text}.ipynb").exists()}
+    assert named == set(ORDER)
+    links.filter(has_text="batch_sweep").click()
+    page.locator(".jp-NotebookPanel:visible .jp-CodeCell").first.wait_for()
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_notebook_runs_in_jupyterlab(name: str, address: str, repository: Path, lab: Lab) -> None:
+    """Run all cells: the bar moves and goes, the answer comes, no cell fails, the file keeps the outputs."""
     page, elsewhere = lab
     page.set_default_timeout(1000 * START_S)
     with page.expect_websocket(lambda socket: "/api/kernels/" in socket.url):
-        page.goto(address.replace("/notebooks?", f"/notebooks/{NOTEBOOK}.ipynb?"))
+        page.goto(address.replace("/START.md?", f"/{name}.ipynb?") + "&reset")  # without what was open before
     page.locator(".jp-NotebookPanel:visible .jp-CodeCell").first.wait_for()
     begun = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
     assert eventually(lambda: run_all(page) and begun.count() > 0, within_s=START_S)
 
+    seen = followed(page)
+    shares = [int(found[1]) for text in seen if (found := re.search(r"(\d+)%", text))]
+    assert shares == sorted(shares)
+    if name in MEASURING:
+        assert len(set(shares)) >= 3, seen
+        assert any(text.startswith(f"{name}: ") for text in seen), seen
+
+    waiting = page.locator(".jp-InputPrompt", has_text="[*]")
+    assert eventually(lambda: waiting.count() == 0, within_s=RUN_S)
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert elsewhere == []
+
+    with page.expect_response(lambda response: response.request.method == "PUT" and name in response.url):
+        page.keyboard.press("Control+s")
+    saved = nbformat.read(repository / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = [cell for cell in saved.cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert [cell.source for cell in code if cell.execution_count is None] == []
+    assert [output for output in outputs if output.output_type in ("error", "stream")] == []
+    assert any('class="answer"' in output.get("data", {}).get("text/html", "") for output in outputs)
+    assert any("download=" in output.get("data", {}).get("text/html", "") for output in outputs)
+    if name in MEASURING:
+        assert (repository / "reports" / "lab" / "data" / f"{name}.json").exists()
+    if name == "cpu_multiprocess":
+        look_around(page)
+    end_kernels(page, address)
+
+
+def followed(page: Page) -> list[str]:
+    """What the bar says, each text once, until the answer is there."""
     seen: list[str] = []
     bar = page.locator(".jp-OutputArea .widget-hbox, .jp-OutputArea .jupyter-widgets.widget-box")
     answer = page.locator(".jp-OutputArea .answer")
@@ -114,29 +174,31 @@ def test_a_notebook_runs_in_jupyterlab(address: str, repository: Path, lab: tupl
         if text and text not in seen:
             seen.append(text)
         page.wait_for_timeout(50)
-    answer.wait_for()
-    shares = [int(found[1]) for text in seen if (found := re.search(r"(\d+)%", text))]
-    assert len(set(shares)) >= 3, seen
-    assert shares == sorted(shares)
-    assert any("round 1: forest" in text for text in seen), seen
-
-    page.locator("a.download").wait_for()  # the last cell's output
-    assert page.locator(".jp-OutputArea .widget-hbox:visible").count() == 0
-    assert page.locator(".jp-OutputArea .jp-RenderedImage img").count() == 2
-    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    assert elsewhere == []
-
-    with page.expect_response(lambda response: response.request.method == "PUT" and NOTEBOOK in response.url):
-        page.keyboard.press("Control+s")
-    saved = nbformat.read(repository / "notebooks" / f"{NOTEBOOK}.ipynb", as_version=4)
-    outputs = [output for cell in saved.cells for output in cell.get("outputs", [])]
-    assert any("download=" in output.get("data", {}).get("text/html", "") for output in outputs)
-    assert [output for output in outputs if output.output_type == "error"] == []
-    assert (repository / "reports" / "lab" / "data" / f"{NOTEBOOK}.json").exists()
+    answer.first.wait_for()
+    return seen
 
 
-def test_without_its_token_nothing_opens(address: str, lab: tuple[Page, list[str]]) -> None:
+def end_kernels(page: Page, address: str) -> None:
+    """Leave the machine to the next notebook."""
+    base, _, token = address.partition("/lab/tree/notebooks/START.md?token=")
+    headers = {"Authorization": f"token {token}"}
+    for kernel in page.request.get(f"{base}/api/kernels", headers=headers).json():
+        page.request.delete(f"{base}/api/kernels/{kernel['id']}", headers=headers)
+
+
+def look_around(page: Page) -> None:
+    """The controls of the last cell: the run of here and the stored one; a filter leaves fewer cells of it."""
+    said = page.locator(".jp-OutputArea .reading", has_text="measured again")
+    controls = page.locator(".jp-OutputArea select")
+    assert controls.first.locator("option").all_inner_texts() == ["lab", "20260712-140302-standard"]
+    controls.first.select_option("20260712-140302-standard")
+    page.get_by_text("5 of 5 cells of run 20260712-140302-standard").wait_for()
+    controls.nth(2).select_option("threads")
+    page.get_by_text("1 of 5 cells of run 20260712-140302-standard").wait_for()
+    assert said.count() == 1
+
+
+def test_without_its_token_nothing_opens(address: str, lab: Lab) -> None:
     """Another user of the machine who knows the port meets a question for the token."""
     page, _ = lab
     page.goto(address.partition("?")[0])
