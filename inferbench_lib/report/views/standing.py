@@ -10,7 +10,7 @@ import pandas as pd
 from inferbench_lib.analysis.binding import Binding, first_bindings
 from inferbench_lib.analysis.forest_limits import ForestPlace
 from inferbench_lib.analysis.hardware import HardwareStudy
-from inferbench_lib.analysis.layers import LayerProfile
+from inferbench_lib.analysis.layers import ABOVE, LayerProfile
 from inferbench_lib.analysis.roofs import Bound, roofs
 from inferbench_lib.report import hardware_figures
 from inferbench_lib.report.display import Card, Table, View
@@ -26,6 +26,7 @@ LIMITS: dict[Bound, str] = {
     "instructions": "the program's own instructions, no limit of the machine",
 }
 """What binds, as a sentence says it."""
+TOO_LOW = " That limit was measured too low, while the machine was busier: measure again."
 CARDS: dict[Bound, str] = {
     "compute": "arithmetic",
     "bandwidth": "memory",
@@ -56,7 +57,8 @@ def binding_cards(said: HardwareStudy) -> tuple[Card, ...]:
 
 def verdicts(said: HardwareStudy) -> list[str]:
     """For each workload which limit binds, in one clause with its figure."""
-    return [_verdict(said, one) for one in first_bindings(said.standing.bindings).values()]
+    firsts = first_bindings(said.standing.bindings).values()
+    return [_verdict(said, one) + (TOO_LOW if one.roof_share > ABOVE else "") for one in firsts]
 
 
 def _verdict(said: HardwareStudy, one: Binding) -> str:
