@@ -13,7 +13,7 @@ from inferbench_lib.analysis.sweep import Series, SweepStudy, study
 from inferbench_lib.records import Outcome, Summary
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, joined, marked, measured, plural, seconds, size
+from inferbench_lib.report.words import capital, digits, gathered, joined, marked, measured, plural, seconds, size
 
 __all__ = ["VIEWS", "answer", "study", "table"]
 
@@ -33,7 +33,7 @@ def answer(said: SweepStudy) -> Answer:
     flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
     verdict = f"{_limits(said)} {'; '.join(_best(said, series) for series in said.best)}."
     ended = [
-        f"{_capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
+        f"{capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
         for series, of in said.summaries.items()
         for batch_size, summary in of.items()
         if summary.outcome is not Outcome.OK
@@ -92,17 +92,17 @@ def _two_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 def _knee(said: SweepStudy, series: Series) -> str:
     knee = said.knees[series]
     if isinstance(knee, Refusal):
-        return f"{_capital(_name(series))}: {knee.reason}."
+        return f"{capital(_name(series))}: {knee.reason}."
     if not knee.reached:
         return (
-            f"{_capital(_name(series))}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
+            f"{capital(_name(series))}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
             f"({digits(knee.throughput_per_s)} inputs/s); the knee lies beyond."
         )
     spread = (
         f" (95 % of resampled rounds: {knee.low:,} to {knee.high:,})" if knee.low is not None else f" ({knee.reason})"
     )
     return (
-        f"{_capital(_name(series))}: batches above {knee.batch_size:,}{spread} gain less than "
+        f"{capital(_name(series))}: batches above {knee.batch_size:,}{spread} gain less than "
         f"{100 * knee.tolerance:.0f} % in throughput."
     )
 
@@ -130,11 +130,11 @@ def memory_by_batch(said: SweepStudy) -> View:
 def _memory(said: SweepStudy, series: Series) -> str:
     seen = {batch: cell.peak_memory_bytes for batch, cell in said.cells[series].items() if cell.peak_memory_bytes}
     if not seen:
-        return f"{_capital(_name(series))}: memory was not measured."
+        return f"{capital(_name(series))}: memory was not measured."
     ends = dict.fromkeys((min(seen), max(seen)))
     peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in ends)
     return (
-        f"{_capital(_name(series))}: peak {peaks} "
+        f"{capital(_name(series))}: peak {peaks} "
         f"({'the whole process, in a pass of its own' if series[1] == 'cpu' else 'what the device handed out'})."
     )
 
@@ -198,7 +198,3 @@ def _name(series: Series) -> str:
     names = {"forest": "the forest", "cnn-small": "the small CNN", "cnn-medium": "the medium CNN",
              "cnn-large": "the large CNN"}  # fmt: skip
     return f"{names.get(workload, workload)} on {device}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
