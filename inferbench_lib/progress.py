@@ -55,7 +55,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(n)
 
-    def shorten(self, total: int) -> None:
+    def expect(self, total: int) -> None:
         """The whole turned out to be `total` steps."""
         self.total = total
         if self._bar is not None:

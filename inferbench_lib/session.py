@@ -36,7 +36,7 @@ FLAGGED_SHARE = 1 / 3
 class Session:
     """One notebook's measuring, from the first process to the stored run. A context manager."""
 
-    def __init__(self, notebook: str, config: Config, *, steps: int) -> None:
+    def __init__(self, notebook: str, config: Config, *, steps: int = 0) -> None:
         self.notebook, self.config = notebook, config
         self.progress = Progress(notebook, steps)
         self.schedules: dict[str, Schedule] = {}

@@ -63,7 +63,7 @@ def test_runner_gets_lines_and_the_page_nothing(
         progress.step(2)
         progress.now("round 1")
         progress.step()
-        progress.shorten(3)
+        progress.expect(3)
         progress.now("done")
     said = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [(line["label"], line["done"], line["total"], line["now"]) for line in said] == [
@@ -83,7 +83,7 @@ def test_person_gets_a_bar(bars: list[FakeBar], monkeypatch: pytest.MonkeyPatch)
         progress.now("warming up")
         progress.step(2)
         progress.step()
-        progress.shorten(3)
+        progress.expect(3)
         (bar,) = bars
         assert not bar.closed
     assert (bar.given["total"], bar.given["desc"], bar.given["leave"]) == (4, "cpu_multiprocess", False)

@@ -18,7 +18,10 @@ FIXED = (START, IMPORTS, MODEL, SERIAL)
 
 
 def accounts(cells: Mapping[str, Measurement], everything: Mapping[str, Measurement]) -> dict[str, Breakdown]:
-    """Where each sample of `cells` went, averaged, held against one process and the ceiling of `everything`."""
+    """Where each sample of `cells` went, averaged, held against one process and the ceiling of `everything`.
+
+    A ceiling of another number of workers says nothing of how much these are slowed by each other.
+    """
     single_s = _single_s(everything.get(BASELINE))
     if single_s is None:
         return {}
@@ -28,7 +31,13 @@ def accounts(cells: Mapping[str, Measurement], everything: Mapping[str, Measurem
         if name != BASELINE and cell is not None and cell.spans and summarize(cell).is_measured
     }
     ceiling = averages.pop(CEILING, None)
-    return averages if ceiling is None else {name: beside(found, ceiling) for name, found in averages.items()}
+    if ceiling is None:
+        return averages
+    n_workers = _n_workers(everything[CEILING])
+    return {
+        name: beside(found, ceiling) if _n_workers(cells[name]) == n_workers else found
+        for name, found in averages.items()
+    }
 
 
 def startups(
@@ -71,10 +80,15 @@ def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Break
     """One sample's account: the spans within its `call`. Threads of one process count as a worker each."""
     call = next(span for span in spans if span.kind == "call")
     within = [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
-    n_workers, n_threads = cell.case.n_processes, cell.case.n_threads
+    n_workers, n_threads = _n_workers(cell), cell.case.n_threads
     if cell.case.executor == "threads":
-        n_workers, n_threads = n_threads, 1
+        n_threads = 1
         within = [replace(span, worker=n, cpu_s=span.cpu_s / n_workers) for span in within for n in range(n_workers)]
     return account(
         within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=n_workers, n_threads=n_threads
     )
+
+
+def _n_workers(cell: Measurement) -> int:
+    """Processes, or the threads that stand for them."""
+    return cell.case.n_threads if cell.case.executor == "threads" else cell.case.n_processes

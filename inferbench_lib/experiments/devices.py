@@ -25,12 +25,13 @@ def cpu_vs_gpu(**params: Any) -> Run:
     assert isinstance(cfg, settings.CpuVsGpu)
     if cfg.reuse:
         return reused("cpu_vs_gpu", cfg.reuse)
-    found = find_accelerator(cfg.device)
-    on = ["cpu"] + ([found.accelerator.device] if found.accelerator else [])
     iterations = {"small": cfg.iterations, "medium": cfg.iterations_medium, "large": cfg.iterations_large}
-    steps = len(cfg.sizes) * len(on) * len(cfg.batch_sizes) * (1 + cfg.max_rounds)
-    with Session("cpu_vs_gpu", cfg, steps=steps) as session:
+    with Session("cpu_vs_gpu", cfg) as session:
         usable, _ = usable_cpus()
+        session.progress.now("looking for an accelerator")
+        found = find_accelerator(cfg.device)
+        on = ["cpu"] + ([found.accelerator.device] if found.accelerator else [])
+        session.progress.expect(len(cfg.sizes) * len(on) * len(cfg.batch_sizes) * (1 + cfg.max_rounds))
         session.progress.now("measuring what the processor can do at most")
         peak = _processor_peaks(session.machine, usable)
         entries = []

@@ -55,7 +55,7 @@ def cpu_multiprocess(**params: Any) -> Run:
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     usable, _ = usable_cpus()
     parts = {
-        multiprocess.WAYS: _ways(forest, cfg),
+        multiprocess.WAYS: _ways(forest, cfg, usable),
         multiprocess.SCALING: _scaling(forest, cfg.scaling_processes or process_counts(usable), cfg),
         multiprocess.NETWORK: _network(cfg),
     }
@@ -67,7 +67,7 @@ def cpu_multiprocess(**params: Any) -> Run:
             ExecutorBench.prepare_files(forest, n_rows)
         for name, ways in parts.items():
             if ways:
-                session.progress.shorten(session.progress.done + sum(steps.values()))
+                session.progress.expect(session.progress.done + sum(steps.values()))
                 rows += _measured(session, name, ways, usable, memory=name == multiprocess.WAYS and cfg.measure_memory)
             del steps[name]
         return session.finish(rows, {}, lambda run: multiprocess.figures(multiprocess.study(run)))
@@ -87,17 +87,18 @@ def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *,
     return [replace(flagged(row, usable), notes={**row.notes, "part": name}) for row in rows]
 
 
-def _ways(forest: Forest, cfg: settings.CpuMultiprocess) -> list[_Way]:
-    """Every executor over all rows, and some of them from a cold start too."""
+def _ways(forest: Forest, cfg: settings.CpuMultiprocess, usable: int) -> list[_Way]:
+    """Every executor over all rows, and some of them from a cold start too, with no more processes than CPUs."""
 
     def way(name: str, *, cold: bool) -> _Way:
+        n_processes = min(cfg.n_processes, usable) if cold else cfg.n_processes
         case = Case(
             workload=forest.name,
             engine="sklearn",
             executor=name,
             batch_size=OWN_BATCHES if name == multiprocess.MULTI else cfg.batch_size,
-            n_processes=1 if name in ("single", "threads") else cfg.n_processes,
-            n_threads=cfg.n_processes if name == "threads" else 1,
+            n_processes=1 if name in ("single", "threads") else n_processes,
+            n_threads=n_processes if name == "threads" else 1,
             cold=cold,
         )
         bench = partial(ColdBench if cold else ExecutorBench, forest, case, cfg.n_samples, _options(name, cfg))

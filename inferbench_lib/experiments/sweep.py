@@ -24,11 +24,8 @@ def batch_sweep(**params: Any) -> Run:
     assert isinstance(cfg, settings.BatchSweep)
     if cfg.reuse:
         return reused("batch_sweep", cfg.reuse)
-    found = find_accelerator(cfg.device)
-    on = ["cpu"] + ([found.accelerator.device] if found.accelerator else [])
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
-    n_cells = len(cfg.forest_batch_sizes) + len(cfg.sizes) * len(on) * len(cfg.cnn_batch_sizes)
-    with Session("batch_sweep", cfg, steps=n_cells * (1 + cfg.max_rounds)) as session:
+    with Session("batch_sweep", cfg) as session:
         usable, _ = usable_cpus()
         entries = []
         if cfg.forest_batch_sizes:
@@ -43,6 +40,11 @@ def batch_sweep(**params: Any) -> Run:
                 )
                 for batch in cfg.forest_batch_sizes
             ]
+        session.progress.now("looking for an accelerator")
+        found = find_accelerator(cfg.device)
+        on = ["cpu"] + ([found.accelerator.device] if found.accelerator else [])
+        n_cells = len(cfg.forest_batch_sizes) + len(cfg.sizes) * len(on) * len(cfg.cnn_batch_sizes)
+        session.progress.expect(n_cells * (1 + cfg.max_rounds))
         for size in cfg.sizes:
             cnn = Cnn(size=size, seed=cfg.seed)
             cnn.reference()

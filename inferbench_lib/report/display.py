@@ -122,9 +122,10 @@ def show(view: View) -> None:
 
 def table(value: Table) -> None:
     """Show rows, then what to read in them."""
-    from IPython.display import display
+    import pandas as pd
 
-    display(value.frame.style.hide(axis="index").set_table_attributes('class="dataframe"'))
+    with pd.option_context("display.max_colwidth", None):
+        _html(value.frame.to_html(index=False, border=0, na_rep="–"))
     for note in value.notes:
         read(note)
     if value.reading:

@@ -82,6 +82,7 @@ def fit(figure: Figure) -> None:
             broken = [fill(label.get_text(), int(3.5 * inches)) for label in ax.get_yticklabels()]
             ax.set_yticks(ax.get_yticks(), broken)
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # what is laid out stays: laying out again would double the time
     for ax in figure.axes:
         end = -float("inf")
         for label in sorted(ax.get_xticklabels(), key=lambda one: one.get_position()[0]):

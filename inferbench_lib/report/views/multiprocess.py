@@ -202,7 +202,8 @@ def table(said: MultiprocessStudy) -> Table:
     return Table(
         frame=frame,
         reading=f"{efficiency}{limit}. Start-up is apart from the time: it is paid once, before the first call; "
-        "what is called cold starts within each call and has its start-up in the time. "
+        "what is called cold starts within each call, with no more processes than usable CPUs, and has its start-up in "
+        "the time. "
         "The reference is a published result of another machine: its figures are not comparable in seconds.",
     )
 
@@ -214,7 +215,7 @@ def _cold_row(said: MultiprocessStudy, name: str, summary: Summary) -> dict[str,
         "median": seconds(summary.median_s.value) if summary.is_measured else "–",
         "95 % interval": _spread_s(summary.median_s.low, summary.median_s.high),
         "speedup": times(r.value) if r and is_known(r) else "–",
-        "efficiency": share(r.value / said.n_processes) if r and is_known(r) else "–",
+        "efficiency": share(r.value / cell.case.n_processes) if r and is_known(r) else "–",
         "of the ceiling": "–",
         "of the threads": "–",
         "memory": "–",
