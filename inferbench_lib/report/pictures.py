@@ -18,11 +18,13 @@ COLOURS = 64
 
 def png(figure: Figure) -> bytes:
     """The figure's picture in a palette of its own, the same bytes for the same figure."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn, packed = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png")
-    flat = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    canvas, packed = FigureCanvasAgg(figure), BytesIO()
+    canvas.draw()
+    flat = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     flat.save(packed, format="PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
     return packed.getvalue()
 
