@@ -129,6 +129,7 @@ class HardwareAnalysis(Rounds):
 
     budget_s: PositiveFloat = 40.0
     sizes: Sizes = ["small", "medium"]
+    measure_scaling: bool = True
     n_samples: PositiveInt = 100_000
     n_features: Annotated[int, Field(ge=2)] = 50
     n_trees: PositiveInt = 100

@@ -38,7 +38,8 @@ def hardware_analysis(**params: Any) -> Run:
         return reused("hardware_analysis", cfg.reuse)
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     usable, _ = usable_cpus()
-    counts, cnns = process_counts(usable), [Cnn(size=size, seed=cfg.seed) for size in cfg.sizes]
+    counts = process_counts(usable) if cfg.measure_scaling else ()
+    cnns = [Cnn(size=size, seed=cfg.seed) for size in cfg.sizes]
     networks = {cnn.name: network_cases(cnn, usable) for cnn in cnns}
     n_cells = len(counts) + len(forest_cases(usable)) + sum(map(len, networks.values()))
     n_passes = sum(case.precision == "fp32" for cases in networks.values() for case in cases) + len(cnns[:1]) + 2

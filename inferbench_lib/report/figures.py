@@ -81,7 +81,8 @@ def fit(figure: Figure) -> None:
         if any(" " in label.get_text() for label in ax.get_yticklabels()):
             broken = [fill(label.get_text(), int(3.5 * inches)) for label in ax.get_yticklabels()]
             ax.set_yticks(ax.get_yticks(), broken)
-    figure.get_layout_engine().execute(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")  # what is laid out stays: laying out again would double the time
     for ax in figure.axes:
         end = -float("inf")
