@@ -104,13 +104,16 @@ def answer(value: Answer) -> None:
 
 
 def show(view: View) -> None:
-    """Keep the picture in the run's `figures/`, show it with its alt text, and read it back."""
+    """Keep the picture in the run's `figures/`, show it with its alt text, and read it back; no picture of nothing."""
     from base64 import b64encode
 
     from IPython.display import Image, display
 
     from inferbench_lib.report.pictures import png
 
+    if view.frame.empty:  # the reading says that nothing was measured; a blank picture would not
+        read(view.reading)
+        return
     picture = png(view.figure())
     store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
     about: dict[str, Any] = {"alt": view.alt, "caption": view.caption}

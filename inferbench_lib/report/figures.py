@@ -137,13 +137,18 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 @_or_says_so
 def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """One bar a label, cut into parts. Columns: label, part, seconds. Parts too thin to label stand in the legend."""
+    """One bar a label, cut into parts. Columns: label, part, seconds. Parts too thin to label stand in the legend.
+
+    `frame.attrs["parts"]` are all that there may be: a part has the same colour in every figure.
+    """
     ax = axes[0]
-    labels, parts = list(dict.fromkeys(frame["label"])), list(dict.fromkeys(frame["part"]))
+    labels, present = list(dict.fromkeys(frame["label"])), set(frame["part"])
     left = dict.fromkeys(labels, 0.0)
     widest = float(frame.groupby("label")["seconds"].sum().max())
     hatches = ("", "//", "", "..", "", "\\\\", "", "xx", "", "--", "", "oo")
-    for number, part in enumerate(parts):
+    for number, part in enumerate(frame.attrs["parts"]):
+        if part not in present:
+            continue
         rows = frame[(frame["part"] == part) & (frame["seconds"] > 0)]
         colour = PALETTE[number % len(PALETTE)]
         for row in rows.itertuples():
@@ -249,39 +254,6 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.grid(axis="x", visible=False)
     ax.set_ylabel(frame.attrs["y"])
     ax.set_title(frame.attrs.get("title", ""))
-
-
-@_or_says_so
-def roofline(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Points under a measured roof. Columns: label, intensity, flops_per_s; attrs: peak, bandwidth, say."""
-    import numpy as np
-
-    ax = axes[0]
-    peak, bandwidth = frame.attrs["peak"], frame.attrs["bandwidth"]
-    ridge = peak / bandwidth
-    low, high = min(float(frame["intensity"].min()), ridge) / 4, max(float(frame["intensity"].max()), ridge) * 4
-    reach = np.geomspace(low, high, 200)
-    ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK, linewidth=1.8)
-    for number, row in enumerate(frame.sort_values("intensity").itertuples()):  # so that neighbours' labels part
-        colour = PALETTE[number % len(PALETTE)]
-        ax.plot(row.intensity, row.flops_per_s / 1e9, MARKERS[number % len(MARKERS)], color=colour, markersize=8)
-        at = (row.intensity, row.flops_per_s / 1e9)
-        ax.annotate(
-            row.label, at, (4, 8 if number % 2 else -15), textcoords="offset points", fontsize=9, color=colour,
-            ha="right" if row.intensity > (low * high**3) ** 0.25 else "left", **outlined(),
-        )  # fmt: skip
-    ax.annotate(
-        frame.attrs["peak_says"], (high, peak / 1e9), (0, 4), textcoords="offset points", ha="right", fontsize=9
-    )
-    ax.annotate(
-        frame.attrs["bandwidth_says"], (low, low * bandwidth / 1e9), (8, 0), textcoords="offset points", fontsize=9
-    )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    plain_ticks(ax.xaxis)
-    plain_ticks(ax.yaxis)
-    ax.set_xlabel(frame.attrs["x"])
-    ax.set_ylabel(frame.attrs["y"])
 
 
 def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:

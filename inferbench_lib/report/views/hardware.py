@@ -167,33 +167,6 @@ def bandwidth(said: HardwareStudy) -> View:
                 reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
 
 
-def roofline(said: HardwareStudy) -> View:
-    """Where do the networks stand?"""
-    frame = pd.DataFrame(
-        [
-            {
-                "label": f"{cell.workload}, batch {cell.batch_size}",
-                "intensity": cell.point.intensity_flops_per_byte,
-                "flops_per_s": cell.point.reached_flops_per_s,
-            }
-            for cell in said.placed
-        ],
-        columns=["label", "intensity", "flops_per_s"],
-    )
-    peak, memory = said.peak["limit"]["value"], said.memory["limit"]["value"]
-    frame.attrs = {
-        "peak": peak * 1e9,
-        "bandwidth": memory * 1e9,
-        "peak_says": f"measured peak {digits(peak)} GFLOP/s",
-        "bandwidth_says": f"measured {digits(memory)} GB/s",
-        "x": "arithmetic intensity (FLOP per byte of least traffic)",
-        "y": "GFLOP/s",
-    }
-    reading = " ".join(_standing(cell) for cell in said.placed)
-    return View(name="roofline", frame=frame, draw=figures.roofline, alt=f"Roofline with the networks on it. {reading}",
-                reading=reading or "No network was measured.", size_inches=(7.4, 4.4))  # fmt: skip
-
-
 def scaling(said: HardwareStudy) -> View:
     """What does another process bring?"""
     usable = said.usable_cpus
@@ -225,7 +198,7 @@ def _law(said: HardwareStudy) -> str:
     )
 
 
-VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth, roofline, scaling)
+VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth, scaling)
 
 
 def _name(cell: Placed) -> str:

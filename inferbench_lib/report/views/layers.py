@@ -60,8 +60,12 @@ def _layer_reading(profile: LayerProfile) -> str:
 
 
 def layer_table(said: HardwareStudy) -> Table:
-    """Every layer of every network and configuration: time, FLOPs, bytes, share of the attainable, what binds."""
-    rows = [_row(profile, layer) for profile in said.standing.profiles for layer in profile.layers]
+    """Every layer of every network at its largest batch on most threads: time, FLOPs, bytes, share, what binds.
+
+    The other configurations are in the page's data; here they would bury these.
+    """
+    largest = {p.workload: p for p in sorted(said.standing.profiles, key=lambda p: (p.batch_size, p.n_threads))}
+    rows = [_row(profile, layer) for profile in largest.values() for layer in profile.layers]
     reading = " ".join(
         f"{capital(workload(p.workload))}, batch {p.batch_size}, {plural(p.n_threads, 'thread')}: sum "
         f"{seconds(p.sum_s)}, whole {seconds(p.whole.value)}."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from inferbench_lib.analysis.breakdown import lost_speedup_shares
+from inferbench_lib.analysis.breakdown import TEXTS, lost_speedup_shares
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy
 from inferbench_lib.records import Breakdown
 from inferbench_lib.report import figures
@@ -59,7 +59,11 @@ def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, not
     ]
     frame = pd.DataFrame(rows, columns=["label", "part", "seconds"])
     frame = frame[frame["seconds"] > 0.005 * frame["seconds"].max()]
-    frame.attrs = {"x": "seconds of wall time, averaged over the workers", "say": seconds}
+    frame.attrs = {
+        "x": "seconds of wall time, averaged over the workers",
+        "say": seconds,
+        "parts": [*TEXTS, "unexplained"],
+    }
     reading = " ".join(account(label, breakdown) for label, breakdown in breakdowns.items()) or nothing
     return View(
         name=name,

@@ -101,7 +101,7 @@ def _verdict(said: MultiprocessStudy) -> str:
     ]
     tied = f" Not to be told from it: {joined(ties)}." if ties else ""
     reached = said.shares.get(best)
-    of_ceiling = f", {digits(reached.value, 2)} of what this machine can do" if reached and is_known(reached) else ""
+    of_ceiling = f", {reached.value:.2f} of what this machine can do" if reached and is_known(reached) else ""
     losers = [name for name, r in said.ratios.items() if r.verdict is Verdict.SLOWER]
     lines = [
         f"Use {NAMES[best]}: {ratio(said.ratios[best])} the speed of one process{of_ceiling}.{tied}",

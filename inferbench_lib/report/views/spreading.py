@@ -210,7 +210,7 @@ def _alt(known: dict[str, Ratio]) -> str:
 
 
 def _share(value: Ratio) -> str:
-    return f"{digits(value.value, 2)} ({interval(value.low, value.high, lambda end: digits(end, 2))})"
+    return f"{value.value:.2f} ({interval(value.low, value.high, '{:.2f}'.format)})"
 
 
 def _rows(value: float) -> str:
