@@ -424,3 +424,10 @@ def test_dearest_start_is_named() -> None:
     """Spawn with torch, 1.4 s, is the dearest."""
     table = hardware.process_table(hardware.study(samples.hardware_run()))
     assert table.reading == "The dearest start is spawn importing torch: 1.40 s before the first useful instruction."
+
+
+def test_the_first_card_is_of_the_way_to_use() -> None:
+    """The figure that stands first is that of the way which the verdict recommends, on the front page too."""
+    said = multiprocess.study(samples.multiprocess())
+    answer = multiprocess.answer(said)
+    assert answer.verdict.startswith(f"Use {answer.cards[0].label.removeprefix('speedup of ')}: ")

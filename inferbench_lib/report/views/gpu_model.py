@@ -109,7 +109,7 @@ def _model_error(said: DeviceStudy) -> str:
 
 
 def gpu_table(said: DeviceStudy) -> Table:
-    """What the model takes from the makers' documents, each with its source, and what it makes of them."""
+    """What the model takes from the makers' documents, their sources below, and what it makes of them."""
     batch_size = largest_measured_batch(said)
     bands = {(p.device, p.size): p for p in predictions(said, batch_size)}
     rows = [
@@ -120,12 +120,12 @@ def gpu_table(said: DeviceStudy) -> Table:
             "memory GiB": digits(gpu.memory_bytes / 2**30),
             "PCIe GB/s": digits(gpu.pcie_bytes_per_s / 1e9),
             **{f"{name}, images/s (MODEL)": _band(bands[gpu.name, name]) for name in said.sizes()},
-            "source": gpu.source,
         }
         for gpu in GPUS.values()
     ]
     reading = f"MODEL at batch {batch_size}, fp32 without tensor cores, transfers of the images included."
-    return Table(frame=pd.DataFrame(rows), reading=reading)
+    sources = "; ".join(f"{gpu.name}: {gpu.source}" for gpu in GPUS.values())
+    return Table(frame=pd.DataFrame(rows), reading=f"{reading} Where the figures are from: {sources}.")
 
 
 def _band(found: Prediction) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from inferbench_lib.analysis.accounts import BASELINE
 from inferbench_lib.analysis.breakdown import USEFUL
-from inferbench_lib.analysis.comparison import rank
+from inferbench_lib.analysis.comparison import Ranking, rank
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy, study
 from inferbench_lib.records import Figure, Outcome, Ratio, Summary, Verdict
 from inferbench_lib.report import figures
@@ -55,9 +55,11 @@ __all__ = [
 
 def answer(said: MultiprocessStudy) -> Answer:
     """What to use here, by how much, and how sure."""
+    ranking = _ranking(said)
+    best = ranking.best.case.executor if ranking else ""
     cards = [
         Card(value=times(r.value), label=f"speedup of {NAMES[name]}", interval=spread(r))
-        for name, r in sorted(said.ratios.items(), key=lambda item: -item[1].value)
+        for name, r in sorted(said.ratios.items(), key=lambda item: (item[0] != best, -item[1].value))
         if is_known(r)
     ]
     cards += [
@@ -80,12 +82,17 @@ def answer(said: MultiprocessStudy) -> Answer:
     return Answer(verdict=_verdict(said), cards=tuple(cards), flags=(*flags, *ended))
 
 
+def _ranking(said: MultiprocessStudy) -> Ranking | None:
+    """The ways that were shown to be faster than one process, held against each other."""
+    return rank([said.cells[name] for name, r in said.ratios.items() if r.verdict is Verdict.FASTER])
+
+
 def _verdict(said: MultiprocessStudy) -> str:
     if not said.verification.passed:
         return f"No verdict: verification FAILED ({said.verification.detail})."
     if BASELINE not in said.summaries or not said.summaries[BASELINE].is_measured:
         return "No verdict: one process was not measured, and nothing can be compared without it."
-    ranking = rank([said.cells[name] for name, r in said.ratios.items() if r.verdict is Verdict.FASTER])
+    ranking = _ranking(said)
     if ranking is None:
         known = {name: r for name, r in said.ratios.items() if r.verdict is not Verdict.INVALID}
         if not known:
