@@ -31,7 +31,7 @@ report: environment ## measure this machine and write reports/index.html
 	@$(inferbench) report --profile $(PROFILE) $(ARGS)
 
 quick: override PROFILE := quick
-quick: report ## the same with small workloads, in about a minute
+quick: report ## the same with small workloads, in a minute and a half
 
 lab: environment ## explore the notebooks in JupyterLab
 	@$(inferbench) lab $(ARGS)
