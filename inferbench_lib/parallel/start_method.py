@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -13,6 +14,9 @@ from typing import Any
 
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.parallel.lifeline import LIFELINE
+
+ENDING_S = 0.5
+"""How long a thread of a pool that was closed just now may take to be gone."""
 
 
 def start_context(start_method: str, preload: Sequence[str] = ()) -> BaseContext:
@@ -44,11 +48,18 @@ def _refuse_unsafe_fork() -> None:
         raise ConfigError(
             f"start_method: expected spawn or forkserver on {sys.platform}, where fork is not safe, got fork"
         )
-    ours = 1 + sum(thread.name == LIFELINE for thread in threading.enumerate())  # which only wait, and hold no lock
-    others = len([*Path("/proc/self/task").iterdir()]) - ours
+    deadline_s = time.monotonic() + ENDING_S
+    while (others := _other_threads()) > 0 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
     if others > 0:
         raise ConfigError(
             f"start_method: expected no other thread in a process that forks, got {others} (OpenMP, OpenBLAS, torch or "
             "Python have started them); use spawn or forkserver, or set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1 "
             "before the first import"
         )
+
+
+def _other_threads() -> int:
+    """Threads beside the one that forks and the lifeline, which only waits and holds no lock."""
+    ours = 1 + sum(thread.name == LIFELINE for thread in threading.enumerate())
+    return len([*Path("/proc/self/task").iterdir()]) - ours
