@@ -102,7 +102,8 @@ def test_report_is_complete(report: Report) -> None:
     ]
     assert [page.name for page in report.pages if not page.exists()] == []
     assert report.manifest["simulated"] is False
-    assert report.manifest["command"] == f"make report PROFILE={report.profile}"
+    asked_for = " ".join(f"--notebook {name}" for name in NOTEBOOKS)
+    assert report.manifest["command"] == f'make report PROFILE={report.profile} ARGS="{asked_for}"'
 
 
 def test_manifest_accounts_for_every_file(report: Report) -> None:
