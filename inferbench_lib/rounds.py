@@ -151,7 +151,7 @@ def run_rounds(
     if peak_memory:
         peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]
     measurements = tuple(replace(cells.measurement(index), peak_memory_bytes=peak) for index, peak in enumerate(peaks))
-    progress.expect(progress.done)
+    progress.expect(max(progress.done, progress.total - len(entries) * (plan.max_rounds - len(orders))))
     return Schedule(
         measurements=measurements,
         orders=tuple(orders),
