@@ -426,6 +426,38 @@ def test_dearest_start_is_named() -> None:
     assert table.reading == "The dearest start is spawn importing torch: 1.40 s before the first useful instruction."
 
 
+def test_loads_and_a_device_stand_beside_processes() -> None:
+    """The latency of a load has a row for each working set; a device is read out, and so is what was not measured."""
+    run = samples.hardware_run()
+    limit = {"value": 2e-9, "low": 2e-9, "high": 3e-9}
+    rate = {"value": 40.0, "low": 39.0, "high": 40.0}
+    more = {
+        "latency": [{"working_set_bytes": 16_000, "level": "L1d", "limit": limit}],
+        "not_measured": {"load latency: RAM": "the budget did not reach it"},
+        "device": {
+            "device": "cuda",
+            "launch": {"value": 5e-6, "low": 5e-6, "high": 6e-6},
+            "memory_copy": rate,
+            "gemm": [{"dtype": "fp32", "limit": rate}],
+            "transfers": [
+                {"direction": "host to device", "is_pinned": True, "size_bytes": 1_000_000, "limit": rate},
+            ],
+        },
+    }
+    limits = {**run.tables["limits"], **more}
+    table = hardware.process_table(hardware.study(replace(run, tables={**run.tables, "limits": limits})))
+    assert table.frame.iloc[-2].to_dict() == {
+        "what": "one load out of 16.0 kB (L1d) that waits for another",
+        "cost": "2.00 ns",
+        "repeats": "2.00 ns to 3.00 ns",
+    }
+    assert table.frame.iloc[-1]["what"] == "one launch on cuda"
+    assert table.reading.endswith(
+        "cuda multiplies at fp32 40.0 GFLOP/s, copies its own memory at 40.0 GB/s, and moves host to device, pinned, "
+        "1.0 MB: 40.0 GB/s. Not measured: load latency: RAM (the budget did not reach it)."
+    )
+
+
 def test_the_first_card_is_of_the_way_to_use() -> None:
     """The figure that stands first is that of the way which the verdict recommends, on the front page too."""
     said = multiprocess.study(samples.multiprocess())
