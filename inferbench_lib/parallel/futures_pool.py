@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -83,13 +84,20 @@ class FuturesPool(TaskPool):
     def _first_death(self) -> str:
         """The worker that broke the pool, which then ends the others itself, by SIGTERM or SIGKILL."""
         children = self._started()
-        for child in children:
-            child.join(5)
-        codes = {child.pid: child.exitcode for child in children}
+        codes = {child.pid: _exit_code(child) for child in children}
         for by_the_pool in ((0, None, -signal.SIGTERM, -signal.SIGKILL), (0, None, -signal.SIGTERM), ()):
             if first := [pid for pid, code in codes.items() if code not in by_the_pool]:
                 break
         return f"worker (pid {' or '.join(map(str, first))}) {how_it_ended(codes[first[0]])}"
+
+
+def _exit_code(child: BaseProcess) -> int | None:
+    """How it ended; the pool's own thread may be the one that the system told, and takes a moment to note it."""
+    child.join(5)
+    deadline_s = now() + 1
+    while child.exitcode is None and now() < deadline_s:
+        time.sleep(0.001)
+    return child.exitcode
 
 
 def recording(context: BaseContext, children: list[BaseProcess]) -> BaseContext:
