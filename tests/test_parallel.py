@@ -178,7 +178,8 @@ def test_a_failing_worker_ends_the_pool_by_name(name: str, fault: str) -> None:
     batch = {"ceiling": "its part of 1,003 rows", "naive_pool": "batch [12] of 11"}.get(name, "batch 2 of 11")
     if name == "shared_pool":
         batch = r"batch 2 \(rows 100 to 200 of 1,003\)"
-    if fault == "killed" and name in ("naive_pool", "process_pool", "loky"):  # such a pool breaks for every batch at once
+    # A pool of futures breaks for every batch at once, also for those that are still to be handed over.
+    if fault == "killed" and name in ("naive_pool", "process_pool", "loky"):
         batch = "batch [12] of 11|expected live workers"
     assert re.search(batch, message)
     assert name in message
