@@ -8,8 +8,8 @@ from inferbench_lib.analysis.data_profile import Growth
 from inferbench_lib.analysis.hardware import HardwareStudy
 from inferbench_lib.report import hardware_figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.views.standing import capital, workload
-from inferbench_lib.report.words import digits, interval, seconds, share, size, times
+from inferbench_lib.report.views.standing import workload
+from inferbench_lib.report.words import capital, digits, interval, seconds, share, size, times
 
 MISFIT = 0.15
 """Above this a power law does not describe the times."""

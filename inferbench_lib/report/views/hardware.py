@@ -16,9 +16,9 @@ from inferbench_lib.report.views import standing
 from inferbench_lib.report.views.growth import growth, growth_table
 from inferbench_lib.report.views.layers import layer_table, layer_times
 from inferbench_lib.report.views.process_costs import process_table
-from inferbench_lib.report.views.standing import capital, forest_table, workload_roofline
+from inferbench_lib.report.views.standing import forest_table, workload_roofline
 from inferbench_lib.report.views.whatif import what_if_table, what_ifs
-from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, share, size, times
+from inferbench_lib.report.words import capital, digits, gathered, interval, joined, plural, ratio, share, size, times
 
 __all__ = [
     "VIEWS",

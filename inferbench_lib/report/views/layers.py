@@ -8,8 +8,8 @@ from inferbench_lib.analysis.hardware import HardwareStudy
 from inferbench_lib.analysis.layers import Layer, LayerProfile
 from inferbench_lib.report import hardware_figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.views.standing import LIMITS, capital, shown_profiles, workload
-from inferbench_lib.report.words import digits, interval, joined, plural, seconds, share, size, times
+from inferbench_lib.report.views.standing import LIMITS, shown_profiles, workload
+from inferbench_lib.report.words import capital, digits, interval, joined, plural, seconds, share, size, times
 
 
 def layer_times(said: HardwareStudy) -> View:

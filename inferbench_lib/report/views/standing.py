@@ -14,7 +14,7 @@ from inferbench_lib.analysis.layers import ABOVE, LayerProfile
 from inferbench_lib.analysis.roofs import Bound, roofs
 from inferbench_lib.report import hardware_figures
 from inferbench_lib.report.display import Card, Table, View
-from inferbench_lib.report.words import digits, joined, plural, seconds, share, size
+from inferbench_lib.report.words import capital, digits, joined, plural, seconds, share, size
 
 NETWORKS = {"cnn-small": "the small network", "cnn-medium": "the medium network", "cnn-large": "the large network"}
 LIMITS: dict[Bound, str] = {
@@ -229,8 +229,3 @@ def forest_table(said: HardwareStudy) -> Table:
 def _configuration(one: Binding) -> str:
     what = plural(one.batch_size, "row") if one.workload == "forest" else f"batch {one.batch_size}"
     return f"{what} on {plural(one.n_threads, 'thread')}"
-
-
-def capital(text: str) -> str:
-    """The sentence's first letter."""
-    return text[:1].upper() + text[1:]
