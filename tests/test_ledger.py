@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import ceil
 
 import pytest
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.parallel.chunk_size import CallCost, of_batch, of_dynamic
+from inferbench_lib.parallel.chunk_size import CallCost, of_dynamic
 from inferbench_lib.parallel.ledger import Ledger
 
 COST = CallCost(fixed_s=0.02, row_s=1e-5)
@@ -23,12 +24,18 @@ def ledger() -> Iterator[Ledger]:
         yield ledger
 
 
-def sizes(n_rows: int, n_workers: int, cost: CallCost | None, largest: int = 10**9) -> list[int]:
-    """The rows of each call until none are left."""
-    found = []
-    while n_left := n_rows - sum(found):
-        found.append(of_dynamic(n_left, n_rows, n_workers, largest, cost))
-    return found
+def play(n_rows: int, slowness: Sequence[float]) -> tuple[list[list[int]], list[float]]:
+    """The rows of each worker's calls, and when it ends; calls cost `COST` times the worker's slowness."""
+    costs = [CallCost(fixed_s=COST.fixed_s * slow, row_s=COST.row_s * slow) for slow in slowness]
+    free_s, calls, n_left = [0.0 for _ in costs], [[] for _ in costs], n_rows
+    while n_left:
+        worker = free_s.index(min(free_s))
+        busy_s = [free - free_s[worker] for other, free in enumerate(free_s) if other != worker]
+        rows = of_dynamic(n_left, n_rows, busy_s, 10**9, costs[worker])
+        calls[worker].append(rows)
+        free_s[worker] += costs[worker].call_s(rows)
+        n_left -= rows
+    return calls, free_s
 
 
 def test_the_cost_of_calls_is_told_from_calls_of_different_size() -> None:
@@ -52,40 +59,57 @@ def test_noise_never_gives_an_impossible_cost() -> None:
     assert (seen.fixed_s, seen.row_s) == (1.0, pytest.approx(5.25 - 0.75))
 
 
-def test_batches_are_whole_until_there_are_too_few_for_everybody() -> None:
-    """Where there is less than a batch for every worker, calls get half of one."""
-    assert [of_batch(n_left, 2, 100) for n_left in (1000, 200, 199, 100, 50, 25, 3)] == [100, 100, 50, 50, 50, 25, 3]
-    assert of_batch(8, 4, 1) == 1
+def test_workers_of_one_speed_need_two_calls_each_and_end_together() -> None:
+    """Workers get 0.85 of their part in the first call, and the rest of it in the second."""
+    calls, ends_s = play(1_000_000, [1, 1])
+    assert calls == [[pytest.approx(425_000, abs=1000), pytest.approx(75_000, abs=1000)]] * 2
+    assert ends_s == pytest.approx([5.04, 5.04], abs=1e-4)
 
 
-def test_calls_get_smaller_towards_the_end() -> None:
-    """Each gets 0.85 of an equal share of what is left, down to eight times as many rows as a call's cost is worth."""
-    found = sizes(1_000_000, 2, COST)
-    assert found[:3] == [425_000, 244_375, 140_516]
-    assert found[-3:] == [16_000, 16_000, 4141]
-    assert (len(found), sum(found)) == (9, 1_000_000)
+def test_a_slow_worker_gets_less() -> None:
+    """A worker of a third less speed leaves what it would be late with to the other, and both end together."""
+    calls, ends_s = play(900_000, [1, 1.3])
+    assert sum(map(sum, calls)) == 900_000
+    assert sum(calls[0]) > 1.25 * sum(calls[1])
+    assert ends_s == pytest.approx([9.0 * 1.3 / 2.3] * 2, rel=0.03)
+
+
+def test_who_is_busy_for_long_gets_no_part() -> None:
+    """A part ends when those end who still get one: with 3 s of work to do, one busy for 1 s gets 1 s of it and one
+    busy for 9 s nothing.
+    """
+    assert of_dynamic(300_000, 10**6, [1.0], 10**9, COST) == ceil(0.85 * 200_000)
+    assert of_dynamic(300_000, 10**6, [9.0, 1.0], 10**9, COST) == ceil(0.85 * 200_000)
+    assert of_dynamic(300_000, 10**6, [9.0, 0.0, 1.0], 10**9, COST) == ceil(400_000 / 3)
+
+
+def test_a_last_call_is_worth_its_cost() -> None:
+    """Where 0.15 of a part would be less than twelve calls' cost in rows (24,000), the whole part goes at once."""
+    assert of_dynamic(320_000, 10**6, [0.0], 10**9, COST) == 136_000
+    assert of_dynamic(319_000, 10**6, [0.0], 10**9, COST) == 159_500
+    assert of_dynamic(40_000, 10**6, [0.0], 10**9, COST) == 24_000
 
 
 def test_crumbs_are_not_left() -> None:
     """What would be left for a last call of less than a quarter is done at once, within the largest call."""
-    assert of_dynamic(19_999, 1_000_000, 2, 10**9, COST) == 19_999
-    assert of_dynamic(20_000, 1_000_000, 2, 10**9, COST) == 16_000
-    assert of_dynamic(19_999, 1_000_000, 2, 17_000, COST) == 16_000
+    assert of_dynamic(29_999, 10**6, [0.0], 10**9, COST) == 29_999
+    assert of_dynamic(30_000, 10**6, [0.0], 10**9, COST) == 24_000
+    assert of_dynamic(29_999, 10**6, [0.0], 25_000, COST) == 24_000
 
 
 def test_without_a_known_cost_the_first_call_is_small() -> None:
     """A worker's first call is a 32nd of its equal share."""
-    assert of_dynamic(6400, 6400, 2, 10**9, None) == 100
+    assert of_dynamic(6400, 6400, [0.0], 10**9, None) == 100
 
 
 def test_calls_have_bounds() -> None:
     """No call exceeds `largest` or the time limit, none has no row, and a costly call does not swallow everything."""
-    assert of_dynamic(1000, 1000, 2, 77, COST) == 77
-    assert of_dynamic(1_000_000, 1_000_000, 2, 10**9, COST, 0.5) == 48_000
-    assert of_dynamic(1_000_000, 1_000_000, 2, 10**9, COST, 0.01) == 1
-    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 425
-    assert of_dynamic(100, 1000, 2, 10**9, CallCost(fixed_s=9.0, row_s=0.0)) == 100
-    assert of_dynamic(1000, 1000, 2, 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 425
+    assert of_dynamic(1000, 1000, [0.0], 77, COST) == 77
+    assert of_dynamic(10**6, 10**6, [0.0], 10**9, COST, 0.5) == 48_000
+    assert of_dynamic(10**6, 10**6, [0.0], 10**9, COST, 0.01) == 1
+    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 501
+    assert of_dynamic(100, 1000, [0.0], 10**9, CallCost(fixed_s=9.0, row_s=0.0)) == 100
+    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 500
 
 
 def test_each_row_is_taken_once(ledger: Ledger) -> None:
@@ -168,6 +192,6 @@ def test_a_table_that_stays_taken_is_a_named_error() -> None:
 
 
 def test_a_large_row_bounds_the_call() -> None:
-    """Rows of 8 MiB come four at a time, however many there are: a call's input stays within 32 MiB."""
-    with Ledger(10_000, 2, row_bytes=8 << 20) as ledger:
+    """Rows of 16 MiB come four at a time, however many there are: a call's input stays within 64 MiB."""
+    with Ledger(10_000, 2, row_bytes=16 << 20) as ledger:
         assert ledger.take(0, COST) == range(4)

@@ -109,13 +109,13 @@ def test_a_warm_pool_keeps_its_workers() -> None:
 
 
 def test_the_next_batch_goes_to_whoever_is_idle() -> None:
-    """While one worker is held up by its batch, the other does all the rest, the last batch in halves."""
+    """While one worker is held up by its batch, the other does all the rest."""
     with SharedPool(partial(helpers.load_at_row, partial(helpers.nap, 1.0), 5), n_processes=2) as pool:
         pool.map(ROWS[:1000], 100)
         computed = [(span.worker, span.n_rows) for span in pool.spans() if span.kind == "compute"]
     held_up = next(worker for worker, _ in computed if [own for own, _ in computed].count(worker) == 1)
     assert [rows for worker, rows in computed if worker == held_up] == [100]
-    assert [rows for worker, rows in computed if worker != held_up] == 8 * [100] + [50, 50]
+    assert [rows for worker, rows in computed if worker != held_up] == 9 * [100]
 
 
 def test_no_input_row_is_copied_or_sent(monkeypatch: pytest.MonkeyPatch) -> None:

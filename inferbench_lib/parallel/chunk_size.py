@@ -1,22 +1,23 @@
 """How many rows the next call gets: many while much is left, few at the end, never so few that calls cost too much.
 
-Guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36(12), 1987): a share of what is left, so
-that whoever is late has little left to be late with. The smallest call follows from what calls were seen to cost.
+Factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992): large calls first, then what lets
+everybody end together. When the others will be ready, and the smallest call, follow from what calls were seen to cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
 
 EARLY_SHARE = 0.85
-"""Of an equal share of what is left: the others then have work for as long as a worker may be late with it."""
+"""Of a worker's part of what is left: the others then have work for as long as a worker may be late with it."""
 FIRST_CALLS = 32
 """A worker's part of an equal share in its first call, from which the cost of calls is learnt."""
-SMALLEST_IN_FIXED_COSTS = 8
+SMALLEST_IN_FIXED_COSTS = 12
 """Below this multiple of a call's own cost, cutting a call in two costs more than it can win by ending together."""
-LARGEST_BYTES = 32 << 20
+LARGEST_BYTES = 64 << 20
 """Of one call's input: bounds what a worker holds of an input larger than memory."""
 
 
@@ -26,6 +27,10 @@ class CallCost:
 
     fixed_s: float
     row_s: float
+
+    def call_s(self, rows: int) -> float:
+        """What a call of `rows` takes."""
+        return self.fixed_s + rows * self.row_s
 
     @classmethod
     def seen(cls, calls: Iterable[tuple[float, float]]) -> CallCost | None:
@@ -43,23 +48,37 @@ class CallCost:
         return cls(fixed_s=fixed_s, row_s=max(0.0, mean_y - fixed_s * mean_u))
 
 
-def of_batch(n_left: int, n_workers: int, batch_size: int) -> int:
-    """`batch_size` rows; half as many where there are too few left for everybody to get a batch."""
-    return min(n_left, batch_size if n_left >= n_workers * batch_size else ceil(batch_size / 2))
-
-
 def of_dynamic(
-    n_left: int, n_rows: int, n_workers: int, largest: int, cost: CallCost | None, limit_s: float | None = None
+    n_left: int,
+    n_rows: int,
+    busy_s: Sequence[float],
+    largest: int,
+    cost: CallCost | None,
+    limit_s: float | None = None,
 ) -> int:
-    """A share of what is left, at most `largest` rows and, as far as is known, `limit_s`; few without a `cost`."""
-    share = n_rows / n_workers
+    """A part of what is left, the others being busy for `busy_s` yet; few without a `cost`.
+
+    At most `largest` rows and, as far as is known, `limit_s`.
+    """
+    share = n_rows / (1 + len(busy_s))
     if cost is None:
         wanted = share / FIRST_CALLS
     else:
+        part = _part(n_left, busy_s, cost)
         smallest = SMALLEST_IN_FIXED_COSTS * cost.fixed_s / cost.row_s if cost.row_s else share
         smallest = min(max(smallest, share / 64), share / 4)
-        wanted = max(EARLY_SHARE * n_left / n_workers, smallest)
+        is_last = part < smallest / (1 - EARLY_SHARE)
+        wanted = max(part, smallest) if is_last else EARLY_SHARE * part
         if limit_s is not None and cost.row_s:
             wanted = min(wanted, (limit_s - cost.fixed_s) / cost.row_s)
     rows = min(n_left, largest, max(1, ceil(wanted)))
     return n_left if n_left - rows < rows / 4 and n_left <= largest else rows  # a crumb is not worth a call
+
+
+def _part(n_left: int, busy_s: Sequence[float], cost: CallCost) -> float:
+    """The rows with which a worker ends when all others do that still get some of the `n_left`."""
+    if not cost.row_s:
+        return n_left / (1 + len(busy_s))
+    work_s = n_left * cost.row_s
+    ahead = accumulate(sorted(busy_s), initial=0.0)
+    return min((work_s + sum_s) / n for n, sum_s in enumerate(ahead, 1)) / cost.row_s

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.parallel.chunk_size import LARGEST_BYTES, CallCost, of_batch, of_dynamic
+from inferbench_lib.parallel.chunk_size import LARGEST_BYTES, CallCost, of_dynamic
 from inferbench_lib.parallel.executor import now
 from inferbench_lib.parallel.shared_array import SharedArray
 
 # The first line says what there is to do, each further one is a worker's. float64 is exact for rows up to 2**53.
 _N_ROWS, _NEXT, _BATCH_SIZE, _LARGEST, _N_TAKEN, _TIMEOUT_S = range(6)
-_NUMBER, _START, _STOP, _TAKEN_S, _IS_LOST = range(5)
+_NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
 _LOCK_RETRY_S = 5e-5
 
 
 class Ledger:
     """`n_rows` rows for `n_workers` to take; pickling sends where it is, and `close` lets go of it.
 
-    Calls get `batch_size` rows and fewer at the end; without it, what `chunk_size` makes of the cost of calls. Raises
+    Calls get `batch_size` rows, the last what is left; without it, what `chunk_size` makes of the cost of calls. Raises
     ValueError without a row or a batch, and in every method WorkerHung where the lock stays taken for `timeout_s`.
     """
 
@@ -65,11 +65,12 @@ class Ledger:
                 start, stop = int(lost[_START]), int(lost[_STOP])
             else:
                 start = int(head[_NEXT])
-                stop = start + self._n_next(int(head[_N_ROWS]) - start, cost, limit_s)
+                stop = start + self._n_next(worker, int(head[_N_ROWS]) - start, cost, limit_s)
             if stop == start:
                 return None
             head[_N_TAKEN] += 1
             line[_NUMBER], line[_TAKEN_S], line[_START] = head[_N_TAKEN], now(), start
+            line[_READY_S] = line[_TAKEN_S] + (cost.call_s(stop - start) if cost else 0.0)
             line[_STOP] = stop  # theirs from here on: a death before the next line makes others do them again
             if lost is not None:
                 lost[_IS_LOST] = lost[_STOP] = 0
@@ -113,11 +114,12 @@ class Ledger:
     def __reduce__(self) -> tuple[Callable[[SharedArray], Ledger], tuple[SharedArray]]:
         return _reopened, (self._shared,)
 
-    def _n_next(self, n_left: int, cost: CallCost | None, limit_s: float | None) -> int:
-        head, n_workers = self._table[0], len(self._table) - 1
+    def _n_next(self, worker: int, n_left: int, cost: CallCost | None, limit_s: float | None) -> int:
+        head, ready_s, now_s = self._table[0], self._table[1:, _READY_S], now()
         if head[_BATCH_SIZE]:
-            return of_batch(n_left, n_workers, int(head[_BATCH_SIZE]))
-        return of_dynamic(n_left, int(head[_N_ROWS]), n_workers, int(head[_LARGEST]), cost, limit_s)
+            return min(n_left, int(head[_BATCH_SIZE]))
+        busy_s = [max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker]
+        return of_dynamic(n_left, int(head[_N_ROWS]), busy_s, int(head[_LARGEST]), cost, limit_s)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
