@@ -59,11 +59,12 @@ def test_noise_never_gives_an_impossible_cost() -> None:
     assert (seen.fixed_s, seen.row_s) == (1.0, pytest.approx(5.25 - 0.75))
 
 
-def test_workers_of_one_speed_need_two_calls_each_and_end_together() -> None:
-    """Workers get 0.85 of their part in the first call, and the rest of it in the second."""
+def test_workers_of_one_speed_end_together() -> None:
+    """Workers get 0.65 of an equal share, then 0.85 of their part of the rest, then what lets them end together."""
     calls, ends_s = play(1_000_000, [1, 1])
-    assert calls == [[pytest.approx(425_000, abs=1000), pytest.approx(75_000, abs=1000)]] * 2
-    assert ends_s == pytest.approx([5.04, 5.04], abs=1e-4)
+    assert calls[0] == [325_000, 148_750, 26_250]
+    assert calls[1] == [325_000, pytest.approx(148_750, abs=1000), pytest.approx(26_250, abs=1000)]
+    assert ends_s == pytest.approx([5.06, 5.06], abs=1e-4)
 
 
 def test_a_slow_worker_gets_less() -> None:
@@ -107,9 +108,9 @@ def test_calls_have_bounds() -> None:
     assert of_dynamic(1000, 1000, [0.0], 77, COST) == 77
     assert of_dynamic(10**6, 10**6, [0.0], 10**9, COST, 0.5) == 48_000
     assert of_dynamic(10**6, 10**6, [0.0], 10**9, COST, 0.01) == 1
-    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 501
+    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=9.0, row_s=1e-9)) == 325
     assert of_dynamic(100, 1000, [0.0], 10**9, CallCost(fixed_s=9.0, row_s=0.0)) == 100
-    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 500
+    assert of_dynamic(1000, 1000, [0.0], 10**9, CallCost(fixed_s=0.0, row_s=0.0)) == 325
 
 
 def test_each_row_is_taken_once(ledger: Ledger) -> None:

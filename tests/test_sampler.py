@@ -18,6 +18,7 @@ from nvml_stub import ready
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.records import Flag, Telemetry
+from inferbench_lib.timing import memory
 from inferbench_lib.timing.memory import PeakMemory, TreeMemory, highest, memory_of_tree
 from inferbench_lib.timing.readings import (
     CpuTimes,
@@ -369,6 +370,18 @@ def test_memory_of_a_tree_counts_its_children() -> None:
     assert peak.value is not None
     assert peak.value.rss_bytes > alone.rss_bytes + 50e6
     child.stdout.close()
+
+
+def test_who_shares_memory_is_read_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that a child maps while the tree is read is not counted whole in one process and in part in another."""
+    read: list[int] = []
+    whole = memory._memory
+    monkeypatch.setattr(memory, "_memory", lambda process: (read.append(process.pid), whole(process))[1])
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True)
+    memory_of_tree(os.getpid())
+    child.communicate("")
+    assert child.pid in read
+    assert read[-1] == os.getpid()
 
 
 def test_memory_of_a_process_that_is_gone_is_not_available() -> None:

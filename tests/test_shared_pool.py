@@ -21,6 +21,7 @@ import pytest
 from processes import children, is_running, shared_memory_files
 
 from inferbench_lib.errors import WorkerDied, WorkerRaised
+from inferbench_lib.parallel import shared_array
 from inferbench_lib.parallel.executor import CALLER
 from inferbench_lib.parallel.own_threads import threads_held_to
 from inferbench_lib.parallel.pool import SharedPool
@@ -239,8 +240,8 @@ def test_a_raw_memory_map_is_found_at_its_offset(tmp_path: Path) -> None:
         assert np.array_equal(mapped.array, expected)
 
 
-def test_rows_of_a_file_do_not_stay_in_memory(tmp_path: Path) -> None:
-    """Pages that were read are given back, and read again from the file."""
+def test_rows_of_a_large_file_do_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that were read are given back, and read again from the file; those of a small file stay."""
     path = tmp_path / "large.npy"
     np.save(path, np.ones((4000, 1000)))
     shared = SharedArray.map_file(path)
@@ -250,6 +251,9 @@ def test_rows_of_a_file_do_not_stay_in_memory(tmp_path: Path) -> None:
 
     assert shared.array.sum() == 4e6
     full = resident_bytes()
+    shared.forget(range(1000, 4000))
+    assert full - resident_bytes() < 1e6
+    monkeypatch.setattr(shared_array, "KEPT_BYTES", shared.array.nbytes - 1)
     shared.forget(range(1000, 4000))
     assert full - resident_bytes() > 20e6
     assert shared.array.sum() == 4e6

@@ -13,6 +13,9 @@ from math import ceil
 
 EARLY_SHARE = 0.85
 """Of a worker's part of what is left: the others then have work for as long as a worker may be late with it."""
+LARGEST_SHARE = 0.65
+"""Of an equal share of all rows: who turns out slow can be helped with the rest, and outputs in the making, which take
+some 32 bytes a row in scikit-learn, are at no time those of all rows."""
 FIRST_CALLS = 32
 """A worker's part of an equal share in its first call, from which the cost of calls is learnt."""
 SMALLEST_IN_FIXED_COSTS = 12
@@ -68,7 +71,7 @@ def of_dynamic(
         smallest = SMALLEST_IN_FIXED_COSTS * cost.fixed_s / cost.row_s if cost.row_s else share
         smallest = min(max(smallest, share / 64), share / 4)
         is_last = part < smallest / (1 - EARLY_SHARE)
-        wanted = max(part, smallest) if is_last else EARLY_SHARE * part
+        wanted = min(max(part, smallest) if is_last else EARLY_SHARE * part, LARGEST_SHARE * share)
         if limit_s is not None and cost.row_s:
             wanted = min(wanted, (limit_s - cost.fixed_s) / cost.row_s)
     rows = min(n_left, largest, max(1, ceil(wanted)))

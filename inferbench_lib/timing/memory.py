@@ -36,7 +36,8 @@ def memory_of_tree(pid: int) -> TreeMemory:
 
     try:
         root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
+        # Who made shared memory is read last: a page that a child maps meanwhile is then counted too little, not twice.
+        processes = [*root.children(recursive=True), root]
     except (psutil.Error, OSError) as error:
         raise NotAvailable(f"memory of process {pid}: expected a running process, got: {error}") from error
     seen = [memory for process in processes if (memory := _memory(process)) is not None]
