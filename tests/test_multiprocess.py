@@ -9,6 +9,7 @@ import pytest
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy, figures, study
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
+from inferbench_lib.report.views.lost_time import where_the_time_went
 
 PROCESSES, CORES = 3, 8
 RIGHT = Verification(passed=True, n_checked=10, max_abs_difference=0.0)
@@ -141,3 +142,21 @@ def test_useful_compute_is_an_equal_share_of_the_single_process() -> None:
         "compute slowed by shared resources": 0.5,
     }
     assert breakdown["shared_pool"].unexplained_s == 0.0
+
+
+def test_what_ran_by_other_clocks_has_no_account() -> None:
+    """Workers whose seconds lie outside the call are those of other machines: no account, but a sentence."""
+    alone = (
+        Span(worker=-1, kind="call", start_s=0.0, end_s=4.0),
+        Span(worker=0, kind="compute", start_s=0.0, end_s=4.0, cpu_s=4.0),
+    )
+    ahead = (
+        Span(worker=-1, kind="call", start_s=10.0, end_s=12.0),
+        *(Span(worker=w, kind="compute", start_s=5010.0, end_s=5012.0, cpu_s=2.0) for w in (0, 1)),
+    )
+    elsewhere = replace(cell("dask", 2.0, PROCESSES), spans=(ahead,))
+    found = said(replace(SINGLE, spans=(alone,)), elsewhere)
+    assert (found.breakdowns, found.unaccounted) == ({}, ("dask",))
+    assert where_the_time_went(found).reading == (
+        "Dask has no account: its workers ran on other machines, by clocks of their own."
+    )

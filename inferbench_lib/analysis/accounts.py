@@ -20,15 +20,17 @@ FIXED = (START, IMPORTS, MODEL, SERIAL)
 def accounts(cells: Mapping[str, Measurement], everything: Mapping[str, Measurement]) -> dict[str, Breakdown]:
     """Where each sample of `cells` went, averaged, held against one process and the ceiling of `everything`.
 
-    A ceiling of another number of workers says nothing of how much these are slowed by each other.
+    A ceiling of another number of workers says nothing of how much these are slowed by each other. What ran by the
+    clocks of other machines (see `by_other_clocks`) has no account.
     """
+    elsewhere = by_other_clocks(cells)
     single_s = _single_s(everything.get(BASELINE))
     if single_s is None:
         return {}
     averages = {
         name: average([_account(cell, spans, single_s) for spans in cell.spans])
         for name, cell in {**cells, CEILING: everything.get(CEILING)}.items()
-        if name != BASELINE and cell is not None and cell.spans and summarize(cell).is_measured
+        if name not in (BASELINE, *elsewhere) and cell is not None and cell.spans and summarize(cell).is_measured
     }
     ceiling = averages.pop(CEILING, None)
     if ceiling is None:
@@ -38,6 +40,15 @@ def accounts(cells: Mapping[str, Measurement], everything: Mapping[str, Measurem
         name: beside(found, ceiling) if _n_workers(cells[name]) == n_workers else found
         for name, found in averages.items()
     }
+
+
+def by_other_clocks(cells: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """The ways whose workers' clocks are not ours: in some call, no compute lies within it by our clock."""
+    return tuple(
+        name
+        for name, cell in cells.items()
+        if any(not any(span.kind == "compute" for span in _within(spans)[1]) for spans in cell.spans)
+    )
 
 
 def startups(
@@ -78,8 +89,7 @@ def _single_s(alone: Measurement | None) -> float | None:
 
 def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
     """One sample's account: the spans within its `call`. Threads of one process count as a worker each."""
-    call = next(span for span in spans if span.kind == "call")
-    within = [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
+    call, within = _within(spans)
     n_workers, n_threads = _n_workers(cell), cell.case.n_threads
     if cell.case.executor == "threads":
         n_threads = 1
@@ -87,6 +97,12 @@ def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Break
     return account(
         within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=n_workers, n_threads=n_threads
     )
+
+
+def _within(spans: Sequence[Span]) -> tuple[Span, list[Span]]:
+    """A sample's `call`, and its other spans that lie within it."""
+    call = next(span for span in spans if span.kind == "call")
+    return call, [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
 
 
 def _n_workers(cell: Measurement) -> int:

@@ -21,6 +21,10 @@ def where_the_time_went(said: MultiprocessStudy) -> View:
         "where_the_time_went",
         {NAMES[name]: breakdown for name, breakdown in said.breakdowns.items()},
         "Wall time of each way of using several processes, cut into measured parts.",
+        " ".join(
+            f"{capital(NAMES[name])} has no account: its workers ran on other machines, by clocks of their own."
+            for name in said.unaccounted
+        ),
         "There is no measured way to hold against one process, and so nothing to account for.",
     )
 
@@ -36,6 +40,7 @@ def cold_start(said: MultiprocessStudy) -> View:
         "cold_start",
         {f"{NAMES[name]}, cold": breakdown for name, breakdown in said.cold_breakdowns.items()},
         "Wall time of one call from a cold start, pool start and end included, cut into measured parts.",
+        "",
         "No way was measured from a cold start.",
     )
     return View(
@@ -48,7 +53,7 @@ def cold_start(said: MultiprocessStudy) -> View:
     )
 
 
-def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, nothing: str) -> View:
+def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, missing: str, nothing: str) -> View:
     rows = [
         {"label": label, "part": part, "seconds": amount}
         for label, breakdown in breakdowns.items()
@@ -64,7 +69,8 @@ def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, not
         "say": seconds,
         "parts": [*TEXTS, "unexplained"],
     }
-    reading = " ".join(account(label, breakdown) for label, breakdown in breakdowns.items()) or nothing
+    said = [*(account(label, breakdown) for label, breakdown in breakdowns.items()), *([missing] if missing else [])]
+    reading = " ".join(said) or nothing
     return View(
         name=name,
         frame=frame,
