@@ -132,13 +132,20 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
 
 
 def test_scaling_is_strong_weak_and_withheld(said: page.MultiprocessStudy) -> None:
-    """4,000 rows: 40 ms alone, 21 ms by two, 10.5 ms by four; 1,000 rows each: 11 ms by two are 10/11 efficient."""
+    """4,000 rows: 40 ms alone, 21 ms by two, 10.5 ms by four; 1,000 rows each: 11 ms by two are 10/11 efficient.
+
+    More processes than CPUs are said to be that many.
+    """
     assert page.scaling_curve(said).reading == (
         "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes 3.81× (3.81× to 3.81×). Efficiency "
         "with 1,000 rows for each process: 2 processes 91 % (91 % to 91 %); 4 processes 95 % (95 % to 95 %). "
         "Amdahl's law: 1 % (1 % to 1 %) of the work is serial, so no number of processes exceeds 69.0× "
         "(worst misfit 2 %). "
         "No universal scalability law: the universal scalability law needs 4 worker counts, has 3."
+    )
+    few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
+    assert page.scaling_curve(few).reading.startswith(
+        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes (more than CPUs) 3.81× (3.81× to 3.81×). "
     )
 
 

@@ -56,7 +56,7 @@ def cpu_multiprocess(**params: Any) -> Run:
     usable, _ = usable_cpus()
     parts = {
         multiprocess.WAYS: _ways(forest, cfg, usable),
-        multiprocess.SCALING: _scaling(forest, cfg.scaling_processes or process_counts(usable), cfg),
+        multiprocess.SCALING: _scaling(forest, cfg.scaling_processes or (*process_counts(usable), 2 * usable), cfg),
         multiprocess.NETWORK: _network(cfg),
     }
     steps = {name: sum(len(way.cases) for way in ways) * (1 + cfg.max_rounds) for name, ways in parts.items()}

@@ -92,7 +92,10 @@ def scaling_curve(said: MultiprocessStudy) -> View:
 
 def _scaling_sentences(said: MultiprocessStudy) -> list[str]:
     seen, usable = said.spreading, said.run.machine.usable_cpus
-    strong = "; ".join(f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in seen.strong.items())
+    strong = "; ".join(
+        f"{plural(n, 'process', 'processes')}{' (more than CPUs)' if n > usable else ''} {ratio(r)}"
+        for n, r in seen.strong.items()
+    )
     sentences = [f"With {max(seen.rows):,} rows: {strong}."]
     if seen.weak_rows:
         weak = "; ".join(f"{plural(n, 'process', 'processes')} {measured(e, share)}" for n, e in seen.weak.items())
