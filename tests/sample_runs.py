@@ -272,7 +272,7 @@ def limit(value: float, unit: str) -> Limit:
 
 
 def limits() -> Limits:
-    """A machine of 100 GFLOP/s and 20 GB/s."""
+    """A machine of 100 GFLOP/s and 20 GB/s, whose copies pass by the caches."""
     peaks = {("fp32", 1): 30.0, ("fp32", 4): 100.0, ("fp64", 4): 50.0, ("int8", 4): 40.0}
     sets = {(32 << 10, "L1d"): 200.0, (1 << 20, "L2"): 100.0, (1 << 30, "RAM"): 20.0}
     return Limits(
@@ -283,7 +283,7 @@ def limits() -> Limits:
         bandwidth=tuple(
             Bandwidth(operation=name, working_set_bytes=size, n_threads=4, level=level, limit=limit(scale * v, "GB/s"))
             for (size, level), v in sets.items()
-            for name, scale in (("copy", 1.0), ("read", 0.8))
+            for name, scale in (("triad", 1.0), ("read", 0.8), ("copy", 1.5))
         ),
         process_start=(
             StartCost(method="fork", imports="", limit=limit(0.004, "s")),

@@ -202,10 +202,11 @@ def point(operation: str, working_set: int, n_threads: int, gb_s: float) -> Band
 
 
 def test_the_memory_roof_is_at_the_largest_working_set() -> None:
-    """Not the fastest of all, which a cache gave; the fastest operation with the most threads."""
-    cached, one_thread = point("read", MIB, 2, 90.0), point("read", GIB, 1, 12.0)
-    slower, roof = point("copy", GIB, 2, 20.0), point("read", GIB, 2, 24.0)
-    assert memory_bandwidth([cached, one_thread, slower, roof]) == roof
+    """Not the fastest of all, which a cache gave, nor copy, whose stores may pass by the caches."""
+    cached, one_thread = point("read", MIB, 2, 90.0), point("read", GIB, 1, 27.0)
+    copy, slower, roof = point("copy", GIB, 2, 48.0), point("triad", GIB, 2, 24.0), point("read", GIB, 2, 25.0)
+    assert memory_bandwidth([cached, one_thread, copy, slower, roof]) == roof
+    assert memory_bandwidth([copy, slower]) == slower
 
 
 def test_sizes_grow_with_the_threads() -> None:

@@ -10,6 +10,7 @@ from page_texts import row
 
 from inferbench_lib.analysis.roofs import Bound
 from inferbench_lib.report import studies
+from inferbench_lib.report.hardware_figures import apart
 from inferbench_lib.report.views import devices, hardware, multiprocess, sweep
 
 # cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
@@ -396,6 +397,32 @@ def test_summary_of_hardware_has_the_promised_names() -> None:
     assert figures["growth_exponent[image side]"].value == pytest.approx(2.0)
     assert figures["whatif_predicted[forest,b10000,t1,threads_1->4]"].value == pytest.approx(0.11 / 0.035, rel=0.001)
     assert figures["whatif_measured[forest,b10000,t1,threads_1->4]"].value == pytest.approx(2.0)
+
+
+def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
+    """Triad's 20 of 1 GiB is the roof; copy's 30 pass by the caches, which is said only where triad is outrun."""
+    run = samples.hardware_run()
+    view = hardware.bandwidth(hardware.study(run))
+    assert view.reading == (
+        "The most is 300 GB/s by copy with 32.8 kB (L1d). With 1.1 GB (RAM) on 4 threads it is 20.0 by triad, 16.0 by "
+        "read and 30.0 by copy: the memory roof is 20.0 GB/s by triad, the faster of read and triad. Copy is faster "
+        "because its stores pass by the caches there (memcpy's non-temporal stores), which spares reading what they "
+        "overwrite; a kernel that reads, or stores as usual, cannot reach that."
+    )
+    ringed = view.frame[view.frame["mark"]]
+    assert ringed[["panel", "label", "x", "y"]].values.tolist() == [["4 threads", "triad", 1 << 30, 20.0]]
+    limits = run.tables["limits"]
+    usual = [row for row in limits["bandwidth"] if row["operation"] != "copy"]
+    usual += [{**row, "operation": "copy", "limit": {"value": 22.0}} for row in usual if row["level"] == "RAM"]
+    slower = replace(run, tables={**run.tables, "limits": {**limits, "bandwidth": usual}})
+    assert "Copy" not in hardware.bandwidth(hardware.study(slower)).reading
+
+
+def test_names_of_lines_that_end_together_stand_apart() -> None:
+    """Each at least the factor above the one below, around where they were; what is apart stays."""
+    near = apart({"read": 29.0, "triad": 29.0}, 1.21)
+    assert near == {"read": pytest.approx(29.0 / 1.1), "triad": pytest.approx(29.0 * 1.1)}
+    assert apart({"copy": 50.0, "read": 10.0}, 1.2) == {"read": 10.0, "copy": 50.0}
 
 
 def test_law_is_spoken_only_where_it_holds() -> None:

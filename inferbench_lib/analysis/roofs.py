@@ -81,13 +81,16 @@ class Roofs:
 
 
 def roofs(limits: Mapping[str, Any]) -> Roofs:
-    """The roofs of a `hardware_analysis` run's limits: at each working set the best of its operations.
+    """The roofs of a `hardware_analysis` run's limits: at each working set the faster of read and triad.
 
+    Copy is none of them: its stores may pass by the caches, as those of a layer do not (see machine/bandwidth.py).
     What few threads reach, many can reach by leaving the others idle, so no roof falls with more threads.
     """
     rates: dict[tuple[int, int], tuple[float, str]] = {}
     rows: Sequence[Mapping[str, Any]] = limits["bandwidth"]
     for row in rows:
+        if row["operation"] == "copy":
+            continue
         key, rate = (row["working_set_bytes"], row["n_threads"]), 1e9 * row["limit"]["value"]
         if rate > rates.get(key, (0.0, ""))[0]:
             rates[key] = (rate, row["level"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, is_narrow, outlined, plain_ticks
+from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, doubling_axis, is_narrow, outlined, plain_ticks
+from inferbench_lib.report.words import size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+OPERATIONS = {"read": (PALETTE[0], "o", "-"), "triad": (PALETTE[1], "s", "--")}
+"""Colour, marker and dashes of what carries the memory roof; what does not is faint."""
+LINE_OF_TEXT = 0.065
+"""A line's height as a share of a panel's."""
 CROWDED = 3
 """Points whose intensities lie closer than by this factor have their names on either side."""
 
@@ -132,6 +137,60 @@ def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_xlabel(frame.attrs["x"])
     _legend_below(ax)
     return None
+
+
+def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """A panel a number of threads, a line an operation with its name at its end, the caches between faint lines.
+
+    Columns: panel, label, x (bytes), y, level, mark (rings a point).
+    """
+    if frame.empty:
+        return not_measured(axes)
+    low, high = 0.7 * frame["y"].min(), 1.8 * frame["y"].max()
+    for ax, (panel, rows) in zip(axes, frame.groupby("panel", sort=False), strict=True):
+        ends = {}
+        for name, line in rows.groupby("label", sort=False):
+            colour, marker, dashes = OPERATIONS.get(name, (FAINT, "^", ":"))
+            ax.plot(line["x"], line["y"], dashes, color=colour, marker=marker, markersize=5)
+            best = line[line["mark"]]
+            ax.plot(best["x"], best["y"], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, mew=1.6)
+            ends[name, colour] = float(line["y"].iloc[-1])
+        ax.set_yscale("log")
+        ax.set_ylim(low, high)
+        plain_ticks(ax.yaxis)
+        sets = rows.drop_duplicates("x")
+        doubling_axis(ax, list(sets["x"]), frame.attrs["x"])
+        ax.set_xticklabels([size(x) for x in sets["x"]])
+        _levels(ax, sets)
+        for (name, colour), y in apart(ends, (high / low) ** LINE_OF_TEXT).items():
+            ax.annotate(name, (float(sets["x"].max()), y), (11, 0), textcoords="offset points", color=colour,
+                        fontsize=9, va="center", annotation_clip=False, **outlined())  # fmt: skip
+        ax.margins(x=0.04)
+        ax.set_title(panel)
+    axes[0].set_ylabel(frame.attrs["y"])
+    return None
+
+
+def _levels(ax: Axes, sets: DataFrame) -> None:
+    """Names of the caches above the working sets that they hold, a line where the next begins."""
+    before = None
+    for row in sets.itertuples():
+        if before is not None and row.level != before.level:
+            ax.axvline((before.x * row.x) ** 0.5, color=FAINT, linewidth=0.8, linestyle=":")
+        if before is None or row.level != before.level:
+            ax.annotate(row.level, (row.x, 1), (-7, -2), ("data", "axes fraction"), "offset points", fontsize=9,
+                        color=FAINT, va="top")  # fmt: skip
+        before = row
+
+
+def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
+    """Places on a logarithmic axis, moved so that neighbours lie at least `factor` apart, around where they were."""
+    moved: dict[Any, float] = {}
+    shift = 1.0
+    for key, place in sorted(places.items(), key=lambda one: one[1]):
+        moved[key] = max(place, *(other * factor for other in moved.values())) if moved else place
+        shift *= moved[key] / place
+    return {key: place / shift ** (1 / len(places)) for key, place in moved.items()}
 
 
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:
