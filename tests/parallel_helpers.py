@@ -62,6 +62,61 @@ def slow_row_sums(seconds: float, rows: np.ndarray) -> np.ndarray:
     return row_sums(rows)
 
 
+def load_relay(note: Path) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(relay_row_sums, note)
+
+
+def relay_row_sums(note: Path, rows: np.ndarray) -> np.ndarray:
+    """`row_sums` that, with row 0, waits until another process has come to the last row of a thousand."""
+    if rows[-1, 0] == 999:
+        note.touch()
+    if rows[0, 0] == 0:
+        wait_for(note)
+    return row_sums(rows)
+
+
+def load_after(note: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads `row_sums` once there is a note."""
+    wait_for(note)
+    return row_sums
+
+
+def load_noting(note: Path, seconds: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads a sleeper, and leaves a note that it is there."""
+    note.touch()
+    return load_sleeper(seconds)
+
+
+class AfterItsFirst:
+    """`slow_row_sums` that, from its second call on, waits for a note first."""
+
+    def __init__(self, note: Path, seconds: float = 0.0) -> None:
+        self._note, self._seconds, self._is_first = note, seconds, True
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        if not self._is_first:
+            wait_for(self._note)
+        self._is_first = False
+        return slow_row_sums(self._seconds, rows)
+
+
+def load_announcing() -> Callable[[np.ndarray], np.ndarray]:
+    return announcing
+
+
+def announcing(rows: np.ndarray) -> np.ndarray:
+    """Prints that it is at work, and then sleeps for ten minutes."""
+    print("at work", flush=True)
+    time.sleep(600)
+    return row_sums(rows)
+
+
+def wait_for(note: Path) -> None:
+    """Until the file is there."""
+    while not note.exists():
+        time.sleep(0.002)
+
+
 def load_always(act: Callable[[], None]) -> Callable[[np.ndarray], np.ndarray]:
     return partial(always, act)
 
@@ -138,10 +193,6 @@ def numbered_rows(n_rows: int) -> np.ndarray:
 
 def raise_unpicklable() -> None:
     raise TwoArguments("broken", "row 7")
-
-
-def nap(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 def fresh_import(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -60,6 +61,15 @@ class Probe:
 
     def nap(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def wait_for(self, note: Path) -> None:
+        while not note.exists():
+            time.sleep(0.002)
+
+    def interrupt_caller(self) -> None:
+        """Ctrl-C for the process that asks, which then gets no answer for a minute."""
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
 
     def leave(self, code: int) -> None:
         os._exit(code)

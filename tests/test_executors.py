@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,12 @@ import numpy as np
 import parallel_helpers as helpers
 import pytest
 from processes import eventually, is_running
+from tries import in_some_try
 
 from inferbench_lib.analysis.breakdown import account
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
 from inferbench_lib.parallel.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
 from inferbench_lib.parallel.executor import now
-from inferbench_lib.parallel.executors import EXECUTORS
 from inferbench_lib.parallel.lifeline import thread_limits
 from inferbench_lib.parallel.loky_pool import LokyPool
 from inferbench_lib.parallel.process_pool import ProcessPool
@@ -60,17 +59,21 @@ def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(warm: TaskPool) ->
 
 def test_a_warm_pool_explains_its_time(warm: TaskPool) -> None:
     """Of twelve naps of 0.05 s in two workers, the account leaves next to nothing unexplained."""
-    with SharedArray.of(ROWS[:1000]) as shared:
-        warm.map(shared, 100)
+
+    def check() -> None:
         start_s = now()
         warm.map(shared, 84)
         end_s = now()
-    spans = [span for span in warm.spans() if span.start_s >= start_s]
-    single_s = sum(span.cpu_s for span in spans if span.kind == "compute")
-    assert sum(span.n_rows for span in spans if span.kind == "compute") == 1000
-    found = account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_workers=2)
-    assert found.whole_s > 6 * 0.05
-    assert found.unexplained_share < 0.1
+        spans = [span for span in warm.spans() if span.start_s >= start_s]
+        single_s = sum(span.cpu_s for span in spans if span.kind == "compute")
+        assert sum(span.n_rows for span in spans if span.kind == "compute") == 1000
+        found = account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_workers=2)
+        assert found.whole_s > 6 * 0.05
+        assert found.unexplained_share < 0.1
+
+    with SharedArray.of(ROWS[:1000]) as shared:
+        warm.map(shared, 100)
+        in_some_try(check)
 
 
 @pytest.mark.parametrize("name", WARM)
@@ -96,11 +99,11 @@ def test_an_idle_worker_that_was_killed_is_noticed(name: str) -> None:
         pool.map(ROWS, 100)
         pids = pool.pids
         os.kill(pids[1], signal.SIGKILL)
-        eventually(lambda: not is_running(pids[1]))
+        assert eventually(lambda: not is_running(pids[1]))
         asked_s = now()
         with pytest.raises(WorkerDied) as caught:
             map_often(pool)  # it may take a moment to hear of it
-        assert now() - asked_s < 10
+        assert now() - asked_s < 50
         assert str(pids[1]) in str(caught.value)
         assert "was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes" in str(caught.value)
         assert eventually(lambda: not any(map(is_running, pids)))
@@ -316,45 +319,48 @@ def test_a_fork_server_imports_once_for_all() -> None:
         done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=60)
         assert done.stderr == ""
         spent_s[bool(preload)] = float(done.stdout)
-    assert spent_s[False] >= 0.2
-    assert spent_s[True] < 0.1
+    assert spent_s[True] < 0.2 <= spent_s[False]
+
+
+def run_with_one_thread(code: str) -> subprocess.CompletedProcess[str]:
+    """Run the code in an interpreter whose libraries start no thread of their own."""
+    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.parallel.executors import EXECUTORS\n{code}"
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
 def test_fork_works_where_it_is_safe() -> None:
     """In a process of one thread workers are forked, and give what the others give."""
-    code = (
-        "import parallel_helpers as helpers\nfrom inferbench_lib.parallel.executors import EXECUTORS\n"
+    done = run_with_one_thread(
         "for name in ('process_pool', 'naive_pool'):\n"
         "    with EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method='fork') as pool:\n"
         "        print(pool.map(helpers.numbered_rows(4), 1).tolist())"
-    )
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""
     assert done.stdout == "[1.0, 3.0, 7.0, 13.0]\n" * 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
-@pytest.mark.parametrize("name", ["process_pool", "naive_pool"])
-def test_fork_is_refused_where_it_is_not_safe(name: str) -> None:
+def test_fork_is_refused_where_it_is_not_safe() -> None:
     """A second thread, and nothing is forked: the message says how many there are and what to do."""
-    release = threading.Event()
-    other = threading.Thread(target=release.wait)
-    other.start()
-    try:
-        n_others = len([*Path("/proc/self/task").iterdir()]) - 1
-        with pytest.raises(ConfigError) as caught:
-            EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method="fork")
-    finally:
-        release.set()
-        other.join()
-    assert str(caught.value) == (
-        f"start_method: expected no other thread in a process that forks, got {n_others} (OpenMP, OpenBLAS, torch or "
+    done = run_with_one_thread(
+        "import threading\nfrom inferbench_lib.errors import ConfigError\n"
+        "release = threading.Event()\nthreading.Thread(target=release.wait).start()\n"
+        "for name in ('process_pool', 'naive_pool'):\n"
+        "    try:\n"
+        "        EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method='fork')\n"
+        "    except ConfigError as error:\n"
+        "        print(error)\n"
+        "release.set()"
+    )
+    assert done.stderr == ""
+    assert done.stdout == 2 * (
+        "start_method: expected no other thread in a process that forks, got 1 (OpenMP, OpenBLAS, torch or "
         "Python have started them); use spawn or forkserver, or set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1 "
-        "before the first import"
+        "before the first import\n"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from loss_kernels import LoadBurning, SlowToPickle, load_stream
 from parallel_helpers import numbered_rows
+from tries import MOST_TRIES, in_some_try
 
 from inferbench_lib.analysis import breakdown as b
 from inferbench_lib.analysis.multiprocess import study
@@ -22,8 +23,6 @@ from inferbench_lib.records import Breakdown, Case, Machine, Measurement, Run, S
 N_ROWS, N_WORKERS = 100, 2
 BATCH = N_ROWS // N_WORKERS
 ROWS = numbered_rows(N_ROWS)
-MOST_TRIES = 12
-"""Whatever else runs here only adds; what the account itself got wrong would be wrong in every try."""
 
 
 def pass_over(executor: Executor, case: Case, rows: np.ndarray) -> Measurement:
@@ -126,14 +125,17 @@ def test_what_nobody_recorded_stays_unexplained() -> None:
     load = LoadBurning(cpu_s=2e-4)
     with EXECUTORS["single"](load) as alone, _Dawdling(load, n_processes=1) as pool:
         pool.map(ROWS, BATCH)
-        of_one = pass_over(alone, Case(workload="known", batch_size=N_ROWS), ROWS)
-        of_pool = pass_over(pool, Case(workload="known", executor="shared_pool", batch_size=BATCH), ROWS)
-    run = Run(
-        notebook="cpu_multiprocess", run_id="r", machine=Machine(), params={"n_processes": 1, "n_samples": N_ROWS},
-        measurements=(of_one, of_pool),
-    )  # fmt: skip
-    breakdown = study(run).breakdowns["shared_pool"]
-    assert breakdown.unexplained_s == pytest.approx(0.1, rel=0.5)
+
+        def check() -> None:
+            of_one = pass_over(alone, Case(workload="known", batch_size=N_ROWS), ROWS)
+            of_pool = pass_over(pool, Case(workload="known", executor="shared_pool", batch_size=BATCH), ROWS)
+            run = Run(
+                notebook="cpu_multiprocess", run_id="r", machine=Machine(), params={"n_processes": 1, "n_samples": N_ROWS},
+                measurements=(of_one, of_pool),
+            )  # fmt: skip
+            assert study(run).breakdowns["shared_pool"].unexplained_s == pytest.approx(0.1, rel=0.5)
+
+        in_some_try(check)
 
 
 def test_a_kernel_bound_by_memory() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import parallel_helpers as helpers
 import pytest
 from processes import children, is_running, shared_memory_files
+from tries import in_some_try
 
 from inferbench_lib.errors import ConfigError, WorkerDied, WorkerHung, WorkerRaised, WrongOutput
 from inferbench_lib.parallel import imports
@@ -62,9 +63,13 @@ def test_every_second_of_every_worker_is_accounted_for(name: str) -> None:
     """From the start of `map` to its end each worker's spans follow one another without overlap, and without gap."""
     with make(name, partial(helpers.load_sleeper, 0.02)) as executor:
         executor.map(ROWS, 100)
-        called_s = now()
-        executor.map(ROWS, 100)
-        spans = executor.spans()
+        in_some_try(lambda: check_lanes(name, executor))
+
+
+def check_lanes(name: str, executor: Executor) -> None:
+    called_s = now()
+    executor.map(ROWS, 100)
+    spans = executor.spans()
     assert {span.kind for span in spans} <= set(SPAN_KINDS)
     computed = [span for span in spans if span.kind == "compute"]
     assert sum(span.n_rows for span in computed) == len(ROWS)
@@ -108,9 +113,9 @@ def test_a_warm_pool_keeps_its_workers() -> None:
     assert not any(map(is_running, pids))
 
 
-def test_the_next_batch_goes_to_whoever_is_idle() -> None:
+def test_the_next_batch_goes_to_whoever_is_idle(tmp_path: Path) -> None:
     """While one worker is held up by its batch, the other does all the rest."""
-    with SharedPool(partial(helpers.load_at_row, partial(helpers.nap, 1.0), 5), n_processes=2) as pool:
+    with SharedPool(partial(helpers.load_relay, tmp_path / "the last has come"), n_processes=2) as pool:
         pool.map(ROWS[:1000], 100)
         computed = [(span.worker, span.n_rows) for span in pool.spans() if span.kind == "compute"]
     held_up = next(worker for worker, _ in computed if [own for own, _ in computed].count(worker) == 1)

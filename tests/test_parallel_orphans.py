@@ -16,17 +16,13 @@ import threading
 from functools import partial
 import parallel_helpers as helpers
 from inferbench_lib.parallel.executors import EXECUTORS
-timer = threading.Timer({after_s}, print, ["now"], dict(flush=True))
-if not {is_ready}:
-    timer.start()
-executor = EXECUTORS[{name!r}](partial(helpers.load_sleeper, 600), n_processes=2, **{more!r})
-if {is_ready}:
-    executor.ready()
-    timer.start()
+load = helpers.load_announcing
+if {after_s} is not None:
+    threading.Timer({after_s}, print, ["now"], dict(flush=True)).start()
+    load = partial(helpers.load_sleeper, 600)
+executor = EXECUTORS[{name!r}](load, n_processes=2, **{more!r})
 executor.map(helpers.numbered_rows(4), 1)
 """
-AT_WORK_S = 1.0
-"""So long after `ready` workers sleep in their first batch."""
 WAYS: dict[str, tuple[str, dict[str, str]]] = {
     "shared_pool": ("shared_pool", {}),
     "shared_pool by forkserver": ("shared_pool", {"start_method": "forkserver"}),
@@ -42,16 +38,17 @@ WORKING += [(way, signal.SIGTERM) for way in WAYS if way not in OF_OTHERS]
 STARTING = [(way, after_s) for way in WAYS for after_s in ((0.16, 0.8) if way in OF_OTHERS else (0, 0.08, 0.16))]
 
 
-def start_parent(way: str, after_s: float, *, is_ready: bool) -> subprocess.Popen[str]:
-    """A program, in a process group of its own, that began to start its workers, or had started them, `after_s` ago."""
+def start_parent(way: str, after_s: float | None = None) -> subprocess.Popen[str]:
+    """A program, in a process group of its own, that began to start its workers `after_s` ago; or both are at work."""
     name, more = WAYS[way]
-    code = PARENT.format(name=name, after_s=after_s, more=more, is_ready=is_ready)
+    code = PARENT.format(name=name, after_s=after_s, more=more)
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert parent.stdout is not None
-    assert parent.stdout.readline() == "now\n"
+    for line in ["at work\n"] * 2 if after_s is None else ["now\n"]:
+        assert parent.stdout.readline() == line
     return parent
 
 
@@ -63,7 +60,7 @@ def family(pid: int) -> set[int]:
 @pytest.mark.parametrize(("way", "end"), WORKING)
 def test_no_worker_outlives_its_parent(way: str, end: signal.Signals) -> None:
     """Ctrl-C to the whole group, SIGTERM or SIGKILL to the parent: no process and no shared memory is left."""
-    parent = start_parent(way, AT_WORK_S, is_ready=True)
+    parent = start_parent(way)
     pids, files = family(parent.pid), shared_memory_files(parent.pid)
     assert len(pids) >= 2
     if end == signal.SIGINT:
@@ -80,7 +77,7 @@ def test_no_worker_outlives_its_parent(way: str, end: signal.Signals) -> None:
 @pytest.mark.parametrize(("way", "after_s"), STARTING)
 def test_killed_while_workers_start_nothing_stays(way: str, after_s: float) -> None:
     """SIGKILL of the parent while its workers start leaves nothing either."""
-    parent = start_parent(way, after_s, is_ready=False)
+    parent = start_parent(way, after_s)
     pids, files = family(parent.pid), shared_memory_files(parent.pid)
     parent.kill()
     parent.communicate(timeout=30)
@@ -91,7 +88,7 @@ def test_killed_while_workers_start_nothing_stays(way: str, after_s: float) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a stopped process with its parent")
 def test_a_stopped_worker_does_not_outlive_its_parent() -> None:
     """A worker that is stopped, and so cannot notice anything, ends with its parent too."""
-    parent = start_parent("shared_pool", AT_WORK_S, is_ready=True)
+    parent = start_parent("shared_pool")
     pids = {pid for pid in family(parent.pid) if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()}
     assert len(pids) == 2
     for pid in pids:

@@ -168,10 +168,10 @@ def test_silence_is_ended(remote: Remote) -> None:
 
 def test_a_stopped_process_cannot_block_a_large_request() -> None:
     """Where a stopped child does not read, sending more than a pipe holds ends in WorkerHung too."""
-    with Remote(Probe, timeout_s=1) as remote:
+    with Remote(Probe, timeout_s=2) as remote:
         remote.ready()
         os.kill(remote.pid, signal.SIGSTOP)
-        with pytest.raises(WorkerHung, match="within 1 s, got none"):
+        with pytest.raises(WorkerHung, match="within 2 s, got none"):
             remote.call("length", bytes(10_000_000))
         assert not is_running(remote.pid)
 
@@ -189,12 +189,10 @@ def test_a_factory_that_raises_is_reported_once_and_ends() -> None:
 
 def test_an_interrupted_call_ends_its_process(remote: Remote) -> None:
     """After Ctrl-C in a call the child, whose answer nobody would read, is gone."""
-    remote.ready()
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
     started_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        remote.call("nap", 60)
-    assert time.monotonic() - started_s < 10
+        remote.call("interrupt_caller")
+    assert time.monotonic() - started_s < 50
     assert not is_running(remote.pid)
     with pytest.raises(WorkerDied, match="got one that was interrupted; start a new one"):
         remote.call("pid")
@@ -224,14 +222,18 @@ def test_one_request_at_a_time(remote: Remote) -> None:
         remote.submit("pid")
 
 
-def test_answers_come_as_they_are_ready() -> None:
+def test_answers_come_as_they_are_ready(tmp_path: Path) -> None:
     """Of several, the one that is done first answers first."""
     with Remote(Probe, name="slow") as slow, Remote(Probe, name="quick") as quick:
         slow.ready()
         quick.ready()
-        slow.submit("nap", 0.5)
-        quick.submit("nap", 0)
-        assert [remote.name for remote, _ in as_answered([slow, quick], 60)] == ["quick", "slow"]
+        slow.submit("wait_for", tmp_path / "quick has answered")
+        quick.submit("pid")
+        names = []
+        for remote, _ in as_answered([slow, quick], 60):
+            names.append(remote.name)
+            (tmp_path / "quick has answered").touch()
+        assert names == ["quick", "slow"]
 
 
 def test_close_lets_the_object_close(tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_close_ends_a_process_at_work() -> None:
     remote.submit("nap", 60)
     started_s = time.monotonic()
     remote.close()
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 50
     assert not is_running(remote.pid)
 
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machine_trees import write_tree
 from nvml_stub import ready
+from processes import eventually, is_running
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.records import Flag, Telemetry
@@ -247,17 +247,18 @@ def test_each_limit_flags_alone(change: dict[str, Any], name: str, invalidates: 
 def test_the_sampler_watches_this_process() -> None:
     """A second of this process's work is seen as its own, from outside."""
     with Sampler(interval_s=0.1) as sampler:
-        start_s = time.monotonic()
-        while time.monotonic() < start_s + 0.5:
+        start_s, before_s = time.monotonic(), time.process_time()
+        while time.process_time() < before_s + 0.5:
             pass
-        seen = sampler.window(start_s, time.monotonic())
+        end_s = time.monotonic()
+        seen = sampler.window(start_s, end_s)
     assert seen.reason == ""
     assert seen.start_s <= start_s
-    assert seen.end_s >= start_s + 0.5
+    assert seen.end_s >= end_s
     assert seen.n_samples >= 2
     if sys.platform == "linux":
         assert seen.own_cpus is not None
-        assert 0.1 < seen.own_cpus < 4
+        assert 0.4 < seen.own_cpus * (seen.end_s - seen.start_s) < 4
         assert seen.steal_share is not None
         assert 0.0 <= seen.steal_share <= 1.0
     assert sampler.window(0.0, 1.0).reason == "the sampler is not open"
@@ -291,22 +292,6 @@ def test_a_sampler_opened_in_a_thread_outlives_it() -> None:
     sampler.__exit__()
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process of that number does anything still."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> bool:
-    """Whether the condition came true in time."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("forked_sibling", [False, True])
 def test_the_watching_process_dies_with_a_killed_parent(forked_sibling: bool) -> None:
@@ -329,7 +314,7 @@ with Sampler(interval_s=30) as sampler:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: not is_running(watcher))
+    assert eventually(lambda: not is_running(watcher))
     if sibling > 0:
         os.kill(sibling, signal.SIGKILL)
 
@@ -353,15 +338,24 @@ def test_a_throttling_gpu_reaches_the_flags(tmp_path: Path, monkeypatch: pytest.
 
 def test_memory_of_a_tree_counts_its_children() -> None:
     """A child that holds 60 MB makes the tree at least that much larger than the process alone."""
-    code = "import sys; block = bytearray(60_000_000); print('ready', flush=True); sys.stdin.read()"
-    alone = memory_of_tree(os.getpid())
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    with PeakMemory(os.getpid(), interval_s=0.01) as peak:
-        tree = memory_of_tree(os.getpid())
-        child.communicate("")
-    assert tree.n_processes == alone.n_processes + 1
+    child = "import sys; block = bytearray(60_000_000); print('ready', flush=True); sys.stdin.read()"
+    code = (
+        "import subprocess, sys; print('alone', flush=True); input(); "
+        f"subprocess.run([sys.executable, '-c', {child!r}])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "alone\n"
+        alone = memory_of_tree(parent.pid)
+        print(file=parent.stdin, flush=True)
+        assert parent.stdout.readline() == "ready\n"
+        with PeakMemory(parent.pid, interval_s=0.01) as peak:
+            tree = memory_of_tree(parent.pid)
+            parent.communicate("")
+    assert (alone.n_processes, tree.n_processes) == (1, 2)
     assert tree.rss_bytes > alone.rss_bytes + 50e6
     if sys.platform == "linux":
         assert tree.uss_bytes is not None
@@ -369,7 +363,6 @@ def test_memory_of_a_tree_counts_its_children() -> None:
         assert tree.uss_bytes <= tree.pss_bytes <= tree.rss_bytes
     assert peak.value is not None
     assert peak.value.rss_bytes > alone.rss_bytes + 50e6
-    child.stdout.close()
 
 
 def test_who_shares_memory_is_read_last(monkeypatch: pytest.MonkeyPatch) -> None:
