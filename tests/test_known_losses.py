@@ -130,8 +130,8 @@ def test_what_nobody_recorded_stays_unexplained() -> None:
             of_one = pass_over(alone, Case(workload="known", batch_size=N_ROWS), ROWS)
             of_pool = pass_over(pool, Case(workload="known", executor="shared_pool", batch_size=BATCH), ROWS)
             run = Run(
-                notebook="cpu_multiprocess", run_id="r", machine=Machine(), params={"n_processes": 1, "n_samples": N_ROWS},
-                measurements=(of_one, of_pool),
+                notebook="cpu_multiprocess", run_id="r", machine=Machine(),
+                params={"n_processes": 1, "n_samples": N_ROWS}, measurements=(of_one, of_pool),
             )  # fmt: skip
             assert study(run).breakdowns["shared_pool"].unexplained_s == pytest.approx(0.1, rel=0.5)
 
