@@ -15,6 +15,7 @@ from inferbench_lib.timing.accelerator import CpuAccelerator, require_accelerato
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.timing.device_cell import DeviceInputs
+from inferbench_lib.timing.device_memory import largest_batch_that_fits
 from inferbench_lib.timing.device_run import DeviceBench
 from inferbench_lib.timing.loop import collect
 from inferbench_lib.timing.rules import after
@@ -97,6 +98,10 @@ class CnnBench:
         batch = self._inputs(case.batch_size).batches[0]
         for _ in range(n_calls):
             self._bench.fits(batch)
+
+    def largest_batch(self, low: int, high: int) -> int | None:
+        """The largest batch in low..high that fits into the device's memory, None when not even `low` does."""
+        return largest_batch_that_fits(lambda n: self._bench.fits(self._inputs(n).batches[0]), low, high)
 
     def _inputs(self, batch_size: int) -> DeviceInputs:
         """Different batches of consecutive images, each image's logits known."""

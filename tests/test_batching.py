@@ -6,9 +6,7 @@ import re
 
 import pytest
 
-from inferbench_lib.analysis.advice import advise_batch, advise_variant
 from inferbench_lib.analysis.batching import BestBatch, best_batch, knee
-from inferbench_lib.analysis.comparison import compare, rank
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Case, Measurement, Outcome
 
@@ -123,24 +121,3 @@ def test_when_nothing_is_within_the_limits_it_is_said_what_excludes_each() -> No
         reason="no batch size is within the limits: batch 2: memory not measured; batch 4: memory not measured"
     )
     assert best_batch([]) == Refusal(reason="no batch size was measured")
-
-
-def test_advice_names_the_batch_and_what_was_excluded() -> None:
-    """The sentence's parts carry the numbers that make it true."""
-    advice = advise_batch(best_batch([batch(2, 0.03), batch(8, 0.08)], max_latency_s=0.06))
-    assert advice.recommendation == "use batches of 2"
-    assert advice.evidence == "66.67 inputs/s (66.67 to 66.67), p99 30 ms"
-    assert advice.limits == "batch 8 excluded: p99 80 ms is above 60 ms"
-    assert advise_batch(Refusal(reason="why")).evidence == "why"
-
-
-def test_advice_stays_with_a_baseline_that_is_not_beaten() -> None:
-    """The fastest variant is recommended only when its speedup is a verdict; ties are named."""
-    slow, fast, tie = batch(1, 0.02), batch(8, 0.08), batch(9, 0.09)
-    gain = advise_variant(rank([slow, fast, tie]), compare(slow, fast))
-    assert gain.recommendation == f"use {fast.case}"
-    assert gain.evidence == f"2.00× (2.00 to 2.00) the baseline's speed; not told apart from it: {tie.case}"
-    stay = advise_variant(rank([fast, tie]), compare(fast, tie))
-    assert stay.recommendation == "stay with the baseline"
-    assert stay.evidence == f"{fast.case} is indistinguishable: 1.00× (1.00 to 1.00)"
-    assert advise_variant(None).recommendation == "none"

@@ -16,7 +16,7 @@ from inferbench_lib.analysis.comparison import (
     rank,
     smallest_detectable_ratio,
 )
-from inferbench_lib.analysis.simulation import AR1_LAGS, detection_rate, naive_false_alarms
+from inferbench_lib.analysis.simulation import AR1_LAGS, autoregressive, detection_rate, times_from_noise
 from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
 
 WOBBLE = (1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99)
@@ -191,6 +191,11 @@ def test_identical_variants_are_seldom_told_apart(lag: float, spread: float) -> 
 
 def test_the_naive_t_test_cries_wolf() -> None:
     """Consecutive calls taken for independent: over 20 of 100 false alarms at lag-1 0.6, near 5 without it."""
-    assert naive_false_alarms(0.6) > 0.2
-    assert naive_false_alarms(0.0) == pytest.approx(0.05, abs=0.025)
+
+    def false_alarms(lag1: float, n_calls: int = 50) -> float:
+        times = times_from_noise(autoregressive((1000, 2 * n_calls), lag1, np.random.default_rng(0)))
+        return float(np.mean([naive_t_test(row[:n_calls], row[n_calls:]) < 0.05 for row in times]))
+
+    assert false_alarms(0.6) > 0.2
+    assert false_alarms(0.0) == pytest.approx(0.05, abs=0.025)
     assert naive_t_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) == 1.0

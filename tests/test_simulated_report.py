@@ -91,7 +91,7 @@ def test_memory_figures_equal_the_network(run: Run) -> None:
 
 
 def test_a_batch_beyond_the_cap_is_a_row(report: Report, run: Run) -> None:
-    """The large batch is out of memory on the device, with the reason, and measured on the processor."""
+    """The large batch is out of memory on the device, with the reason and the largest that is not."""
     ends = {(row.case.device, row.case.batch_size): row.outcome for row in run.measurements}
     assert ends[DEVICE, TOO_LARGE] is Outcome.OOM
     assert ends["cpu", TOO_LARGE] in (Outcome.OK, Outcome.UNSTABLE)
@@ -99,7 +99,10 @@ def test_a_batch_beyond_the_cap_is_a_row(report: Report, run: Run) -> None:
     assert row.reason.startswith(f"out of memory on {DEVICE}: simgpu out of memory. Tried to allocate ")
     figure = report.summary[f"cpu_vs_gpu/throughput[small,{DEVICE},b{TOO_LARGE}]"]
     assert (figure["value"], figure["verdict"]) == (None, "SIMULATED: oom")
-    assert "oom" in (report.folder / "cpu_vs_gpu.html").read_text()
+    largest = (CAP_BYTES - 4 * PARAMETERS) // (IMAGE_BYTES + 2 * FIRST_LAYER_BYTES)
+    assert row.reason.endswith(f"; the largest batch that fits is {largest}")
+    assert report.summary[f"cpu_vs_gpu/largest_batch[small,{DEVICE}]"]["value"] == largest
+    assert f"the largest batch that fits is {largest}" in (report.folder / "cpu_vs_gpu.html").read_text()
 
 
 @pytest.mark.parametrize("name", ["cpu_vs_gpu", "summary"])

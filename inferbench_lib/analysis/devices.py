@@ -12,6 +12,8 @@ from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.records import Figure, Measurement, Ratio, Run, Summary
 
 CPU = "cpu"
+LARGEST_BATCH = "largest_batch"
+"""What a cell that was out of memory carries: the largest batch that fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,9 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         if best := said.best(size, device):
             rate = best.summary.throughput_per_s
             found[f"best_throughput[{size},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
+        seen = [cell.measurement.figures.get(LARGEST_BATCH) for cell in said.of(size, device)]
+        if largest := next((batch for batch in seen if batch is not None), None):
+            found[f"largest_batch[{size},{device}]"] = Figure(value=largest, unit="images")
     for size in said.sizes():
         ratio = said.speedup(size)
         found[f"speedup[{size}]"] = (

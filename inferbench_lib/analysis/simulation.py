@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import signal
 
-from inferbench_lib.analysis.comparison import MIN_EFFECT, naive_t_test
+from inferbench_lib.analysis.comparison import MIN_EFFECT
 from inferbench_lib.analysis.intervals import Floats, signed_rank_bounds
 from inferbench_lib.analysis.series import n_replicates
 
@@ -110,10 +110,3 @@ def _log_ratios(times: Floats) -> Floats:
 def _log_replicates(times: Floats) -> Floats:
     groups = np.array_split(times, n_replicates(times.shape[1]), axis=1)
     return np.log(np.stack([np.median(group, axis=(1, 2)) for group in groups], axis=-1))
-
-
-def naive_false_alarms(lag1: float, *, n_calls: int = 50, n_trials: int = 1000, seed: int = 0) -> float:
-    """Share of false alarms of a t-test on `n_calls` consecutive calls against the next `n_calls` of the same cell."""
-    rng = np.random.default_rng(seed)
-    times = times_from_noise(autoregressive((n_trials, 2 * n_calls), lag1, rng))
-    return float(np.mean([naive_t_test(row[:n_calls], row[n_calls:]) < 0.05 for row in times]))

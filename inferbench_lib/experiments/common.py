@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from inferbench_lib import store
+from inferbench_lib.analysis.devices import CPU, LARGEST_BATCH
+from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.usable import oversubscription_flag
-from inferbench_lib.records import Case, Measurement, Run
+from inferbench_lib.records import Case, Measurement, Outcome, Run
+from inferbench_lib.rounds import Entry
 from inferbench_lib.workloads.cnn import Cnn
 
 
@@ -22,6 +27,30 @@ def cnn_case(cnn: Cnn, device: str, batch_size: int, n_threads: int) -> Case:
 def flagged(row: Measurement, usable: int) -> Measurement:
     flag = oversubscription_flag(row.case.n_processes, row.case.n_threads, usable)
     return row if flag is None else replace(row, flags=(*row.flags, flag))
+
+
+def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) -> list[Measurement]:
+    """The rows; one that was out of memory on a device says which batch is the largest that fits there."""
+    hosts = {(entry.case.workload, entry.case.device): entry.host for entry in entries}
+
+    @cache
+    def what_fits(workload: str, device: str) -> tuple[str, dict[str, float]]:
+        beside = [row for row in rows if (row.case.workload, row.case.device) == (workload, device)]
+        low = max((row.case.batch_size for row in beside if row.samples_s), default=1)
+        high = min(row.case.batch_size for row in beside if row.outcome is Outcome.OOM)
+        try:
+            largest = hosts[workload, device].call("largest_batch", low, high) or 0
+        except WorkerError as error:
+            return f"the largest batch that fits was not found: {error}", {}
+        return f"the largest batch that fits is {largest or 'none'}", {LARGEST_BATCH: largest}
+
+    def told(row: Measurement) -> Measurement:
+        if row.outcome is not Outcome.OOM or row.case.device == CPU:
+            return row
+        words, figures = what_fits(row.case.workload, row.case.device)
+        return replace(row, reason=f"{row.reason}; {words}", figures={**row.figures, **figures})
+
+    return [told(row) for row in rows]
 
 
 def reused(notebook: str, run_id: str) -> Run:

@@ -8,7 +8,7 @@ from typing import Any
 from inferbench_lib import config, settings
 from inferbench_lib.analysis import devices, predicted
 from inferbench_lib.benches import WarmUp
-from inferbench_lib.experiments.common import cnn_case, reused
+from inferbench_lib.experiments.common import cnn_case, reused, with_largest_batches
 from inferbench_lib.machine import bandwidth, gemm, limits
 from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.records import Machine, Run
@@ -49,7 +49,7 @@ def cpu_vs_gpu(**params: Any) -> Run:
                     Entry(case=cnn_case(cnn, device, batch, usable), host=host, n_samples=share, warmup=warmup)
                     for batch in cfg.batch_sizes
                 ]
-        rows = session.measure(entries).measurements
+        rows = with_largest_batches(entries, session.measure(entries).measurements)
         tables = {
             "parameters": {size: n_parameters(size) for size in cfg.sizes},
             "operations": {size: operators(size) for size in cfg.sizes},

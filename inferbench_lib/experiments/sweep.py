@@ -7,7 +7,7 @@ from typing import Any
 
 from inferbench_lib import config, settings
 from inferbench_lib.analysis import sweep
-from inferbench_lib.experiments.common import cnn_case, reused, samples_a_turn
+from inferbench_lib.experiments.common import cnn_case, reused, samples_a_turn, with_largest_batches
 from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.records import Case, Run
 from inferbench_lib.rounds import Entry
@@ -59,7 +59,7 @@ def batch_sweep(**params: Any) -> Run:
                     )
                     for batch in cfg.cnn_batch_sizes
                 ]
-        rows = session.measure(entries, memory=True).measurements
+        rows = with_largest_batches(entries, session.measure(entries, memory=True).measurements)
         return session.finish(
             rows,
             {"accelerator_reason": found.reason},

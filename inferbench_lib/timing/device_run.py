@@ -99,7 +99,7 @@ class DeviceBench:
 
     def fits(self, batch: Tensor) -> bool:
         """Whether one call on this host batch runs without exhausting memory. Raises MeasurementError otherwise."""
-        ending = self._attempt(lambda: self._call(batch.to(self._accelerator.device)).cpu())
+        ending = self._ending or self._attempt(lambda: self._call(batch.to(self._accelerator.device)).cpu())
         if ending is not None and ending[0] is not Outcome.OOM:
             raise MeasurementError(ending[1])
         empty_cache(self._accelerator)
