@@ -47,7 +47,7 @@ def test_number_columns_are_aligned_and_blanks_go_last() -> None:
     table = BeautifulSoup(markup.finish(frame.to_html(index=False)).html, "html.parser").table
     assert table is not None
     assert [" ".join(cell.get_attribute_list("class")) for cell in table.select("td")] == ["", "num", "", "", "num", ""]
-    assert [cell.get("data-sort") for cell in table.select("td")] == [None, "2.0", None, None, "", None]
+    assert [cell.get("data-sort") for cell in table.select("td")] == [None, "2", None, None, "", None]
     assert table.select("[style]") == []
 
 

@@ -194,25 +194,22 @@ def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
 
 
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """A panel a kind of input: points with intervals and the fitted line. Columns: panel, x, y, low, high, fit."""
+    """Points with intervals and the fitted line of each kind of input, over its smallest. Columns: label, x, y, low,
+    high, fit."""
     if frame.empty:
         return not_measured(axes)
-    panels = list(dict.fromkeys(frame["panel"]))
-    for number, panel in enumerate(panels[: len(axes)]):
-        ax, rows = axes[number], frame[frame["panel"] == panel]
-        colour = PALETTE[number % len(PALETTE)]
-        ax.plot(rows["x"], rows["fit"], color=INK, linewidth=1.3, linestyle="--")
+    ax, most = axes[0], min(frame["x"].max(), frame["y"].max())
+    ax.plot([1, most], [1, most], color=FAINT, linewidth=1, linestyle=":", label="in proportion")
+    for number, (label, rows) in enumerate(frame.groupby("label", sort=False)):
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        ax.plot(rows["x"], rows["fit"], color=colour, linewidth=1.3, linestyle="--")
         ax.vlines(rows["x"], rows["low"], rows["high"], color=colour, linewidth=2)
-        ax.plot(rows["x"], rows["y"], MARKERS[number % len(MARKERS)], color=colour, markersize=6)
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(list(rows["x"]), [f"{value:,.0f}" for value in rows["x"]])
-        ax.set_yscale("log")
-        plain_ticks(ax.yaxis)
-        ax.yaxis.set_major_formatter(_short)
-        ax.minorticks_off()
-        ax.set_xlabel(panel)
-        ax.set_ylabel("milliseconds")
-        ax.set_title(frame.attrs["titles"][panel])
-    for ax in axes[len(panels) :]:
-        ax.axis("off")
+        ax.plot(rows["x"], rows["y"], marker, color=colour, markersize=6, label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    plain_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
+    ax.set_xlabel(frame.attrs["x"])
+    ax.set_ylabel(frame.attrs["y"])
+    _legend_below(ax)
     return None

@@ -62,7 +62,7 @@ def _key(cells: list[Tag], head: Tag, *, is_label: bool) -> None:
     if all(blanks) or any(key is None and not blank for key, blank in zip(keys, blanks, strict=True)):
         return
     for cell, key in zip(cells, keys, strict=True):
-        cell["data-sort"] = "" if key is None else repr(key)
+        cell["data-sort"] = "" if key is None else f"{key:.12g}"  # no table shows more
     if is_label and any(character.isalpha() for text in texts for character in text):
         return
     for cell in [*cells, head]:

@@ -26,28 +26,23 @@ def growth(said: HardwareStudy) -> View:
     found = said.standing.growths
     rows = [
         {
-            "panel": UNITS[one.input],
-            "x": point.value,
-            "y": 1e3 * point.seconds.value,
-            "low": None if point.seconds.low is None else 1e3 * point.seconds.low,
-            "high": None if point.seconds.high is None else 1e3 * point.seconds.high,
-            "fit": 1e3 * one.seconds_at(point.value),
+            "label": f"{one.input} ({workload(one.workload).removeprefix('the ')}): power {digits(one.exponent.value)}",
+            "x": point.value / one.points[0].value,
+            "y": point.seconds.value / one.points[0].seconds.value,
+            "low": None if point.seconds.low is None else point.seconds.low / one.points[0].seconds.value,
+            "high": None if point.seconds.high is None else point.seconds.high / one.points[0].seconds.value,
+            "fit": one.seconds_at(point.value) / one.points[0].seconds.value,
         }
         for one in found
         for point in one.points
     ]
-    columns = ["panel", "x", "y", "low", "high", "fit"]
+    columns = ["label", "x", "y", "low", "high", "fit"]
     frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
-    frame.attrs = {
-        "titles": {
-            UNITS[one.input]: f"{capital(workload(one.workload))}: time ∝ size^{digits(one.exponent.value)}"
-            for one in found
-        }
-    }
+    frame.attrs = {"x": "size, the smallest measured being 1", "y": "time, that of the smallest being 1"}
     reading = " ".join(map(_reading, found)) or "Growth with the size of the input was not measured in this run."
-    return View(name="growth", frame=frame, draw=hardware_figures.growth, grid=(2, 2),
-                alt=f"Time by the size of the input, with the fitted line. {reading}", reading=reading,
-                size_inches=(8.4, 6.2))  # fmt: skip
+    return View(name="growth", frame=frame, draw=hardware_figures.growth,
+                alt=f"Time by the size of the input, each over its smallest, with the fitted lines. {reading}",
+                reading=reading, size_inches=(7.4, 4.6))  # fmt: skip
 
 
 def _reading(one: Growth) -> str:

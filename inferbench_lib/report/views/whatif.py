@@ -11,6 +11,7 @@ from inferbench_lib.report.display import Table, View
 from inferbench_lib.report.views.standing import workload
 from inferbench_lib.report.words import joined, ratio, share, times
 
+UNBROKEN = "\N{NO-BREAK SPACE}"
 MISSED = (
     "the model keeps each layer's share of its roof, and that share changed; take these predictions as rough, and the "
     "measured gains as they are"
@@ -22,7 +23,7 @@ def what_ifs(said: HardwareStudy) -> View:
     found = said.standing.what_ifs
     rows = [
         {
-            "label": f"{one.workload.removeprefix('cnn-')}, {one.before}: {one.change}",
+            "label": f"{one.workload.removeprefix('cnn-')}, {one.before}: {one.change.replace(' ', UNBROKEN)}",
             "predicted": one.predicted,
             "value": one.measured.value if one.measured and one.is_checked else None,
             "low": one.measured.low if one.measured and one.is_checked else None,
