@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
@@ -142,19 +142,14 @@ def read(text: str) -> None:
 
 def download(*runs: Run) -> None:
     """Offer the raw data embedded in the page: a JSON file a run, and the samples of one run, or the figures of many,
-    as a table. The spans of single samples stay in the run's folder.
+    as a table; what there is no room for is told. The spans of single samples stay in the run's folder.
     """
-    from inferbench_lib.report.downloads import data_link, figures_csv, samples_csv
+    from inferbench_lib.report.carried import carried, carried_together
 
-    links = []
-    for run in runs:
-        slim = replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
-        links.append(data_link(f"{run.notebook}.json", store.dump_run(slim), "application/json"))
-    if len(runs) == 1:
-        links.append(data_link(f"{runs[0].notebook}.csv", samples_csv(runs[0]), "text/csv"))
-    else:
-        links.append(data_link("figures.csv", figures_csv(runs), "text/csv"))
-    _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in links)}</ul>')
+    offered = carried(runs[0]) if len(runs) == 1 else carried_together(runs)
+    _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
+    if offered.note:
+        read(offered.note)
 
 
 def markup(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Answer
@@ -19,14 +20,24 @@ PAGES: Mapping[str, ModuleType] = {
 }
 
 
+_STUDIED: dict[int, tuple[Run, Any]] = {}
+
+
+def study(run: Run) -> Any:
+    """What the samples of a run say, worked out once: a run never changes, and several pages ask."""
+    held, said = _STUDIED.get(id(run), (None, None))
+    if held is not run:
+        said = PAGES[run.notebook].study(run)
+        _STUDIED[id(run)] = (run, said)  # kept with its run, so that no other run can come to have its id
+    return said
+
+
 def answer(run: Run) -> Answer:
     """The first screen of a run's page."""
-    said: Answer = PAGES[run.notebook].answer(PAGES[run.notebook].study(run))
+    said: Answer = PAGES[run.notebook].answer(study(run))
     return said
 
 
 def readings(run: Run) -> list[str]:
     """Every computed sentence of a run's page, in order."""
-    module = PAGES[run.notebook]
-    study = module.study(run)
-    return [view(study).reading for view in module.VIEWS]
+    return [view(study(run)).reading for view in PAGES[run.notebook].VIEWS]

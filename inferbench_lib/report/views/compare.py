@@ -14,12 +14,12 @@ from inferbench_lib.analysis.compared import MIN_EFFECT, Change, NotebookPair, P
 from inferbench_lib.records import Figure, Interval, Run, Verdict
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.figures import FAINT, INK, PALETTE
-from inferbench_lib.report.words import interval, joined, plural, ratio, share, times
+from inferbench_lib.report.words import capital, interval, joined, plural, ratio, share, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_ROWS = 36
+MOST_ROWS = 24
 """Cells in the figure; of more, those that changed most."""
 MOST_NAMED = 3
 SAME = "no significant difference"
@@ -177,6 +177,8 @@ def ratios(said: CompareStudy) -> View:
     counts = frame["verdict"].value_counts()
     told = joined(f"{count} {name}" for name, count in counts.items()) or "no cell could be compared"
     more = f" Shown are the {MOST_ROWS} of {len(known)} cells that changed most." if len(known) > MOST_ROWS else ""
+    if len(said.pairs) > 1:
+        more += f" {capital(joined(f'HEAD {n} is {pair.head}' for n, pair in enumerate(said.pairs, start=1)))}."
     return View(
         name="compared_ratios",
         frame=frame,
@@ -193,7 +195,7 @@ def _row(said: CompareStudy, pair: PairStudy, of: NotebookPair, change: Change) 
     if not change.is_cell or not change.is_judged or change.guarded is None:
         return None
     return {
-        "label": f"{label(change)}{f' · {pair.head}' if len(said.pairs) > 1 else ''}",
+        "label": f"{label(change)}{f' · HEAD {said.pairs.index(pair) + 1}' if len(said.pairs) > 1 else ''}",
         "value": change.ratio.value,
         "low": change.ratio.low,
         "high": change.ratio.high,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.analysis.compared import MIN_EFFECT, PairStudy
+from inferbench_lib.analysis.compared import MIN_EFFECT, Change, PairStudy
 from inferbench_lib.records import Verdict
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.views.compare import CompareStudy, label, verdict
@@ -35,28 +35,46 @@ def differences(said: CompareStudy) -> Table:
 
 
 def changes(said: CompareStudy) -> Table:
-    """Every cell and every figure that both runs have, whatever can be said of it."""
-    columns = ["what", "ratio", "95 % interval", "verdict", "BASE", "HEAD", "notebook"]
-    rows = [
-        {
-            "notebook": one.notebook,
-            "what": label(change),
-            "BASE": _value(change.base, change.unit),
-            "HEAD": _value(change.head, change.unit),
-            "ratio": "–" if math.isnan(change.ratio.value) else times(change.ratio.value),
-            "95 % interval": "–" if change.ratio.low is None else interval(change.ratio.low, change.ratio.high, times),
-            "verdict": verdict(change),
-        }
-        | _of(said, pair)
-        for pair in said.pairs
-        for one in pair.notebooks
-        for change in one.changes
-    ]
+    """Every cell and every figure that both runs have, whatever can be said of it; several heads beside each other."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for pair in said.pairs:
+        for one in pair.notebooks:
+            for change in one.changes:
+                row = rows.setdefault((one.notebook, change.name), {"what": label(change)})
+                row |= _one_head(change) if len(said.pairs) == 1 else _of_several(pair.head, change)
+                row["notebook"] = one.notebook
+    if len(said.pairs) <= 1:
+        columns = ["what", "ratio", "95 % interval", "verdict", "BASE", "HEAD", "notebook"]
+    else:
+        columns = ["what", "BASE", *dict.fromkeys(pair.head for pair in said.pairs), "notebook"]
     return Table(
-        frame=_frame(rows, columns, said),
+        frame=pd.DataFrame(rows.values(), columns=columns).fillna("–"),
         reading="The ratio is HEAD over BASE: of speeds where the unit is seconds, else of the values; above 1× is "
         "faster, or higher.",
     )
+
+
+def _one_head(change: Change) -> dict[str, str]:
+    return {
+        "BASE": _value(change.base, change.unit),
+        "HEAD": _value(change.head, change.unit),
+        "ratio": _ratio(change),
+        "95 % interval": _spread(change),
+        "verdict": verdict(change),
+    }
+
+
+def _of_several(head: str, change: Change) -> dict[str, str]:
+    spread = "" if change.ratio.low is None else f" ({_spread(change)})"
+    return {"BASE": _value(change.base, change.unit), head: f"{_ratio(change)}{spread}: {verdict(change)}"}
+
+
+def _ratio(change: Change) -> str:
+    return "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
+
+
+def _spread(change: Change) -> str:
+    return "–" if change.ratio.low is None else interval(change.ratio.low, change.ratio.high, times)
 
 
 def not_compared(said: CompareStudy) -> Table:

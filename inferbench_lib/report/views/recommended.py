@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 
 from inferbench_lib.analysis.batching import BestBatch
 from inferbench_lib.analysis.comparison import rank
+from inferbench_lib.analysis.devices import DeviceStudy
+from inferbench_lib.analysis.multiprocess import MultiprocessStudy
+from inferbench_lib.analysis.sweep import Series, SweepStudy
 from inferbench_lib.records import Advice, Run, Verdict
-from inferbench_lib.report.views import devices, multiprocess, sweep
+from inferbench_lib.report import studies
 from inferbench_lib.report.views.ways import NAMES
 from inferbench_lib.report.words import compared, digits, interval, joined, plural, ratio, seconds, size
 
@@ -22,7 +25,7 @@ def recommendations(runs: Runs) -> list[Advice]:
 
 
 def _processes(run: Run) -> Advice:
-    said = multiprocess.study(run)
+    said: MultiprocessStudy = studies.study(run)
     limits = f"this machine, {run.params['n_samples']:,} rows a call, outputs checked ({said.verification.word})"
     ranking = rank([said.cells[name] for name, r in said.ratios.items() if r.verdict is Verdict.FASTER])
     if ranking is not None and said.verification.passed:
@@ -44,8 +47,8 @@ def _processes(run: Run) -> Advice:
 
 
 def _batches(run: Run) -> Advice:
-    said = sweep.study(run)
-    named = {series: best for series, best in said.best.items() if isinstance(best, BestBatch)}
+    said: SweepStudy = studies.study(run)
+    named = _on_fastest_device({series: best for series, best in said.best.items() if isinstance(best, BestBatch)})
     limits = [
         *([f"latency of at most {seconds(said.max_latency_s)}"] if said.max_latency_s is not None else []),
         *([f"memory of at most {size(said.max_memory_bytes)}"] if said.max_memory_bytes is not None else []),
@@ -65,8 +68,18 @@ def _batches(run: Run) -> Advice:
     )
 
 
+def _on_fastest_device(named: Mapping[Series, BestBatch]) -> dict[Series, BestBatch]:
+    """Of each workload the device on which it is fastest within the limits."""
+    fastest: dict[str, Series] = {}
+    for workload, device in named:
+        held = fastest.setdefault(workload, (workload, device))
+        if named[workload, device].throughput_per_s.value > named[held].throughput_per_s.value:
+            fastest[workload] = (workload, device)
+    return {series: named[series] for series in fastest.values()}
+
+
 def _devices(run: Run) -> Advice:
-    said = devices.study(run)
+    said: DeviceStudy = studies.study(run)
     found = {name: r for name in said.sizes() if (r := said.speedup(name)) is not None}
     usable = {name: r for name, r in found.items() if r.verdict is not Verdict.INVALID}
     if said.accelerator is None or not usable:
@@ -85,7 +98,10 @@ def _devices(run: Run) -> Advice:
         recommendation=f"run {joined(f'the {name} network' for name in gains or found)} on {where}: "
         + joined(ratio(found[name]) for name in gains or found)
         + " the speed of the processor",
-        evidence="; ".join(compared(r, f"the {name} network", "the processor") for name, r in found.items()),
+        evidence="; ".join(
+            compared(r, f"the {name} network", "the processor") for name, r in found.items() if name not in gains
+        )
+        or f"each compared within {plural(min(r.n_rounds for r in found.values()), 'round')}, with a 95 % interval",
         limits="this pair of devices, each at its best batch",
     )
 

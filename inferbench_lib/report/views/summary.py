@@ -85,7 +85,7 @@ TITLES = {
 def gallery(runs: Runs) -> list[View]:
     """The pictures of the run that its recommendations rest on, and the slide."""
     drawn = [
-        getattr(studies.PAGES[name], picture)(studies.PAGES[name].study(runs[name]))
+        getattr(studies.PAGES[name], picture)(studies.study(runs[name]))
         for name, picture in PICTURES.items()
         if name in runs
     ]
