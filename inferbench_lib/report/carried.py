@@ -12,6 +12,8 @@ from inferbench_lib.report.downloads import data_link, figures_csv, samples_csv
 
 ROOM_BYTES = 100_000
 """For raw data: what the page's limit of 400 kB leaves beside its pictures, tables and words."""
+LESS_ROOM_BYTES = {"hardware_analysis": 50_000}
+"""Where there are more pictures and tables."""
 DIGITS = 4
 """Of a time, where there is no room for all: off by at most 0.05 %, far less than one round is from another."""
 
@@ -24,8 +26,9 @@ class Carried:
     note: str = ""
 
 
-def carried(run: Run, room_bytes: int = ROOM_BYTES) -> Carried:
+def carried(run: Run, room_bytes: int | None = None) -> Carried:
     """A notebook's record, and its samples as a table, as complete as there is room for."""
+    room_bytes = LESS_ROOM_BYTES.get(run.notebook, ROOM_BYTES) if room_bytes is None else room_bytes
     here = f"data/{run.notebook}.json in the run's folder"
     for values, has_table, left_out in _ever_less(run):
         links = [_record_link(values)]

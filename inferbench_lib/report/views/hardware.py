@@ -162,7 +162,7 @@ def bandwidth(said: HardwareStudy) -> View:
     reading = _bandwidth_reading(said)
     return View(name="memory_bandwidth", frame=frame, draw=hardware_figures.bandwidth,
                 alt=f"Bandwidth by working set, the memory roof ringed. {reading}", reading=reading,
-                size_inches=(7.4, 3.8), grid=(1, frame["panel"].nunique()))  # fmt: skip
+                size_inches=(7.4, 3.4), grid=(1, frame["panel"].nunique()))  # fmt: skip
 
 
 def _bandwidth_reading(said: HardwareStudy) -> str:

@@ -77,9 +77,7 @@ def layer_table(said: HardwareStudy) -> Table:
 
 def _row(profile: LayerProfile, layer: Layer) -> dict[str, str]:
     return {
-        "network": profile.workload.removeprefix("cnn-"),
-        "batch": str(profile.batch_size),
-        "threads": str(profile.n_threads),
+        "network": f"{profile.workload.removeprefix('cnn-')}, b{profile.batch_size},t{profile.n_threads}",
         "layer": layer.name,
         "output": "×".join(map(str, layer.shape)),
         "time": seconds(layer.seconds.value),
