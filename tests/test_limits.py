@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,40 @@ def test_a_library_that_cannot_multiply_is_named_and_left_out(monkeypatch: pytes
     }
 
 
+def test_a_library_that_is_wrong_only_at_a_larger_size_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reason is told and the others keep their peaks; without a library for fp32 there is nothing to stand on."""
+    import numpy as np
+
+    def wrong_when_large(dtype: str, n: int) -> Product:
+        value = 1.0 if n == gemm.SMALLEST else 3.0
+        return Product(dtype=dtype, n=n, multiply=lambda: np.full((1, 1), value), expected=1.0)
+
+    def right(dtype: str, n: int) -> Product:
+        return Product(dtype=dtype, n=n, multiply=lambda: np.ones((1, 1)), expected=1.0)
+
+    makers = {
+        ("fp32", "torch"): partial(wrong_when_large, "fp32"),
+        ("fp32", "numpy"): partial(right, "fp32"),
+        ("bf16", "torch"): partial(right, "bf16"),
+    }
+    monkeypatch.setattr(gemm, "_libraries", lambda: makers)
+    refused: dict[str, str] = {}
+    peaks = gemm_peaks((1, 2), budget_s=0.0, on_refusal=refused.__setitem__)
+    assert [(peak.dtype, peak.n_threads, peak.library) for peak in peaks] == [
+        ("fp32", 1, "numpy"), ("fp32", 2, "numpy"), ("bf16", 1, "torch"), ("bf16", 2, "torch"),
+    ]  # fmt: skip
+    (reason,) = refused.values()
+    assert reason.startswith("matrix product in fp32, n = ")
+    assert reason.endswith(" as its first element, got 3; check the library that multiplies")
+    del makers["fp32", "numpy"]
+    with pytest.raises(WrongOutput) as caught:
+        gemm_peaks((1,), budget_s=0.0, on_refusal=refused.__setitem__)
+    assert str(caught.value) == (
+        "matrix product in fp32: expected a library that multiplies rightly, got none "
+        f"(torch: {refused['fp32 by torch']}); install numpy or torch anew"
+    )
+
+
 def test_gemm_peaks_of_this_machine() -> None:
     """Each precision and thread count has a named best library; thread counts are put back."""
     import torch
@@ -512,12 +547,24 @@ def test_starts_that_the_budget_did_not_reach_are_named(parts: dict[str, Any]) -
     )
     said = "the budget of 4 s did not reach it"
     assert measured(parts, 4.0).not_measured == {"process start: spawn with torch": said}
-    in_l3 = LoadLatency(working_set_bytes=MIB, level="L3", limit=limit)
-    parts["latencies"] = (in_l3,)
+
+
+def test_a_cache_that_holds_every_working_set_hides_the_latency_of_memory(parts: dict[str, Any]) -> None:
+    """Said with the largest set, and whether the budget or the time that a larger one takes ended there."""
+    limit = Limit(value=1.0, low=1.0, high=1.0, unit="s", method="", repeats=1)
     missing = "load latency: memory, beyond every cache"
-    assert measured(parts, 4.0).not_measured == {"process start: spawn with torch": said, missing: said}
-    parts["latencies"] = (in_l3, replace(in_l3, level="RAM"))
-    assert missing not in measured(parts, 4.0).not_measured
+
+    def said(*found: tuple[int, str]) -> dict[str, str]:
+        parts["latencies"] = tuple(LoadLatency(working_set_bytes=n, level=name, limit=limit) for n, name in found)
+        return dict(measured(parts, 4.0).not_measured)
+
+    assert said((MIB, "L2"), (4 * MIB, "L3")) == {
+        missing: "L3 holds the largest working set, 4.19 MB; the budget of 4 s did not reach more"
+    }
+    assert said((256 * MIB, "L3")) == {
+        missing: "L3 holds the largest working set, 268 MB; walking a larger one would take too long"
+    }
+    assert said((MIB, "L3"), (4 * MIB, "RAM")) == said((MIB, "unknown")) == said() == {}
 
 
 def test_all_limits_end_within_90_seconds(parts: dict[str, Any]) -> None:

@@ -69,9 +69,11 @@ def gemm_peaks(
     The size is a power of two at which one thread takes at least 10 ms, larger for many threads, at most 4096, or
     half of that, whichever is quicker.
     Thread counts are set in this process and put back. `on_refusal` hears of each precision in which a library cannot
-    multiply here, or multiplies wrongly, and why. Raises WrongOutput when it does so only at a larger size.
+    multiply here, or multiplies wrongly at any size, and why; it then has no peak. Raises WrongOutput when that leaves
+    no library for fp32.
     """
     started_s = time.monotonic()
+    refused: dict[tuple[str, str], str] = {}
     probes: list[Probe] = []
     products: dict[tuple[str, int, str, int], Product] = {}
     with _thread_setter() as set_threads:
@@ -83,7 +85,7 @@ def gemm_peaks(
                 small = make(SMALLEST)
                 small.check(None, small.multiply())
             except (RuntimeError, WrongOutput) as error:  # RuntimeError: how torch says that it cannot
-                on_refusal(f"{dtype} by {library}", str(error).splitlines()[0])
+                refused[dtype, library] = str(error).splitlines()[0]
                 continue
             slow_enough = long_enough(make)
             largest = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
@@ -93,14 +95,25 @@ def gemm_peaks(
             for n_threads, n in [(n_threads, n) for n_threads, both in sizes.items() for n in sorted(both)]:
                 key, prepare = (dtype, n_threads, library, n), partial(set_threads, n_threads)
                 products[key] = ready[n]
-                probes.append(Probe(key=key, call=_call(ready[n]), prepare=prepare, check=ready[n].check))
+                check = partial(_note_if_wrong, ready[n], refused, (dtype, library))
+                probes.append(Probe(key=key, call=_call(ready[n]), prepare=prepare, check=check))
         seconds = interleave(probes, budget_s=budget_s - (time.monotonic() - started_s))
+    for (dtype, library), reason in refused.items():
+        on_refusal(f"{dtype} by {library}", reason)
     limits: dict[tuple[str, int, str], Limit] = {}
     for (dtype, n_threads, library, n), product in products.items():
+        if (dtype, library) in refused:
+            continue
         seen = _limit(product, library, seconds[dtype, n_threads, library, n])
         best = limits.get((dtype, n_threads, library), seen)
         limits[dtype, n_threads, library] = max(best, seen, key=lambda limit: limit.value)
     cells = dict.fromkeys((dtype, n_threads) for dtype, n_threads, _ in limits)
+    if "fp32" in dtypes and not any(dtype == "fp32" for dtype, _ in cells):
+        raise WrongOutput(
+            f"matrix product in fp32: expected a library that multiplies rightly, got none "
+            f"({'; '.join(f'{library}: {why}' for (dtype, library), why in refused.items() if dtype == 'fp32')}); "
+            "install numpy or torch anew"
+        )
     return tuple(
         _peak(cell, {library: limit for (*rest, library), limit in limits.items() if tuple(rest) == cell})
         for cell in sorted(cells, key=lambda cell: (dtypes.index(cell[0]), cell[1]))
@@ -132,6 +145,15 @@ def _fastest_s(call: Callable[[], Any]) -> float:
 
 def _call(product: Product) -> Callable[[Any], Any]:
     return lambda _: product.multiply()
+
+
+def _note_if_wrong(
+    product: Product, refused: dict[tuple[str, str], str], which: tuple[str, str], batch: object, output: Any
+) -> None:
+    try:
+        product.check(batch, output)
+    except WrongOutput as error:
+        refused.setdefault(which, str(error))
 
 
 def _limit(product: Product, library: str, seconds: Sequence[float]) -> Limit:

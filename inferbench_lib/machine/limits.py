@@ -12,7 +12,7 @@ from inferbench_lib.machine.bandwidth import Bandwidth, bandwidths, largest_work
 from inferbench_lib.machine.calls import call_costs
 from inferbench_lib.machine.device import DeviceLimits, limits_in_a_process
 from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
-from inferbench_lib.machine.latency import LoadLatency, latencies
+from inferbench_lib.machine.latency import LARGEST_BYTES, LoadLatency, latencies, working_sets
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.process_cost import StartCost, cells, start_costs
 from inferbench_lib.machine.software import loaded_threadpools, torch_build
@@ -110,7 +110,7 @@ def measure_limits(
 
     Below 20 s the largest working set is 256 MiB, which a large cache may hold, and what takes seconds to prepare is
     left out and named in `not_measured`. `on_part` hears each of `PARTS` as it begins, outside every timed region.
-    Raises WrongOutput when a library multiplies wrongly in the midst; a later part that fails is in `not_measured`.
+    Raises WrongOutput when no library multiplies rightly in fp32; a later part that fails is in `not_measured`.
     """
     thread_counts = tuple(sorted({1, machine.usable_cpus}))
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)
@@ -154,7 +154,9 @@ def measure_limits(
         telemetry=watch.telemetry,
         threadpools=loaded_threadpools(),
         torch_build=torch_build(),
-        not_measured=watch.not_measured | _unreached(process_start or (), latency or (), budget_s),
+        not_measured=watch.not_measured
+        | _unreached(process_start or (), budget_s)
+        | _memory_latency(latency or (), largest_bytes, budget_s),
     )
 
 
@@ -163,17 +165,26 @@ def _device(budget_s: float, timeout_s: float) -> DeviceLimits:
     return limits_in_a_process(require_accelerator().device, budget_s=budget_s, timeout_s=timeout_s)
 
 
-def _unreached(process_start: Sequence[StartCost], latency: Sequence[LoadLatency], budget_s: float) -> dict[str, str]:
-    """The starts and working sets that the budget did not reach; none where the whole part failed."""
+def _unreached(process_start: Sequence[StartCost], budget_s: float) -> dict[str, str]:
+    """The starts that the budget did not reach; none where the whole part failed."""
     reached = {(one.method, one.imports) for one in process_start}
     names = [
         f"process start: {method} with {imports or 'nothing'}"
         for method, imports in (cells() if reached else ())
         if (method, imports) not in reached
     ]
-    if latency and all(one.level not in ("RAM", "unknown") for one in latency):
-        names.append("load latency: memory, beyond every cache")
     return dict.fromkeys(names, f"the budget of {budget_s:g} s did not reach it")
+
+
+def _memory_latency(latency: Sequence[LoadLatency], largest_bytes: int, budget_s: float) -> dict[str, str]:
+    """Why the latency of memory itself is not among those measured; empty where it is, or where the part failed."""
+    if not latency or any(one.level in ("RAM", "unknown") for one in latency):
+        return {}
+    last = latency[-1]
+    is_all = last.working_set_bytes == working_sets(min(largest_bytes, LARGEST_BYTES))[-1]
+    why = "walking a larger one would take too long" if is_all else f"the budget of {budget_s:g} s did not reach more"
+    held = f"{last.level} holds the largest working set, {last.working_set_bytes / 1e6:,.3g} MB"
+    return {"load latency: memory, beyond every cache": f"{held}; {why}"}
 
 
 def _available_bytes(machine: Machine) -> int:
