@@ -398,6 +398,10 @@ STUDY = [
         ("worker start counted as inference", "spans before the call are part of it",
          "s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s", "s is not call"),
     ),
+    *in_file("analysis/accounts.py", "test_multiprocess.py::test_what_is_cold_is_a_row_of_its_own",
+        ("", "a start-up that holds the work too",
+         "[max(0.0, one - own) for one, own in", "[one for one, own in"),
+    ),
 ]
 
 PARALLEL = [
@@ -432,6 +436,35 @@ PARALLEL = [
     *in_file("parallel/ledger.py", "test_ledger.py::test_a_worker_that_had_nothing_loses_nothing",
         ("", "a dead worker's stored rows are done again", "            line[_STOP] = 0  # what", "            # what"),
     ),
+    *in_file("parallel/ledger.py", "test_ledger.py::test_lost_rows_come_first_and_once",
+        ("", "rows of a dead worker are done again and again",
+         "lost[_IS_LOST] = lost[_STOP] = 0", "lost[_IS_LOST] = 1"),
+    ),
+    *in_file("parallel/ledger.py", "test_ledger.py::test_who_is_still_at_work_is_allowed_for",
+        ("", "others are taken to be idle",
+         "ready_s[other] - now_s) for other", "now_s - ready_s[other]) for other"),
+        ("", "nobody says when it will be ready",
+         "line[_TAKEN_S] + (cost.call_s(stop - start) if cost else 0.0)", "line[_TAKEN_S]"),
+    ),
+    *in_file("parallel/chunk_size.py", "test_ledger.py::test_workers_of_one_speed_end_together",
+        ("", "one call takes a whole share", "LARGEST_SHARE * share)", "share)"),
+        ("", "nothing is left for the end", "else EARLY_SHARE * part", "else part"),
+    ),
+    *in_file("parallel/chunk_size.py", "test_ledger.py::test_who_is_busy_for_long_gets_no_part",
+        ("", "who is busy gets an equal part",
+         "accumulate(sorted(busy_s), initial=0.0)", "accumulate([0.0 for _ in busy_s], initial=0.0)"),
+    ),
+    *in_file("parallel/chunk_size.py", "test_ledger.py::test_noise_never_gives_an_impossible_cost",
+        ("", "calls that cost less than nothing", "min(max(0.0, slope), ", "min(slope, "),
+    ),
+    *in_file(
+        "parallel/futures_pool.py", "test_executors.py::test_an_idle_worker_that_was_killed_is_noticed[process_pool]",
+        ("", "a worker that the pool itself ended is blamed",
+         "in ((0, None, -signal.SIGTERM, -signal.SIGKILL), (0, None, -signal.SIGTERM), ()):", "in ((),):"),
+    ),
+    *in_file("parallel/loky_pool.py", "test_parallel.py::test_every_second_of_every_worker_is_accounted_for[loky]",
+        ("half batch", "every task loses its last row", "task.start, task.stop))", "task.start, task.stop - 1))"),
+    ),
     *in_file("parallel/ledger.py", "test_ledger.py::test_each_row_is_taken_once",
         ("half batch", "every second batch is given to nobody",
          "head[_NEXT] = stop\n", "head[_NEXT] = 2 * stop - start\n"),
@@ -443,6 +476,24 @@ PARALLEL = [
     *in_file("parallel/row_worker.py", "test_parallel.py::test_outputs_come_in_order_whatever_the_batches[shared_pool]",
         ("", "outputs are written over one another",
          "out.array[start : start + len(output)]", "out.array[: len(output)]"),
+    ),
+]
+
+BETWEEN_RUNS = [
+    *in_file("analysis/compared.py", "test_compare.py::test_what_the_control_workload_shows_too_is_not_claimed",
+        ("", "a slower machine is blamed on the program",
+         "_zone(control) if same_machine and control else NO_DIFFERENCE", "NO_DIFFERENCE"),
+        ("speedup inverted", "of the control workload, BASE over HEAD",
+         "return ratio_interval(first, second)", "return ratio_interval(second, first)"),
+    ),
+    *in_file("analysis/compared.py", "test_compare.py::test_disturbed_cells_get_no_verdict",
+        ("", "a disturbed run is judged", "and (why := one.disturbed())", "and (why := '')"),
+    ),
+    *in_file("analysis/layers.py", "test_standing.py::test_each_layer_has_its_share_and_its_bound",
+        ("speedup inverted", "a layer's share of its roof", "roof.seconds / typical,", "typical / roof.seconds,"),
+    ),
+    *in_file("analysis/layers.py", "test_standing.py::test_a_layer_above_its_roof_is_named",
+        ("", "a layer faster than its roof goes unnamed", "if layer.share > ABOVE", "if layer.share > 2 * ABOVE"),
     ),
 ]
 
@@ -460,4 +511,4 @@ TELEMETRY = [
 ]
 # fmt: on
 
-MUTANTS = DEVICE + LOOP + OUTPUTS + CONDUCT + ANALYSIS + STUDY + PARALLEL + TELEMETRY
+MUTANTS = DEVICE + LOOP + OUTPUTS + CONDUCT + ANALYSIS + STUDY + PARALLEL + BETWEEN_RUNS + TELEMETRY

@@ -122,6 +122,18 @@ def test_each_row_is_taken_once(ledger: Ledger) -> None:
     assert [ledger.take(worker) for worker in range(3)] == [None] * 3
 
 
+def test_who_is_still_at_work_is_allowed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3.5 s of rows one gets more than half while the other is busy for 1.27 s yet: what lets both end together."""
+    clock = [100.0]
+    monkeypatch.setattr("inferbench_lib.parallel.ledger.now", lambda: clock[0])
+    with Ledger(1_000_000, 2) as ledger:
+        assert [ledger.take(worker, COST) for worker in (1, 0)] == [range(325_000), range(325_000, 650_000)]
+        clock[0] += COST.call_s(325_000) - 1.27
+        rows = ledger.take(0, COST)
+    assert rows is not None
+    assert len(rows) == pytest.approx(0.85 * (350_000 + 127_000) / 2, abs=1)
+
+
 def test_a_ledger_travels(ledger: Ledger) -> None:
     """A pickled ledger is the same table."""
     ledger.take(0)
