@@ -105,8 +105,8 @@ def load_announcing() -> Callable[[np.ndarray], np.ndarray]:
 
 
 def announcing(rows: np.ndarray) -> np.ndarray:
-    """Prints that it is at work, and then sleeps for ten minutes."""
-    print("at work", flush=True)
+    """Prints that it is at work, in one piece whoever prints beside it, and then sleeps for ten minutes."""
+    os.write(1, b"at work\n")
     time.sleep(600)
     return row_sums(rows)
 
