@@ -58,7 +58,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
 SHORTER: Mapping[str, Mapping[str, Any]] = {
     "cpu_vs_gpu": {"sizes": ["small"]},
 }
-REUSED = ("cpu_multiprocess", "hardware_analysis", "calibration")
+REUSED = ("batch_sweep", "cpu_multiprocess", "hardware_analysis", "calibration")
 """What the other profiles show again from the full one's run: tiny or not, it takes its time."""
 
 CANARIES = {"home": "canaryhome", "user": "canaryuser", "host": "canaryhost", "value": "canaryvalue"}
