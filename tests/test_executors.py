@@ -106,7 +106,8 @@ def test_an_idle_worker_that_was_killed_is_noticed(name: str) -> None:
         assert now() - asked_s < 50
         who = rf"(\d+ or )?{pids[1]}( or \d+)?" if name == "loky" else str(pids[1])  # loky kills the others as well
         assert re.search(
-            rf"worker \(pid {who}\) was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes$",
+            rf"worker \(pid {who}\) was ended by SIGKILL, "
+            "likely out of memory; use smaller batches or fewer processes$",
             str(caught.value),
         )
         assert eventually(lambda: not any(map(is_running, pids)))
