@@ -141,17 +141,20 @@ def test_the_forest_runs_on_the_threads_of_its_cell(forest: Forest) -> None:
 def test_visits_are_those_of_the_paths(forest: Forest) -> None:
     """Walking each tree by hand, from the root to a leaf, meets as many nodes."""
     model, rows = load_model(forest.model_path), np.load(forest.inputs_path(1200))[:50]
-    walked = 0
+    walked, met = 0, set()
     for estimator in model.estimators_:
         tree = estimator.tree_
-        for row in rows:
+        for number, row in enumerate(rows):
             node, walked = 0, walked + 1
+            met.add((number // 16, estimator, node))
             while tree.children_left[node] != -1:
                 left = row[tree.feature[node]] <= tree.threshold[node]
                 node = tree.children_left[node] if left else tree.children_right[node]
                 walked += 1
+                met.add((number // 16, estimator, node))
     found = visit_counts(model, rows)
     assert found["visits"] == pytest.approx(walked / 50)
+    assert found["touched_by_16"] == pytest.approx(len([call for call, *_ in met if call < 3]) / 3)
     assert (found["n_trees"], found["node_bytes"]) == (4.0, 64.0)
     assert found["n_nodes"] == sum(estimator.tree_.node_count for estimator in model.estimators_)
     assert found["depth"] == max(estimator.get_depth() for estimator in model.estimators_)

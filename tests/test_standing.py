@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sample_runs as samples
 
-from inferbench_lib.analysis.binding import bind_network, network_what_ifs
+from inferbench_lib.analysis.binding import bind_network, forest_what_ifs, network_what_ifs
 from inferbench_lib.analysis.data_profile import growths
-from inferbench_lib.analysis.forest_limits import ForestCost, forest_cost, place_forest
+from inferbench_lib.analysis.forest_limits import forest_cost, place_forest
 from inferbench_lib.analysis.layers import LayerProfile, layer_profiles
 from inferbench_lib.analysis.roofs import Roofs, Work, bound_of, roofs
 from inferbench_lib.analysis.whatif import Change, WhatIf, gain_at_the_roof, predicted_gain, worst
@@ -108,7 +108,9 @@ def test_roofs_of_a_run_never_fall_with_more_threads() -> None:
     found = roofs(limits)
     assert found.flops_per_s == {("fp32", 1): 150e9, ("fp32", 4): 150e9}
     assert found.bytes_per_s == {(64, 1): (30e9, "L1d"), (64, 4): (30e9, "L1d")}
-    assert [found.load_s(n) for n in (1, 64, 65, 10**9)] == [1e-9, 1e-9, 5e-9, 5e-9]
+    assert [found.load_s(n) for n in (1, 64, 256, 512, 10**9)] == [
+        pytest.approx(s) for s in (1e-9, 1e-9, 5e-9 ** (2 / 3) * 1e-9 ** (1 / 3), 5e-9, 5e-9)
+    ]
     assert roofs(limits | {"latency": []}).load_s(1) is None
     assert (found.knows("fp32", 4), found.knows("bf16", 4), found.knows("fp32", 2)) == (True, False, False)
 
@@ -235,7 +237,7 @@ def test_only_changes_of_one_thing_and_upwards_are_checked() -> None:
 
 # The forest
 
-VISITS = {"visits": 1000.0, "node_bytes": 60.0, "tree_bytes": 50.0 * KIB}
+VISITS = {"visits": 1000.0, "node_bytes": 60.0, "tree_bytes": 50.0 * KIB, "n_trees": 100.0}
 
 
 def forest_cells() -> dict[tuple[int, int], Any]:
@@ -254,9 +256,25 @@ def test_the_forest_costs_a_call_and_its_rows() -> None:
     assert forest_cost({(1, 1): samples.trees(1, 1, 1e-3)}, VISITS) is None
 
 
+def test_a_few_rows_load_their_nodes_from_the_whole_forest() -> None:
+    """16 rows touch 9,000 nodes beyond the 1,000 of the first, 100 ns each: 0.9 ms more than a call."""
+    counts = VISITS | {"touched_by_16": 10_000.0}
+    cost = forest_cost(forest_cells(), counts)
+    assert cost is not None
+    assert cost.forest_bytes == 5000.0 * KIB
+    assert cost.seconds_of_16(100e-9) == pytest.approx(2.06e-3, rel=0.01)
+    cells = forest_cells() | {(16, 1): samples.trees(16, 1, 2e-3)}
+    slow = replace(HERE, loads_s={64 * KIB: 1e-9, 5000 * KIB: 100e-9})
+    (few,) = [one for one in forest_what_ifs(cost, cells, slow, 2) if one.change == "batch 1 → 16"]
+    assert few.predicted == pytest.approx(16 * 1.01 / 2.06, rel=0.01)
+    (blind,) = [one for one in forest_what_ifs(cost, cells, HERE, 2) if one.change == "batch 1 → 16"]
+    assert blind.predicted == pytest.approx(16 * 1.01 / 1.16, rel=0.01)
+
+
 def test_the_forest_waits_for_loads_or_calls_or_neither() -> None:
     """10 ns a visit: 6 of them waiting bind it; 1 of them does not; and a single row is nearly all call."""
-    cost = ForestCost(call_s=1e-3, row_s=1e-5, visits=1000.0, node_bytes=60.0, tree_bytes=50.0 * KIB)
+    cost = forest_cost(forest_cells(), VISITS)
+    assert cost is not None
     waiting = replace(HERE, loads_s={64 * KIB: 6e-9})
     one, many, threads = place_forest(forest_cells(), cost, waiting)
     assert (one.bound, one.share) == ("launch", pytest.approx(1 / 1.01, rel=0.01))

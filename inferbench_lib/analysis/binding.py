@@ -112,9 +112,13 @@ def forest_what_ifs(
     measured = {key: cell for key, cell in cells.items() if cell.samples_s}
     most = max(rows for rows, _ in measured)
     found = []
-    for before, after in (((most, 1), (most, usable_cpus)), ((1, 1), (16, 1))):
+    of_16 = cost.seconds_of_16(roofs.load_s(cost.forest_bytes) or 0.0)
+    for before, after, after_s in (
+        ((most, 1), (most, usable_cpus), cost.seconds(most, usable_cpus)),
+        ((1, 1), (16, 1), of_16),
+    ):
         if before != after and before in measured and after in measured:
-            gain = after[0] / before[0] * cost.seconds(*before) / cost.seconds(*after)
+            gain = after[0] / before[0] * cost.seconds(*before) / after_s
             found.append(
                 WhatIf(
                     workload="forest",

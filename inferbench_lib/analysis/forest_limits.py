@@ -2,7 +2,8 @@
 
 A visit loads a node and one feature, compares once, and only then knows the next node. Trees are asked one after
 another, so that one tree's nodes stay in whichever cache holds them. A call costs a + c · rows / threads: a in Python
-and scikit-learn, c in visits; both follow from one row and many rows on one thread.
+and scikit-learn, c in visits; both follow from one row and many rows on one thread. Many rows find most nodes where
+the rows before them left them; a few rows do not, and load each node anew from what holds the whole forest.
 """
 
 from __future__ import annotations
@@ -22,13 +23,22 @@ Configuration = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class ForestCost:
-    """Seconds of a call as a + c · rows / threads, on the forest whose visits and bytes were counted."""
+    """Seconds of a call as a + c · rows / threads, on the forest whose visits and bytes were counted.
+
+    `forest_bytes` are those of all trees, `new_nodes` those that 16 rows touch beyond the visits of their first.
+    """
 
     call_s: float
     row_s: float
     visits: float
     node_bytes: float
     tree_bytes: float
+    forest_bytes: float
+    new_nodes: float
+
+    def seconds_of_16(self, load_s: float) -> float:
+        """Predicted seconds of a call of 16 rows on one thread, where a load from the whole forest takes `load_s`."""
+        return self.seconds(16, 1) + self.new_nodes * load_s
 
     def seconds(self, rows: int, n_threads: int) -> float:
         """Predicted seconds of one call."""
@@ -73,6 +83,8 @@ def forest_cost(cells: Mapping[Configuration, Measurement], counts: Mapping[str,
         visits=counts["visits"],
         node_bytes=counts["node_bytes"],
         tree_bytes=counts["tree_bytes"],
+        forest_bytes=counts["tree_bytes"] * counts["n_trees"],
+        new_nodes=counts.get("touched_by_16", counts["visits"]) - counts["visits"],
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 Bound = Literal["compute", "bandwidth", "cache", "latency", "launch", "instructions"]
 NEAR = 0.25
 """Below this share of the attainable no roof is near."""
@@ -62,11 +64,14 @@ class Roofs:
         return rate * (self.memory if level == "RAM" else self.caches), level
 
     def load_s(self, n_bytes: float) -> float | None:
-        """Seconds of a dependent load from so many bytes; None where latency was not measured."""
+        """Seconds of a dependent load from so many bytes, on the line between the measured sets (both logarithmic).
+
+        None where latency was not measured.
+        """
+        if not self.loads_s:
+            return None
         sizes = sorted(self.loads_s)
-        return (
-            next((self.loads_s[size] for size in sizes if size >= n_bytes), self.loads_s[sizes[-1]]) if sizes else None
-        )
+        return float(np.exp(np.interp(np.log(n_bytes), np.log(sizes), np.log([self.loads_s[size] for size in sizes]))))
 
     def over(self, work: Work) -> Roof:
         """The roof over a piece of work. Raises KeyError where the roofs were not measured (see `knows`)."""

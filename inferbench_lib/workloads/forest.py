@@ -81,12 +81,17 @@ def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
 
     `node_bytes` is the size of a node as scikit-learn keeps it, `tree_bytes` that of all nodes and leaf values of one
     tree (the mean), which is what stays in a cache, since trees are asked one after another; `depth` is the deepest.
+    `touched_by_16` are the different nodes that 16 rows of one call visit, the mean over such calls.
     """
     trees = [estimator.tree_ for estimator in model.estimators_]
     nodes = [tree.__getstate__()["nodes"] for tree in trees]
     tree_bytes = [node.nbytes + tree.value.nbytes for node, tree in zip(nodes, trees, strict=True)]
+    paths = [tree.decision_path(rows) for tree in trees]
+    starts = range(0, max(1, len(rows) - 15), 16)
+    touched = [len(np.unique(path[start : start + 16].indices)) for path in paths for start in starts]
     return {
-        "visits": sum(tree.decision_path(rows).nnz for tree in trees) / len(rows),
+        "visits": sum(path.nnz for path in paths) / len(rows),
+        "touched_by_16": sum(touched) / len(starts),
         "node_bytes": float(nodes[0].dtype.itemsize),
         "tree_bytes": sum(tree_bytes) / len(trees),
         "n_trees": float(len(trees)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from inferbench_lib.analysis.forest_limits import ForestCost
 from inferbench_lib.analysis.hardware import HardwareStudy
 from inferbench_lib.analysis.whatif import WITHIN, WhatIf, worst
 from inferbench_lib.report import hardware_figures
 from inferbench_lib.report.display import Table, View
 from inferbench_lib.report.views.standing import workload
-from inferbench_lib.report.words import joined, ratio, share, times
+from inferbench_lib.report.words import joined, ratio, share, size, times
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
 MISSED = (
@@ -84,7 +85,17 @@ def what_if_table(said: HardwareStudy) -> Table:
     ]
     return Table(
         frame=pd.DataFrame(rows),
-        reading="b is the batch (images, or rows of the forest), t the threads. A gain is in inputs per second.",
+        reading="b is the batch (images, or rows of the forest), t the threads. A gain is in inputs per second."
+        + _new_nodes(said.standing.forest_cost),
+    )
+
+
+def _new_nodes(cost: ForestCost | None) -> str:
+    if cost is None or not cost.new_nodes:
+        return ""
+    return (
+        f" 16 rows of the forest touch {round(cost.new_nodes):,} nodes that the first of them did not, and each is "
+        f"counted as a load out of the whole forest, {size(cost.forest_bytes)}."
     )
 
 
