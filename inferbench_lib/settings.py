@@ -38,6 +38,14 @@ class Config(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     reuse: str | None = None
 
+    def _at_most(self, name: str, limit: str) -> Self:
+        """ValueError where a parameter, or one of its values, is above another parameter."""
+        given, allowed = getattr(self, name), getattr(self, limit)
+        largest = max(given, default=0) if isinstance(given, list) else given
+        if largest > allowed:
+            raise ValueError(f"{name}: expected at most {limit} ({allowed}), got {largest}")
+        return self
+
 
 class Rounds(Config):
     """What every comparison takes: interleaved rounds until the intervals are narrow or the time is up."""
@@ -49,9 +57,7 @@ class Rounds(Config):
 
     @model_validator(mode="after")
     def _rounds_in_order(self) -> Self:
-        if self.min_rounds > self.max_rounds:
-            raise ValueError(f"min_rounds: expected at most max_rounds ({self.max_rounds}), got {self.min_rounds}")
-        return self
+        return self._at_most("min_rounds", "max_rounds")
 
 
 class CpuMultiprocess(Rounds):
@@ -83,8 +89,20 @@ class CpuMultiprocess(Rounds):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:
-        if self.batch_size > self.n_samples:
-            raise ValueError(f"batch_size: expected at most n_samples ({self.n_samples}), got {self.batch_size}")
+        return self._at_most("batch_size", "n_samples")
+
+    @model_validator(mode="after")
+    def _calls_differ(self) -> Self:
+        """Rows that give each process equally many would be measured into one cell."""
+        for n in self.scaling_processes or [self.n_processes]:
+            rows_of: dict[int, int] = {}
+            for rows in self.scaling_rows:
+                each = -(-rows // n)
+                if (other := rows_of.setdefault(each, rows)) != rows:
+                    raise ValueError(
+                        f"scaling_rows: expected entries that differ for each of {n} processes, "
+                        f"got {other} and {rows}, both {each} rows each"
+                    )
         return self
 
 
@@ -143,9 +161,7 @@ class HardwareAnalysis(Rounds):
 
     @model_validator(mode="after")
     def _trees_there(self) -> Self:
-        if self.tree_counts and max(self.tree_counts) > self.n_trees:
-            raise ValueError(f"tree_counts: expected at most n_trees ({self.n_trees}), got {max(self.tree_counts)}")
-        return self
+        return self._at_most("tree_counts", "n_trees")
 
 
 class Calibration(Config):

@@ -72,6 +72,11 @@ def test_given_values_replace_defaults_and_stay() -> None:
             {"n_samples": 10, "batch_size": 11},
             "batch_size: expected at most n_samples (10), got 11",
         ),
+        (
+            "cpu_multiprocess",
+            {"scaling_rows": [9, 998, 1000], "scaling_processes": [1, 4]},
+            "scaling_rows: expected entries that differ for each of 4 processes, got 998 and 1000, both 250 rows each",
+        ),
         ("hardware_analysis", {"n_trees": 50}, "tree_counts: expected at most n_trees (50), got 100"),
         (
             "hardware_analysis",
