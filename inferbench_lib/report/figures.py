@@ -247,7 +247,8 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax = axes[0]
     colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(dict.fromkeys(frame["label"]))}
     look = {"data": frame, "x": "label", "y": "value", "hue": "label", "palette": colours, "ax": ax, "legend": False}
-    seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4)
+    # seaborn gives matplotlib `vert`, which that has deprecated; None takes it back.
+    seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4, vert=None)
     seaborn.stripplot(**look, size=3, alpha=0.45)
     ax.set_xlabel("")
     ax.set_yscale("log")
