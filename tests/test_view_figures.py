@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import sample_runs as samples
+from matplotlib.figure import Figure
 from page_texts import row
 
 from inferbench_lib.analysis.roofs import Bound
 from inferbench_lib.report import studies
-from inferbench_lib.report.hardware_figures import apart
+from inferbench_lib.report.hardware_figures import apart, roofs
 from inferbench_lib.report.views import devices, hardware, multiprocess, sweep
 
 # cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
@@ -379,7 +381,7 @@ def test_growth_is_read_as_an_exponent() -> None:
     """Time that quadruples where the side doubles grows with its square."""
     reading = hardware.growth(hardware.study(samples.hardware_run())).reading
     assert reading.startswith(
-        "The small network: from 10 to 40 (side of an image (pixels)) its time grows 16.0×, as the size to the power "
+        "The small network: from 10 to 40 pixels of an image's side its time grows 16.0×, as the size to the power "
         "2.00 (2.00 to 2.00); every point lies within 0 % of that line."
     )
 
@@ -416,6 +418,21 @@ def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
     usual += [{**row, "operation": "copy", "limit": {"value": 22.0}} for row in usual if row["level"] == "RAM"]
     slower = replace(run, tables={**run.tables, "limits": {**limits, "bandwidth": usual}})
     assert "Copy" not in hardware.bandwidth(hardware.study(slower)).reading
+
+
+def test_points_of_one_name_that_lie_together_share_it() -> None:
+    """conv1 of two networks at 10 and 20 FLOP a byte has one name; each has its own where speeds are far apart."""
+
+    def names(flops_per_s: float) -> list[str]:
+        points = [("conv1", "small", 10.0, 1e9), ("conv1", "medium", 20.0, flops_per_s), ("pool", "small", 10.0, 1e9)]
+        frame = pd.DataFrame(points, columns=["label", "group", "intensity", "flops_per_s"])
+        frame.attrs = {"peak": 1e11, "peak_says": "peak", "levels": [(1e9, "RAM")], "x": "x", "y": "y"}
+        axes = Figure().subplots()
+        roofs(frame, [axes])
+        return sorted(text.get_text() for text in axes.texts)
+
+    assert names(2e9) == ["conv1", "pool"]
+    assert names(9e9) == ["conv1", "conv1", "pool"]
 
 
 def test_names_of_lines_that_end_together_stand_apart() -> None:

@@ -16,7 +16,7 @@ OPERATIONS = {"read": (PALETTE[0], "o", "-"), "triad": (PALETTE[1], "s", "--")}
 LINE_OF_TEXT = 0.065
 """A line's height as a share of a panel's."""
 CROWDED = 3
-"""Points whose intensities lie closer than by this factor have their names on either side."""
+"""Points whose intensities lie closer than by this factor have their names on either side, or one for both."""
 
 DataFrame = Any  # pandas' own; its rows have no types to check
 
@@ -43,15 +43,19 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
         line = ("-", "--", "-.", ":")[number % 4]
         ax.plot(reach, np.minimum(peak, reach * rate) / 1e9, color=INK, linewidth=1.6, linestyle=line, label=text)
     ax.axhline(peak / 1e9, color=FAINT, linewidth=0.8, label=frame.attrs["peak_says"])
+    named: list[Any] = []
     for number, (group, rows) in enumerate(frame.groupby("group", sort=False)):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
         ordered = rows.sort_values("intensity")
         neighbours = [*ordered["intensity"][1:], float("inf")]
         for row, neighbour in zip(ordered.itertuples(), neighbours, strict=True):
+            if any(_are_near(row, other) for other in named):
+                continue
+            named.append(row)
             is_crowded = row.intensity < neighbour < CROWDED * row.intensity
             ax.annotate(
-                row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 4, (-15, 8)[number % 2]),
+                row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 7, (-15, 8)[number % 2]),
                 textcoords="offset points", fontsize=9, color=colour, ha="right" if is_crowded else "left",
                 **outlined(),
             )  # fmt: skip
@@ -59,10 +63,17 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_yscale("log")
     decades(ax.xaxis)
     decades(ax.yaxis)
+    ax.margins(y=0.1)
     ax.set_xlabel(frame.attrs["x"])
     ax.set_ylabel(frame.attrs["y"])
     _legend_below(ax)
     return None
+
+
+def _are_near(one: Any, other: Any) -> bool:
+    """Whether two points of the same name can share it."""
+    apart = (one.intensity / other.intensity, one.flops_per_s / other.flops_per_s)
+    return one.label == other.label and all(1 / CROWDED < factor < CROWDED for factor in apart)
 
 
 def _legend_below(ax: Axes) -> None:

@@ -14,10 +14,10 @@ from inferbench_lib.report.words import capital, digits, interval, seconds, shar
 MISFIT = 0.15
 """Above this a power law does not describe the times."""
 UNITS = {
-    "image side": "side of an image (pixels)",
+    "image side": "pixels of an image's side",
     "features": "features of a row",
     "trees": "trees",
-    "depth": "depth that trees may reach",
+    "depth": "levels that trees may reach",
 }
 
 
@@ -26,7 +26,7 @@ def growth(said: HardwareStudy) -> View:
     found = said.standing.growths
     rows = [
         {
-            "label": f"{one.input} ({workload(one.workload).removeprefix('the ')}): power {digits(one.exponent.value)}",
+            "label": f"{_named(one)}: power {digits(one.exponent.value)}",
             "x": point.value / one.points[0].value,
             "y": point.seconds.value / one.points[0].seconds.value,
             "low": None if point.seconds.low is None else point.seconds.low / one.points[0].seconds.value,
@@ -45,11 +45,15 @@ def growth(said: HardwareStudy) -> View:
                 reading=reading, size_inches=(7.4, 4.6))  # fmt: skip
 
 
+def _named(one: Growth) -> str:
+    return f"{one.input} ({workload(one.workload).removeprefix('the ')})"
+
+
 def _reading(one: Growth) -> str:
     first, last = one.points[0], one.points[-1]
     grown = last.seconds.value / first.seconds.value
     text = (
-        f"{capital(workload(one.workload))}: from {first.value} to {last.value} ({UNITS[one.input]}) its time grows "
+        f"{capital(workload(one.workload))}: from {first.value} to {last.value} {UNITS[one.input]} its time grows "
         f"{times(grown)}, as the size to the power {digits(one.exponent.value)} "
         f"({interval(one.exponent.low, one.exponent.high)})"
     )
@@ -62,8 +66,7 @@ def growth_table(said: HardwareStudy) -> Table:
     """Every input size: bytes, dtype, time."""
     rows = [
         {
-            "workload": workload(one.workload).removeprefix("the "),
-            "input": UNITS[one.input],
+            "input": _named(one),
             "value": str(point.value),
             "bytes in": size(point.bytes),
             "dtype": point.dtype,

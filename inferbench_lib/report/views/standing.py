@@ -49,10 +49,16 @@ def binding_cards(said: HardwareStudy) -> tuple[Card, ...]:
         Card(
             value=CARDS[one.bound],
             label=f"binds {workload(one.workload)}, {_configuration(one)}",
-            interval=f"{share(one.time_share)} of its time, at {share(one.roof_share)} of the nearest limit",
+            interval=_card_evidence(one),
         )
         for one in first_bindings(said.standing.bindings).values()
     )
+
+
+def _card_evidence(one: Binding) -> str:
+    if one.workload != "forest":
+        return f"{share(one.time_share)} of its time, at {share(one.roof_share)} of the nearest limit"
+    return f"{'nearest limit: ' if one.bound == 'instructions' else ''}{share(one.roof_share)} of its time"
 
 
 def verdicts(said: HardwareStudy) -> list[str]:
@@ -177,7 +183,8 @@ def workload_roofline(said: HardwareStudy) -> View:
     levels: dict[str, float] = {}
     for (_, n), (rate, level) in sorted(known.bytes_per_s.items()):
         if n == usable:
-            levels[level] = max(rate, levels.get(level, 0.0))
+            # The memory's roof is that of the largest set, as everywhere; a cache's, the most that any set reached.
+            levels[level] = rate if level == "RAM" else max(rate, levels.get(level, 0.0))
     peak = said.peak["limit"]["value"]
     frame.attrs = {
         "peak": peak * 1e9,
