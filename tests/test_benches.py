@@ -244,7 +244,7 @@ def test_a_cold_call_holds_its_start_and_its_end(forest: Forest, name: str) -> N
     stops = [span for span in row.spans[0] if span.kind == "stop" and span.worker == -1]
     assert call.kind == "call"
     assert len(stops) == 1
-    assert stops[0].end_s == pytest.approx(call.end_s, abs=0.05)
+    assert call.end_s - 0.5 < stops[0].end_s <= call.end_s
     assert any(span.kind == "start" and span.start_s >= call.start_s for span in row.spans[0])
     assert row.verification is not None
     assert (row.outcome, row.verification.n_checked) == (Outcome.OK, 2 * 1000)

@@ -96,4 +96,4 @@ def test_both_timers_time_the_same_calls() -> None:
     assert (ours.notes, theirs.notes) == ({"timer": "inferbench"}, {"timer": "torch"})
     for row in (ours, theirs):
         assert (row.round_sizes, row.calls_per_sample) == ((1,) * 6, 5)
-        assert 200e-6 <= min(row.samples_s) < 400e-6
+        assert 200e-6 <= min(row.samples_s) < 1e-3

@@ -326,7 +326,8 @@ def test_bandwidths_of_this_machine() -> None:
     sizes = ((32 * KIB, "L1d"), (128 * KIB, "L2"), (512 * KIB, "L2"), (2 * MIB, "L2"), (4 * MIB, "L3"))
     assert one_thread == [(operation, *size) for size in sizes for operation in ("read", "copy", "triad")]
     assert {one.operation for one in points if one.n_threads == 2 and one.working_set_bytes < 2 * MIB} == {"read"}
-    assert all(0.05 < one.limit.low <= one.limit.value < 10_000 for one in points)
+    assert all(0 < one.limit.low <= one.limit.value < 10_000 for one in points)
+    assert min(one.limit.value for one in points) > 0.05
     assert memory_bandwidth(points).n_threads == 2
 
 
@@ -342,7 +343,7 @@ def test_process_starts_of_this_machine() -> None:
     found = {(one.method, one.imports): one.limit for one in start_costs(budget_s=0.0)}
     assert list(found) == [cell for cell in bare_cells() if cell[1] != "torch"]
     assert all(limit.unit == "s" and 1e-5 < limit.low <= limit.value < 60 for limit in found.values())
-    assert found["spawn", "sklearn.ensemble"].value > found["spawn", ""].value
+    assert found["spawn", "sklearn.ensemble"].low > found["spawn", ""].low
 
 
 def test_starts_with_a_loaded_library_come_where_the_budget_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,11 +434,11 @@ def test_a_walk_that_ends_elsewhere_is_no_latency(monkeypatch: pytest.MonkeyPatc
 
 def test_transfers_of_this_machine() -> None:
     """Every method and size; more data takes longer."""
-    found = {(one.method, one.size_bytes): one for one in transfer_costs(sizes_bytes=(KIB, 4 * MIB), budget_s=0.0)}
+    found = {(one.method, one.size_bytes): one for one in transfer_costs(sizes_bytes=(KIB, 16 * MIB), budget_s=0.2)}
     assert {method for method, _ in found} <= set(transfer.METHODS)
     assert {("pickle", KIB), ("pipe", KIB), ("memory map", KIB)} <= set(found)
-    assert found["pipe", 4 * MIB].limit.value > found["pipe", KIB].limit.value
-    assert found["pipe", 4 * MIB].gb_per_s == 4 * MIB / found["pipe", 4 * MIB].limit.value / 1e9
+    assert found["pipe", 16 * MIB].limit.low > found["pipe", KIB].limit.low
+    assert found["pipe", 16 * MIB].gb_per_s == 16 * MIB / found["pipe", 16 * MIB].limit.value / 1e9
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps shared memory in a file system")
