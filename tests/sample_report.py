@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import sample_runs as samples
@@ -10,7 +11,7 @@ from tiny import Report, make_report
 
 from inferbench_lib import settings, store
 
-STORED = "20260712-140302-standard"
+STORED, LATER = "20260712-140302-standard", "20260713-090000-standard"
 
 
 def sample_report(work: Path) -> Report:
@@ -27,3 +28,20 @@ def sample_report(work: Path) -> Report:
         values = {"reuse": STORED} if name in runs else {}
         (params / f"{name}.yaml").write_text(yaml.safe_dump(values))
     return make_report(work, "standard", settings.REPORT_NOTEBOOKS, work / "params")
+
+
+def sample_comparison(work: Path) -> Report:
+    """The comparison of the sample run with a later one: another version of numpy, a pool 1.5 times slower."""
+    base = store.load_run(work / "reports" / STORED / "data" / "cpu_multiprocess.json")
+    cells = [
+        samples.way(name, wobble=[1.5 * w for w in samples.WOBBLE], spans=()) if name == "shared_pool" else
+        samples.way(name)
+        for name in samples.WAYS
+    ]  # fmt: skip
+    machine = replace(base.machine, versions={**base.machine.versions, "numpy": "2.5.0"})
+    head = replace(samples.multiprocess(*cells), run_id=LATER, machine=machine)
+    store.save_run(head, work / "reports" / LATER)
+    path = work / "params" / "compare" / "compare.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({"base": STORED, "heads": [LATER]}))
+    return make_report(work, "compare", ["compare"], work / "params")

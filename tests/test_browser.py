@@ -9,15 +9,15 @@ import axe_playwright_python  # type: ignore[import-untyped]
 import pytest
 from page_helpers import Opener
 from playwright.sync_api import Browser, Page
-from sample_report import sample_report
+from sample_report import sample_comparison, sample_report
 from tiny import Report
 
 from inferbench_lib.report.shell import page_name
 from inferbench_lib.settings import REPORT_NOTEBOOKS
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
-ALL_RUNS = "all runs"
-PAGES = (*REPORT_NOTEBOOKS, ALL_RUNS)
+ALL_RUNS, COMPARED = "all runs", "compare"
+PAGES = (*REPORT_NOTEBOOKS, ALL_RUNS, COMPARED)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 A4_HEIGHT_PX = (297 - 2 * 16) / 25.4 * 96
 """The height between the margins of a sheet, in CSS pixels."""
@@ -27,14 +27,19 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """One report for all tests here."""
-    made = sample_report(tmp_path_factory.mktemp("sample"))
-    assert made.code == 0, made.said
+    """One report for all tests here, and beside it the comparison of two runs."""
+    work = tmp_path_factory.mktemp("sample")
+    made = sample_report(work)
+    for one in (made, sample_comparison(work)):
+        assert one.code == 0, one.said
     return made
 
 
 def path_of(report: Report, name: str) -> Path:
-    return report.folder.parent / "index.html" if name == ALL_RUNS else report.folder / page_name(name)
+    reports = report.folder.parent
+    if name == COMPARED:
+        return next(reports.glob("*-compare/compare.html"))
+    return reports / "index.html" if name == ALL_RUNS else report.folder / page_name(name)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -101,7 +106,7 @@ def test_keyboard_reaches_what_there_is(name: str, report: Report, open_page: Op
             assert page.evaluate(outlined), page.evaluate("document.activeElement.outerHTML.slice(0, 120)")
 
 
-@pytest.mark.parametrize("name", REPORT_NOTEBOOKS)
+@pytest.mark.parametrize("name", [*REPORT_NOTEBOOKS, COMPARED])
 def test_every_heading_and_figure_can_be_linked_to(name: str, report: Report, open_page: Opener) -> None:
     """Each has an address of its own and a link that bears it, and every link of the page leads somewhere."""
     page = open_page(path_of(report, name)).page
