@@ -356,7 +356,7 @@ def test_predictions_are_said_to_hold_or_not() -> None:
         "with every layer at its roof, at most: MODEL, 3.00×."
     )
     table = hardware.what_if_table(said)
-    assert row(table, workload="forest", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
+    assert row(table, workload="forest, b1,t1", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
     assert row(table, change="threads 1 → 4")["error of the model"] == "+57 %"
     assert row(table, change="twice the memory bandwidth")["verdict"] == "MODEL, not checked here"
     nothing = hardware.study(samples.RUNS["hardware, layers not measured"])

@@ -43,16 +43,16 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
         line = ("-", "--", "-.", ":")[number % 4]
         ax.plot(reach, np.minimum(peak, reach * rate) / 1e9, color=INK, linewidth=1.6, linestyle=line, label=text)
     ax.axhline(peak / 1e9, color=FAINT, linewidth=0.8, label=frame.attrs["peak_says"])
-    named: list[Any] = []
+    drawn: list[Any] = []
     for number, (group, rows) in enumerate(frame.groupby("group", sort=False)):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
         ordered = rows.sort_values("intensity")
         neighbours = [*ordered["intensity"][1:], float("inf")]
         for row, neighbour in zip(ordered.itertuples(), neighbours, strict=True):
-            if any(_are_near(row, other) for other in named):
+            drawn.append(row)
+            if any(_are_near(row, other) for other in drawn[:-1]):
                 continue
-            named.append(row)
             is_crowded = row.intensity < neighbour < CROWDED * row.intensity
             ax.annotate(
                 row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 7, (-15, 8)[number % 2]),
@@ -71,9 +71,9 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def _are_near(one: Any, other: Any) -> bool:
-    """Whether two points of the same name can share it."""
-    apart = (one.intensity / other.intensity, one.flops_per_s / other.flops_per_s)
-    return one.label == other.label and all(1 / CROWDED < factor < CROWDED for factor in apart)
+    """Whether two points of the same name can share it: they lie above one another, or nearly."""
+    across, up = one.intensity / other.intensity, one.flops_per_s / other.flops_per_s
+    return bool(one.label == other.label and 1 / CROWDED < across < CROWDED and 1 / CROWDED**2 < up < CROWDED**2)
 
 
 def _legend_below(ax: Axes) -> None:

@@ -73,8 +73,7 @@ def what_if_table(said: HardwareStudy) -> Table:
     """Every change with its predicted gain, the measured one and the model's error."""
     rows = [
         {
-            "workload": workload(one.workload).removeprefix("the "),
-            "from": one.before,
+            "workload": f"{workload(one.workload).removeprefix('the ')}, {one.before}",
             "change": one.change,
             "predicted gain": times(one.predicted),
             "measured gain": ratio(one.measured) if one.measured and one.is_checked else "–",
