@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from page_helpers import Opener, sample_page
 from playwright.sync_api import Browser, Page, sync_playwright
 from setup_browser import MISSING, find_browser, is_ci
 from tiny import TinyReports
+
+# A shell starts background jobs with Ctrl-C ignored, and so would be every process that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FLAGS = (
     "--headless",
