@@ -107,8 +107,7 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
             rate = best.summary.throughput_per_s
             found[f"best_throughput[{size},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
         seen = [cell.measurement.figures.get(LARGEST_BATCH) for cell in said.of(size, device)]
-        if largest := next((batch for batch in seen if batch is not None), None):
-            found[f"largest_batch[{size},{device}]"] = Figure(value=largest, unit="images")
+        found |= {f"largest_batch[{size},{device}]": Figure(value=n, unit="images") for n in seen if n is not None}
     for size in said.sizes():
         ratio = said.speedup(size)
         found[f"speedup[{size}]"] = (

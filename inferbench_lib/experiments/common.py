@@ -42,7 +42,8 @@ def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) 
             largest = hosts[workload, device].call("largest_batch", low, high) or 0
         except WorkerError as error:
             return f"the largest batch that fits was not found: {error}", {}
-        return f"the largest batch that fits is {largest or 'none'}", {LARGEST_BATCH: largest}
+        words = f"the largest batch that fits is {largest}" if largest else "not even one input fits"
+        return words, {LARGEST_BATCH: largest}
 
     def told(row: Measurement) -> Measurement:
         if row.outcome is not Outcome.OOM or row.case.device == CPU:
