@@ -418,6 +418,9 @@ def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
     usual += [{**row, "operation": "copy", "limit": {"value": 22.0}} for row in usual if row["level"] == "RAM"]
     slower = replace(run, tables={**run.tables, "limits": {**limits, "bandwidth": usual}})
     assert "Copy" not in hardware.bandwidth(hardware.study(slower)).reading
+    held = replace(run, tables={**run.tables, "limits": {**limits, "memory": {**limits["memory"], "level": "L3"}}})
+    assert "(L3) on 4 threads it is" in hardware.bandwidth(hardware.study(held)).reading
+    assert "L3 can hold that much: memory itself may be slower." in hardware.bandwidth(hardware.study(held)).reading
 
 
 def test_points_of_one_name_that_lie_together_share_it() -> None:

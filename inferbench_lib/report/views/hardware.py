@@ -180,6 +180,8 @@ def _bandwidth_reading(said: HardwareStudy) -> str:
         f"{joined(f'{digits(rate)} by {name}' for name, rate in at_memory.items())}: the memory roof is "
         f"{digits(memory['limit']['value'])} GB/s by {memory['operation']}, the faster of read and triad."
     )
+    if memory["level"] not in ("RAM", "unknown"):
+        text += f" {memory['level']} can hold that much: memory itself may be slower."
     copy, triad = at_memory.get("copy", 0.0), at_memory.get("triad", at_memory.get("read", 0.0))
     if copy > PASSING * triad:
         text += (
