@@ -172,7 +172,8 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
         assert draw(page.ratios(said)).startswith(b"\x89PNG")
     several = said_of(reports, base, away, base)
     assert [text for text in sentences(several) if UNSAID.search(text)] == []
-    assert set(tables.changes(several).frame["run"]) == {pair.head for pair in several.pairs}
+    beside = ["what", "BASE", *(pair.head for pair in several.pairs), "notebook"]
+    assert tables.changes(several).frame.columns.tolist() == beside
     assert page.answer(several).verdict.count("20260713-090000-standard: ") == 1
 
 

@@ -2,8 +2,10 @@
 
 Within a run, cells take turns and what disturbs the machine cancels. Between runs nothing cancels, so more is asked:
 
-- a difference of up to `MIN_EFFECT` is none: a run has one process a variant, and processes of the very same program
-  differ among themselves (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time");
+- a difference whose interval reaches below `MIN_EFFECT` is none;
+- neither is one that is itself below `may_differ`: a run has one process a variant, processes of the very same program
+  differ among themselves, and no number of rounds within them shows by how much (Kalibera & Jones 2013, "Rigorous
+  benchmarking in reasonable time");
 - on one machine, neither is a difference that the fixed control workload, the same in both runs, shows too, or one of
   up to `MIN_EFFECT` beyond that;
 - the comparisons of a notebook share the 5 % chance of an error between them (Bonferroni) as far as the rounds can
@@ -24,6 +26,8 @@ from inferbench_lib.analysis.unpaired import ratio_interval
 from inferbench_lib.records import Interval, Ratio, Run, Verdict
 
 MIN_EFFECT = 0.03
+PROCESS_SCATTER = 0.02
+"""Standard deviation between processes of one program, as a share: not measured here, but more than most show."""
 Zone = tuple[float, float]
 NO_DIFFERENCE: Zone = (1 / (1 + MIN_EFFECT), 1 + MIN_EFFECT)
 
@@ -88,6 +92,15 @@ class PairStudy:
     def changes(self) -> tuple[Change, ...]:
         """All cells and figures, of all notebooks."""
         return tuple(change for one in self.notebooks for change in one.changes)
+
+
+def may_differ(unit: str) -> float:
+    """By what share a figure of two runs of the same program differs at most, 19 times of 20, because of processes.
+
+    A time or rate rests on one process in each run, a speedup or share on two. Independent scatter adds up as squares.
+    """
+    n_processes = 2 if _follows_machine(unit) else 4
+    return math.exp(1.96 * PROCESS_SCATTER * math.sqrt(n_processes)) - 1
 
 
 def compare_runs(base_name: str, base: Mapping[str, Run], head_name: str, head: Mapping[str, Run]) -> PairStudy:
@@ -180,6 +193,10 @@ def _judged(one: Evidence, zone: Zone, level: float) -> Change:
     if guarded.low is None or guarded.high is None:
         return replace(change, ratio=replace(ratio, verdict=Verdict.TOO_FEW))
     verdict, reason = _verdict(guarded.low, guarded.high, zone)
+    scatter = may_differ(one.unit)
+    if verdict is not Verdict.INDISTINGUISHABLE and abs(math.log(ratio.value)) <= math.log1p(scatter):
+        verdict = Verdict.INDISTINGUISHABLE
+        reason = f"two runs of the same program may differ by {100 * scatter:.1f} % because of their processes"
     if verdict is not Verdict.INDISTINGUISHABLE and (why := one.disturbed()):
         verdict, reason = Verdict.UNSTABLE, why
     return replace(change, ratio=replace(ratio, verdict=verdict, reason=reason), guarded=guarded)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from inferbench_lib import store
-from inferbench_lib.analysis.compared import MIN_EFFECT, Change, NotebookPair, PairStudy, compare_runs
+from inferbench_lib.analysis.compared import MIN_EFFECT, Change, NotebookPair, PairStudy, compare_runs, may_differ
 from inferbench_lib.records import Figure, Interval, Run, Verdict
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.figures import FAINT, INK, PALETTE
-from inferbench_lib.report.words import capital, interval, joined, plural, ratio, share, times
+from inferbench_lib.report.words import capital, interval, joined, plural, ratio, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +109,8 @@ def _sentence(pair: PairStudy) -> str:
     )
     if not claimed:
         return (
-            f"No significant difference{where}: none of {counted} is shown to have changed by more than "
-            f"{share(MIN_EFFECT)}.{unsure}"
+            f"No significant difference{where}: none of {counted} is shown to have changed.{unsure} "
+            f"A difference counts from {100 * may_differ('s'):.1f} %: two runs of the same program may differ by that."
         )
     named = joined(f"{label(one)} {verdict(one)}, {ratio(one.ratio)}" for one in claimed[:MOST_NAMED])
     more = f", and {len(claimed) - MOST_NAMED} more" if len(claimed) > MOST_NAMED else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.analysis.compared import MIN_EFFECT, Change, PairStudy
+from inferbench_lib.analysis.compared import MIN_EFFECT, PROCESS_SCATTER, Change, PairStudy, may_differ
 from inferbench_lib.records import Verdict
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.views.compare import CompareStudy, label, verdict
@@ -152,8 +152,11 @@ def method(said: CompareStudy) -> str:
         "error (Bonferroni), as "
         f"far as the rounds can carry that: the 95 % interval is shown, the wider one decides.{shared} A difference is "
         f"claimed only where that whole interval lies more than {share(MIN_EFFECT)} from 1 and, for times and rates on "
-        "one machine, beyond the control workload's own change; it is withheld as unstable where one of the two was "
-        "disturbed or drifted."
+        "one machine, beyond the control workload's own change. Besides, the ratio itself must be more than "
+        f"{100 * may_differ('s'):.1f} % from 1, or {100 * may_differ('×'):.1f} % for speedups and shares, which rest "
+        "on two processes in each run: processes of one program differ among themselves, which no number of rounds "
+        "within them shows, and 19 times of 20 by less than that where their standard deviation is "
+        f"{share(PROCESS_SCATTER)} or less. A difference is withheld as unstable where one of the two was disturbed or drifted."
     )
 
 
