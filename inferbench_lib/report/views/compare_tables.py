@@ -156,7 +156,8 @@ def method(said: CompareStudy) -> str:
         f"{100 * may_differ('s'):.1f} % from 1, or {100 * may_differ('×'):.1f} % for speedups and shares, which rest "
         "on two processes in each run: processes of one program differ among themselves, which no number of rounds "
         "within them shows, and 19 times of 20 by less than that where their standard deviation is "
-        f"{share(PROCESS_SCATTER)} or less. A difference is withheld as unstable where one of the two was disturbed or drifted."
+        f"{share(PROCESS_SCATTER)} or less. A difference is withheld as unstable where one of the two was disturbed or "
+        "drifted."
     )
 
 
