@@ -198,7 +198,7 @@ def test_a_wide_measurement_decides_nothing() -> None:
     asked = {"workload": "w", "before": "b1", "change": "c"}
     inside, outside = (WhatIf(**asked, predicted=p, measured=wide) for p in (1.9, 2.6))
     assert (inside.is_within, inside.is_undecided) == (False, True)
-    assert inside.verdict == "undecided: the measured interval is too wide"
+    assert inside.verdict == "undecided: within 25 % of an end of the measured interval only"
     assert outside.is_undecided is False
     short = WhatIf(**asked, predicted=1.9, measured=replace(wide, low=None, high=None))
     assert short.verdict == "not within 25 % of the measurement"

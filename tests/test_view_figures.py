@@ -359,6 +359,15 @@ def test_predictions_are_said_to_hold_or_not() -> None:
     assert row(table, workload="forest, b1,t1", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
     assert row(table, change="threads 1 → 4")["error of the model"] == "+57 %"
     assert row(table, change="twice the memory bandwidth")["verdict"] == "MODEL, not checked here"
+    (missed,) = [one for one in said.standing.what_ifs if one.change == "threads 1 → 4"]
+    assert missed.measured is not None
+    wide = replace(missed, measured=replace(missed.measured, high=2.6))
+    others = tuple(one for one in said.standing.what_ifs if one is not missed)
+    undecided = replace(said, standing=replace(said.standing, what_ifs=(wide, *others)))
+    assert hardware.what_ifs(undecided).reading.startswith(
+        "2 of 3 checkable predictions lie within 25 % of what was then measured, 1 only of an end of its measured "
+        "interval, which decides nothing. Of what"
+    )
     nothing = hardware.study(samples.RUNS["hardware, layers not measured"])
     assert hardware.what_ifs(nothing).reading == "No prediction could be checked in this run."
 

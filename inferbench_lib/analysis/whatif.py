@@ -71,7 +71,7 @@ class WhatIf:
             why = f", {Verdict.INVALID}: {self.measured.reason}" if self.measured else ""
             return f"MODEL, not checked here{why}"
         if self.is_undecided:
-            return "undecided: the measured interval is too wide"
+            return f"undecided: within {100 * WITHIN:.0f} % of an end of the measured interval only"
         return f"{'within' if self.is_within else 'not within'} {100 * WITHIN:.0f} % of the measurement"
 
 

@@ -51,7 +51,7 @@ def what_if_reading(said: HardwareStudy) -> str:
     near = f"within {100 * WITHIN:.0f} % of what was then measured"
     text = f"{len(right)} of {len(checked)} checkable predictions lie {near}"
     if undecided:
-        text += f", of {len(undecided)} it cannot be told, because the measurement itself is too uncertain"
+        text += f", {len(undecided)} only of an end of its measured interval, which decides nothing"
     text += "."
     if furthest := worst(checked):
         missed = [one for one in checked if not one.is_within and not one.is_undecided]
