@@ -42,7 +42,7 @@ def answer(said: DeviceStudy) -> Answer:
     """Which device, by how much; or plainly that there was nothing to compare with."""
     cards = []
     for name in said.sizes():
-        for device in (CPU, said.accelerator):
+        for device in (said.accelerator, CPU):  # the front page shows the first
             best = said.best(name, device) if device else None
             if best:
                 rate = best.summary.throughput_per_s
@@ -133,7 +133,7 @@ def inference_comparison(said: DeviceStudy) -> View:
 
 def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
-    boxed = box.rename(columns={"y": "value"})
+    boxed = box.rename(columns={"y": "value"}).assign(label=box["label"].str.replace(", ", "\n"))
     boxed.attrs = {"y": "milliseconds per image", "title": "Inference time at the best batch, every call"}
     figures.boxes(boxed, axes[:1])
     barred = best.rename(columns={"y": "value", "device": "group"}).assign(label=best["size"])
