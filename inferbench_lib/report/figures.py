@@ -23,6 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, FAINT = "#1f2328", "#6b7280"
 NARROW_INCHES = 6.0
 """A figure below this width is for a phone."""
+LINE_NAME = "line name"
 MOST_LETTERS_BESIDE = 8
 """A longer name stands above or below the end of its line on a phone, where beside it there is no room."""
 
@@ -86,11 +87,25 @@ def fit(figure: Figure) -> None:
         engine.execute(figure)
     figure.set_layout_engine("none")  # what is laid out stays: laying out again would double the time
     for ax in figure.axes:
+        _part_line_names(ax)
         end = -float("inf")
         for label in sorted(ax.get_xticklabels(), key=lambda one: one.get_position()[0]):
             box = label.get_window_extent()
             label.set_visible(box.x0 > end)
             end = box.x1 + 4 if box.x0 > end else end
+
+
+def _part_line_names(ax: Axes) -> None:
+    """Move the names of lines that end close together up, until none lies on another."""
+    placed: list[Any] = []
+    names: list[Any] = [text for text in ax.texts if text.get_gid() == LINE_NAME]
+    for name in sorted(names, key=lambda one: float(one.get_window_extent().y0)):
+        box = name.get_window_extent()
+        top = max((other.y1 for other in placed if other.x0 < box.x1 and box.x0 < other.x1), default=box.y0)
+        if top > box.y0:
+            x, y = name.xyann
+            name.xyann = (x, y + (top - box.y0) * 72 / ax.figure.get_dpi())
+        placed.append(name.get_window_extent())
 
 
 def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
@@ -202,7 +217,8 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
         if is_narrow(ax) and len(label) > MOST_LETTERS_BESIDE and x == frame["x"].max():
             is_highest = y == max(other for other, at, *_ in ends if at == x)
             where = {"xytext": (4, 8 if is_highest else -15), "ha": "right"}
-        ax.annotate(label, (x, y), textcoords="offset points", color=colour, fontsize=9, **where, **outlined())
+        ax.annotate(label, (x, y), textcoords="offset points", color=colour, fontsize=9, gid=LINE_NAME, **where,
+                    **outlined())  # fmt: skip
     if limit := frame.attrs.get("limit"):
         value, text = limit
         ax.axhline(value, color=INK, linestyle="--", linewidth=1)
@@ -251,6 +267,7 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4, vert=None)
     seaborn.stripplot(**look, size=3, alpha=0.45)
     ax.set_xlabel("")
+    ax.tick_params(axis="x", labelsize=8)
     ax.set_yscale("log")
     plain_ticks(ax.yaxis)
     ax.grid(axis="x", visible=False)
