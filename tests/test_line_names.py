@@ -7,7 +7,8 @@ from itertools import combinations
 import pandas as pd
 
 from inferbench_lib.report.display import View
-from inferbench_lib.report.figures import LINE_NAME, lines
+from inferbench_lib.report.figures import lines
+from inferbench_lib.report.look import LINE_NAME
 
 
 def test_names_of_lines_that_end_together_lie_apart() -> None:

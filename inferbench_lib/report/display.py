@@ -66,7 +66,7 @@ class View:
         """The drawn figure: for a desk, or narrow for a phone."""
         from matplotlib.figure import Figure
 
-        from inferbench_lib.report.figures import fit, style
+        from inferbench_lib.report.look import fit, style
 
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:

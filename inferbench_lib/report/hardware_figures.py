@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE, doubling_axis, is_narrow, outlined, plain_ticks
+from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE, doubling_axis, is_narrow, outlined, plain_ticks
 from inferbench_lib.report.words import size
 
 if TYPE_CHECKING:

@@ -5,22 +5,19 @@ A notebook that fails leaves a page that says where and why; the others still ru
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import nbformat
 
 from inferbench_lib import config, settings, store
-from inferbench_lib.errors import ConfigError, ReportError, StoreError
+from inferbench_lib.errors import ConfigError, ReportError
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
 from inferbench_lib.report import results, studies, words
@@ -28,6 +25,7 @@ from inferbench_lib.report.console import Console, duration
 from inferbench_lib.report.index import write_index
 from inferbench_lib.report.notebooks import environment, execute
 from inferbench_lib.report.pages import NavLink, render_page
+from inferbench_lib.report.place import new_folder, only_one, terminable
 from inferbench_lib.report.scrub import scrub
 from inferbench_lib.report.shell import FRONT, page_name
 from inferbench_lib.report.trust import trust
@@ -87,9 +85,9 @@ def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: i
 def run_report(job: Job) -> int:
     """Execute the job into a new folder under `reports/`; 0, or 1 incomplete, 130 interrupted, 143 terminated."""
     reports = store.reports_folder()
-    with _only_one(reports), _terminable() as terminated:
+    with only_one(reports), terminable() as terminated:
         started = datetime.now(UTC)
-        folder = _new_folder(reports, started, job.profile)
+        folder = new_folder(reports, started, job.profile)
         began_s = time.monotonic()
         pages: list[Page] = []
         interrupted = False
@@ -220,78 +218,6 @@ def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, du
         "notebooks": [asdict(page) for page in pages],
     }
     store.write_manifest(folder, manifest)
-
-
-def _new_folder(reports: Path, started: datetime, profile: str) -> Path:
-    """`reports/<date>-<time>-<profile>`; raises StoreError before measuring where it cannot be written."""
-    stem = f"{started:%Y%m%d-%H%M%S}-{profile}"
-    for number in range(1, 100):
-        folder = reports / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise StoreError(
-                f"reports: expected a folder that can be written to, got: {error.strerror}; "
-                "make it writable or name another with INFERBENCH_REPORTS="
-            ) from None
-        return folder
-    raise StoreError(f"reports: expected a free name like {stem}, got 99 folders of that name; remove some")
-
-
-@contextlib.contextmanager
-def _only_one(reports: Path) -> Iterator[None]:
-    """Hold the lock of the reports folder; raises StoreError naming the process that holds it."""
-    try:
-        reports.mkdir(parents=True, exist_ok=True)
-        lock = (reports / ".lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"reports: expected a folder that can be written to, got: {error.strerror}; "
-            "make it writable or name another with INFERBENCH_REPORTS="
-        ) from None
-    with lock:
-        if not _try_lock(lock.fileno()):
-            lock.seek(0)
-            raise StoreError(
-                f"reports: expected no other report in the making, got one by process {lock.read().strip() or '?'}; "
-                "two at once would disturb each other's figures: wait for it to end"
-            )
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} since {datetime.now(UTC):%H:%M:%S} UTC")
-        lock.flush()
-        yield
-        lock.truncate(0)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether this process got the file's lock; where the system has no such locks, always."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[threading.Event]:
-    """Let SIGTERM interrupt as Ctrl-C does, so that the kernel is ended and the run is marked; set when it came."""
-    came = threading.Event()
-
-    def stop(signal_number: int, frame: object) -> NoReturn:
-        came.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _say_done(title: str, page: Page) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.figures import FAINT, INK, PALETTE, outlined
+from inferbench_lib.report.look import FAINT, INK, PALETTE, outlined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

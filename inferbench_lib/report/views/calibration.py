@@ -21,7 +21,7 @@ from inferbench_lib.analysis.comparison import MIN_EFFECT
 from inferbench_lib.analysis.identical import ROW
 from inferbench_lib.analysis.simulation import NOISE
 from inferbench_lib.report.display import Answer, Card, View
-from inferbench_lib.report.figures import FAINT, INK, MARKERS, PALETTE
+from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE
 from inferbench_lib.report.views.calibration_tables import (
     NAMES,
     bias_interval,

@@ -13,7 +13,7 @@ from inferbench_lib import store
 from inferbench_lib.analysis.compared import MIN_EFFECT, Change, NotebookPair, PairStudy, compare_runs, may_differ
 from inferbench_lib.records import Figure, Interval, Run, Verdict
 from inferbench_lib.report.display import Answer, Card, View
-from inferbench_lib.report.figures import FAINT, INK, PALETTE
+from inferbench_lib.report.look import FAINT, INK, PALETTE
 from inferbench_lib.report.words import capital, interval, joined, plural, ratio, times
 
 if TYPE_CHECKING:

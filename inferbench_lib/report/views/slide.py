@@ -11,7 +11,7 @@ import pandas as pd
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import View
-from inferbench_lib.report.figures import FAINT, INK
+from inferbench_lib.report.look import FAINT, INK
 from inferbench_lib.report.views.common import system_rows
 from inferbench_lib.report.views.recommended import recommendations
 from inferbench_lib.report.words import capital, figure_cells, plural

@@ -1,0 +1,124 @@
+"""The one look of every figure: colours, letters, and axes that fit their width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito (2008): apart for every kind of colour vision, and apart in grey.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+INK, FAINT = "#1f2328", "#6b7280"
+NARROW_INCHES = 6.0
+"""A figure below this width is for a phone."""
+LINE_NAME = "line name"
+MOST_LETTERS_BESIDE = 8
+"""A longer name stands above or below the end of its line on a phone, where beside it there is no room."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The one look of every figure."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    look: dict[Any, Any] = {
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.edgecolor": "#c4c9d0",
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.prop_cycle": cycler(color=PALETTE),
+        "grid.color": "#e6e8eb",
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "legend.frameon": False,
+        "figure.facecolor": "white",
+        "text.hinting": "force_autohint",  # crisper stems, and smaller pictures
+        "savefig.facecolor": "white",
+    }
+    with mpl.rc_context(look):
+        yield
+
+
+def is_narrow(ax: Axes) -> bool:
+    """Whether the figure is drawn for a phone."""
+    return bool(ax.figure.get_figwidth() < NARROW_INCHES)  # type: ignore[union-attr]
+
+
+def outlined() -> dict[str, Any]:
+    """What keeps letters readable across a line: a white edge."""
+    from matplotlib.patheffects import withStroke
+
+    return {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+
+
+def fit(figure: Figure) -> None:
+    """Break what is written along the axes to the figure's width, and leave out tick labels that would touch."""
+    from textwrap import fill
+
+    inches = figure.get_figwidth()
+    for ax in figure.axes:
+        share = ax.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
+        ax.set_xlabel(fill(ax.get_xlabel(), max(1, int(10 * inches / share))))
+        ax.set_ylabel(fill(ax.get_ylabel(), max(1, int(10 * figure.get_figheight() / len(figure.axes) * share))))
+        ax.set_title(fill(ax.get_title(loc="left"), max(1, int(9 * inches / share))))
+        if any(" " in label.get_text() for label in ax.get_yticklabels()):
+            broken = [fill(label.get_text(), int(3.5 * inches)) for label in ax.get_yticklabels()]
+            ax.set_yticks(ax.get_yticks(), broken)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")  # what is laid out stays: laying out again would double the time
+    for ax in figure.axes:
+        _part_line_names(ax)
+        end = -float("inf")
+        for label in sorted(ax.get_xticklabels(), key=lambda one: one.get_position()[0]):
+            box = label.get_window_extent()
+            label.set_visible(box.x0 > end)
+            end = box.x1 + 4 if box.x0 > end else end
+
+
+def _part_line_names(ax: Axes) -> None:
+    """Move the names of lines that end close together up, until none lies on another."""
+    placed: list[Any] = []
+    names: list[Any] = [text for text in ax.texts if text.get_gid() == LINE_NAME]
+    for name in sorted(names, key=lambda one: float(one.get_window_extent().y0)):
+        box = name.get_window_extent()
+        top = max((other.y1 for other in placed if other.x0 < box.x1 and box.x0 < other.x1), default=box.y0)
+        if top > box.y0:
+            x, y = name.xyann
+            name.xyann = (x, y + (top - box.y0) * 72 / ax.figure.get_dpi())
+        placed.append(name.get_window_extent())
+
+
+def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
+    """A logarithmic axis with a tick at each measured place."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(places, [f"{place:,.0f}" if place < 10_000 else f"{place / 1000:,.0f}k" for place in places])
+    ax.xaxis.set_minor_locator(_none())
+    ax.set_xlabel(title)
+
+
+def plain_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_locator(_none())
+
+
+def _none() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
