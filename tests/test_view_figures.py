@@ -246,6 +246,14 @@ def test_best_batch_is_that_within_the_limits() -> None:
     )
 
 
+def test_the_sentence_names_a_workloads_fastest_device_alone() -> None:
+    """The small network is faster on the GPU: that batch is in the sentence, the processor's on its card only."""
+    answer = studies.answer(samples.sweep())
+    assert "the small CNN on cuda:0" in answer.verdict
+    assert "the small CNN on cpu" not in answer.verdict
+    assert "best for the small CNN on cpu" in [card.label for card in answer.cards]
+
+
 def test_knee_is_where_throughput_stops_rising() -> None:
     """476,190 rows a second at 10,000 are within 5 % of the 497,512 at 100,000; 83,333 at 100 are not."""
     run = samples.sweep()

@@ -37,6 +37,17 @@ class SweepStudy:
         """The limit on memory that was stated."""
         return self.run.params.get("max_memory_bytes")
 
+    @property
+    def named(self) -> dict[Series, BestBatch]:
+        """The best batch of each workload, on the device on which it is fastest within the limits."""
+        found = {series: best for series, best in self.best.items() if isinstance(best, BestBatch)}
+        fastest: dict[str, Series] = {}
+        for series, best in found.items():
+            held = fastest.setdefault(series[0], series)
+            if best.throughput_per_s.value > found[held].throughput_per_s.value:
+                fastest[series[0]] = series
+        return {series: found[series] for series in fastest.values()}
+
 
 def study(run: Run) -> SweepStudy:
     """Everything that a `batch_sweep` run says, from its raw samples."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from inferbench_lib.analysis.batching import BestBatch
 from inferbench_lib.analysis.comparison import rank
 from inferbench_lib.analysis.devices import DeviceStudy
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy
-from inferbench_lib.analysis.sweep import Series, SweepStudy
+from inferbench_lib.analysis.sweep import SweepStudy
 from inferbench_lib.records import Advice, Run, Verdict
 from inferbench_lib.report import studies
 from inferbench_lib.report.views.ways import NAMES
@@ -48,7 +47,7 @@ def _processes(run: Run) -> Advice:
 
 def _batches(run: Run) -> Advice:
     said: SweepStudy = studies.study(run)
-    named = _on_fastest_device({series: best for series, best in said.best.items() if isinstance(best, BestBatch)})
+    named = said.named
     limits = [
         *([f"latency of at most {seconds(said.max_latency_s)}"] if said.max_latency_s is not None else []),
         *([f"memory of at most {size(said.max_memory_bytes)}"] if said.max_memory_bytes is not None else []),
@@ -66,16 +65,6 @@ def _batches(run: Run) -> Advice:
         ),
         limits=holds,
     )
-
-
-def _on_fastest_device(named: Mapping[Series, BestBatch]) -> dict[Series, BestBatch]:
-    """Of each workload the device on which it is fastest within the limits."""
-    fastest: dict[str, Series] = {}
-    for workload, device in named:
-        held = fastest.setdefault(workload, (workload, device))
-        if named[workload, device].throughput_per_s.value > named[held].throughput_per_s.value:
-            fastest[workload] = (workload, device)
-    return {series: named[series] for series in fastest.values()}
 
 
 def _devices(run: Run) -> Advice:

@@ -103,7 +103,7 @@ def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     below = _tables_depth(frame) + 2.6
     for panel, heading, places, top in (
         ("figures", "Key figures", (0.0, 0.26, 0.455), 0.0),
-        ("machine", "Machine", (0.63, 0.775, 1.0), 0.0),
+        ("machine", "Machine", (0.62, 0.78, 1.0), 0.0),
         ("conclusions", "What to do", (0.0, 0.02, 1.0), below),
     ):
         weight = "normal" if panel == "conclusions" else "bold"

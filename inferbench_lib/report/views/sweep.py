@@ -19,7 +19,7 @@ __all__ = ["VIEWS", "answer", "study", "table"]
 
 
 def answer(said: SweepStudy) -> Answer:
-    """The best batch of each workload under the stated limits."""
+    """The best batch of each workload under the stated limits; in the sentence, on its fastest device alone."""
     cards = [
         Card(
             value=f"batch {best.batch_size:,}",
@@ -31,7 +31,9 @@ def answer(said: SweepStudy) -> Answer:
     ]
     cells = [cell for of in said.cells.values() for cell in of.values()]
     flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
-    verdict = f"{_limits(said)} {'; '.join(_best(said, series) for series in said.best)}."
+    workloads = {workload for workload, _ in said.named}
+    spoken = [series for series in said.best if series in said.named or series[0] not in workloads]
+    verdict = f"{_limits(said)} {'; '.join(_best(said, series) for series in spoken)}."
     ended = [
         f"{capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
         for series, of in said.summaries.items()
