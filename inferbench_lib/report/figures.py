@@ -188,7 +188,7 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
     seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4, vert=None)
     seaborn.stripplot(**look, size=3, alpha=0.45)
     ax.set_xlabel("")
-    ax.tick_params(axis="x", labelsize=8)
+    ax.tick_params(axis="x", labelsize=9 if is_narrow(ax) else 8)
     ax.set_yscale("log")
     plain_ticks(ax.yaxis)
     ax.grid(axis="x", visible=False)
