@@ -106,9 +106,12 @@ def test_two_workers_on_one_cpu() -> None:
 
 @pytest.mark.parametrize("name", ["naive_pool", "process_pool"])
 def test_a_transfer_of_known_cost(name: str) -> None:
-    """Each half takes 0.15 s to pickle, one after the other: one worker waits 0.15 s for its data, the other 0.3 s."""
-    quick = LoadBurning(cpu_s=2e-4)
-    assert_lost(accounts(name, quick, quick, ROWS.view(SlowToPickle)), DATA=0.225)
+    """Each half takes 0.15 s to pickle, one after the other: one worker waits 0.15 s for its data, the other 0.3 s.
+
+    A half takes 0.3 s to compute: no worker is done with the first when the second comes.
+    """
+    busy = LoadBurning(cpu_s=6e-3)
+    assert_lost(accounts(name, busy, busy, ROWS.view(SlowToPickle)), DATA=0.225, USEFUL=0.3)
 
 
 class _Dawdling(SharedPool):
