@@ -147,11 +147,37 @@ def test_lost_rows_come_first_and_once(ledger: Ledger) -> None:
     ledger.take(0)
     ledger.take(0)
     ledger.take(1)
-    assert not ledger.has_lost
     ledger.give_back(0)
-    assert ledger.has_lost
     assert [ledger.take(1), ledger.take(1)] == [range(10, 20), range(30, 40)]
-    assert not ledger.has_lost
+
+
+def test_what_is_left_is_what_nobody_has(ledger: Ledger) -> None:
+    """There is something to do while rows are untaken, or were lost with their worker; not while all are taken."""
+    while ledger.take(0):
+        assert ledger.has_left == (ledger.task(0) != "batch 10 (rows 90 to 100 of 100)")
+    ledger.take(1)
+    assert not ledger.has_left
+    with Ledger(10, 2) as small:
+        small.take(0)
+        small.take(1)
+        while small.take(1):
+            pass
+        assert not small.has_left
+        small.give_back(0)
+        assert small.has_left
+        small.take(1)
+        assert not small.has_left
+
+
+def test_who_stands_by_gets_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two of four workers at a time the calls are those of two workers, whichever the two are."""
+    monkeypatch.setattr("inferbench_lib.parallel.ledger.now", lambda: 100.0)
+    with Ledger(1_000_000, 4) as ledger:
+        assert ledger.n_at_once == 4
+        assert [ledger.take(worker, COST) for worker in (1, 3)] == [range(162_500), range(162_500, 325_000)]
+    with Ledger(1_000_000, 4) as ledger:
+        ledger.n_at_once = 2
+        assert [ledger.take(worker, COST) for worker in (1, 3)] == [range(325_000), range(325_000, 650_000)]
 
 
 def test_lost_rows_can_be_lost_again(ledger: Ledger) -> None:

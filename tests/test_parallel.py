@@ -115,7 +115,7 @@ def test_a_warm_pool_keeps_its_workers() -> None:
 
 def test_the_next_batch_goes_to_whoever_is_idle(tmp_path: Path) -> None:
     """While one worker is held up by its batch, the other does all the rest."""
-    with SharedPool(partial(helpers.load_relay, tmp_path / "the last has come"), n_processes=2) as pool:
+    with SharedPool(partial(helpers.load_relay, tmp_path / "the last has come"), n_processes=2, n_at_once=2) as pool:
         pool.map(ROWS[:1000], 100)
         computed = [(span.worker, span.n_rows) for span in pool.spans() if span.kind == "compute"]
     held_up = next(worker for worker, _ in computed if [own for own, _ in computed].count(worker) == 1)
@@ -261,6 +261,7 @@ def test_idle_time_is_wait_before_the_last_compute_and_imbalance_after_it() -> N
         span(1, "imbalance", 8, 10),
         span(2, "imbalance", 0, 10),
     ]  # fmt: skip
+    assert idle_spans(busy[:1], range(2), 0, 10, {1})[-1] == span(1, "standby", 0, 10)
 
 
 def test_the_import_clock_counts_outermost_imports_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,8 @@ def test_oversubscription_names_what_was_asked_and_what_there_is() -> None:
     assert flag.name == "oversubscribed"
     assert not flag.invalidates
     assert flag.text == (
-        "4 processes × 8 threads want 32 CPUs, 2 are usable: they take turns; lower n_processes or the threads of each"
+        "4 processes × 8 threads want 32 CPUs, 2 are usable: they take turns or stand by; "
+        "lower n_processes or the threads of each"
     )
     one = oversubscription_flag(1, 2, 1)
     assert one is not None

@@ -86,6 +86,24 @@ def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
     )
 
 
+def test_workers_that_stood_by_are_said() -> None:
+    """Two of four on two CPUs: their time counts as waiting for a CPU, and what four can reach is not called all."""
+    at_work = (Span(worker=n, kind="compute", start_s=0.0, end_s=2.0, cpu_s=2.0) for n in range(2))
+    aside = (Span(worker=n, kind="standby", start_s=0.0, end_s=2.0) for n in (2, 3))
+    spans = (Span(worker=-1, kind="call", start_s=0.0, end_s=2.0), *at_work, *aside)
+    pool = samples.way("shared_pool")
+    pool = replace(pool, spans=(spans,) * len(pool.samples_s))
+    others = [samples.way(name) for name in samples.WAYS if name != "shared_pool"]
+    said = page.study(replace(samples.multiprocess(*others, pool), machine=Machine(usable_cpus=2)))
+    assert said.standing_by == {"shared_pool": 2}
+    assert page.where_the_time_went(said).reading.endswith(
+        "The shared-memory pool took 2.00 s, 1.00 s more than an equal split of one process's work: waiting for a CPU "
+        "1.00 s (100 %). Unexplained: 0 % of the whole. The shared-memory pool let 2 of 4 workers stand by, which "
+        "counts as waiting for a CPU: the others keep all CPUs busy."
+    )
+    assert ", 0.83 of what 4 independent processes reach, which take turns on 2 CPUs." in page.answer(said).verdict
+
+
 def test_a_failed_cold_start_is_said() -> None:
     """It has no figure, and its reason stands beside the answer."""
     failed = replace(cold_pool(), samples_s=(), round_sizes=(), spans=(), outcome=Outcome.FAILED, reason="it died")

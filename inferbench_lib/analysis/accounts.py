@@ -51,6 +51,11 @@ def by_other_clocks(cells: Mapping[str, Measurement]) -> tuple[str, ...]:
     )
 
 
+def standing_by(cell: Measurement) -> int:
+    """How many workers were given nothing to do in the last call, for want of CPUs."""
+    return len({span.worker for span in (cell.spans or ((),))[-1] if span.kind == "standby"})
+
+
 def startups(
     cell: Measurement, cold: Measurement | None, alone: Measurement
 ) -> tuple[list[float], list[float], list[float]] | None:

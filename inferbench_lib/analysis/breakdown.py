@@ -34,7 +34,7 @@ TEXTS = {
     USEFUL: "an equal share of what one process alone needs",
     SLOWED: "CPU time beyond that share: memory bandwidth, caches, clock",
     BEYOND: "what of it independent processes side by side do not lose: smaller pieces, colder caches",
-    OVERSUBSCRIBED: "computing, but not running: more threads than CPUs, or another program on them",
+    OVERSUBSCRIBED: "at work or kept back without a CPU: more threads than CPUs, or another program on them",
     START: "from the decision to start a worker to its first line, or to the end if it came too late for work",
     IMPORTS: "loading libraries in the worker",
     MODEL: "pickling, sending, unpickling or loading the model",
@@ -68,7 +68,7 @@ PARENT_KINDS = {
     "store": SERIAL,
     "stop": SERIAL,
 }
-IDLE_KINDS = ("wait", "imbalance", "stop")  # what a worker was idle for follows from the others and the parent
+IDLE_KINDS = ("wait", "imbalance", "standby", "stop")  # what for follows from the others and the parent
 
 
 def account(
@@ -81,9 +81,9 @@ def account(
     carry the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
     Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
-    spend was waiting for one. The slowed part is negative when smaller pieces run faster than the whole.
-    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time,
-    and for a run without compute.
+    spend was waiting for one, as is the idle time of a worker on standby. The slowed part is negative when smaller
+    pieces run faster than the whole. Raises ValueError for spans that overlap, leave the run, are of an unknown kind,
+    or lack their CPU time, and for a run without compute.
     """
     timelines: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
@@ -103,9 +103,11 @@ def account(
             if span.kind != "compute":
                 seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
     starts_here = any(timeline and timeline[0].kind == "start" for timeline in working.values())
-    silent: list[list[Span]] = [[]] * (n_workers - len(timelines))
-    for timeline in (*working.values(), *silent):
-        _add_idle(seconds, timeline, parent, start_s, last_end_s, starts_here=starts_here)
+    silent: list[tuple[int, list[Span]]] = [(PARENT, [])] * (n_workers - len(timelines))
+    kept_back = {span.worker for timeline in timelines.values() for span in timeline if span.kind == "standby"}
+    for worker, timeline in (*working.items(), *silent):
+        afterwards = OVERSUBSCRIBED if worker in kept_back else IMBALANCE
+        _add_idle(seconds, timeline, parent, start_s, last_end_s, afterwards, starts_here=starts_here)
     # After the last worker every worker is idle, so the parent's seconds count once for each.
     for span in parent:
         seconds[PARENT_KINDS[span.kind]] += n_workers * _overlap(span, last_end_s, end_s)
@@ -117,7 +119,7 @@ def account(
     cpu_s = sum(min(span.cpu_s / n_threads, span.end_s - span.start_s) for span in computing)
     seconds[USEFUL] = single_s
     seconds[SLOWED] = cpu_s - single_s
-    seconds[OVERSUBSCRIBED] = wall_s - cpu_s
+    seconds[OVERSUBSCRIBED] += wall_s - cpu_s
 
     parts = tuple(Part(name=name, seconds=seconds[name] / n_workers, text=text) for name, text in TEXTS.items())
     whole_s = end_s - start_s
@@ -168,16 +170,20 @@ def _add_idle(
     parent: Sequence[Span],
     start_s: float,
     last_end_s: float,
+    afterwards: str,
     *,
     starts_here: bool,
 ) -> None:
-    """Adds one worker's idle time from the run's start to the last worker's end to what it was idle for."""
+    """Adds one worker's idle time from the run's start to the last worker's end to what it was idle for.
+
+    `afterwards` is the part of a worker that is done, or has never anything to do.
+    """
     if not work and not starts_here:
-        seconds[IMBALANCE] += last_end_s - start_s
+        seconds[afterwards] += last_end_s - start_s
         return
     # Where workers start in this run, one that never worked came too late: it was starting all the time.
     first_s, end_s = (work[0].start_s, work[-1].end_s) if work else (last_end_s, last_end_s)
-    seconds[IMBALANCE] += last_end_s - end_s
+    seconds[afterwards] += last_end_s - end_s
     gaps = [(start_s, first_s), *((one.end_s, other.start_s) for one, other in pairwise(work))]
     for index, (begin_s, finish_s) in enumerate(gaps):
         idle_s = finish_s - begin_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inferbench_lib.analysis.accounts import BASELINE, CEILING, accounts, by_other_clocks, startups
+from inferbench_lib.analysis.accounts import BASELINE, CEILING, accounts, by_other_clocks, standing_by, startups
 from inferbench_lib.analysis.breakdown import USEFUL
 from inferbench_lib.analysis.comparison import compare, efficiency
 from inferbench_lib.analysis.entries import entry
@@ -36,9 +36,9 @@ class MultiprocessStudy:
     """One run read: mappings are by executor, in the order measured; `ratios` are speedups over one process.
 
     `shares` are speeds over the ceiling's, `against_threads` over scikit-learn's own threads. What is `cold` starts
-    within each call. `unaccounted` names the ways without a breakdown because their workers had other clocks. `memory`
-    is what a way needs above its idle processes, over the bytes of the data; `network` holds speedups of the network by
-    (processes, threads) over one of each.
+    within each call. `standing_by` counts workers kept back for want of CPUs; `unaccounted` names the ways without a
+    breakdown because their workers had other clocks. `memory` is what a way needs above its idle processes, over the
+    bytes of the data; `network` holds speedups of the network by (processes, threads) over one of each.
     """
 
     run: Run
@@ -47,6 +47,7 @@ class MultiprocessStudy:
     ratios: Mapping[str, Ratio]
     efficiencies: Mapping[str, Interval]
     breakdowns: Mapping[str, Breakdown]
+    standing_by: Mapping[str, int]
     unaccounted: tuple[str, ...]
     verification: Verification
     ceiling: Ratio | None
@@ -94,6 +95,7 @@ def study(run: Run) -> MultiprocessStudy:
         ratios=ratios,
         efficiencies={name: efficiency(ratio, n_processes) for name, ratio in ratios.items()},
         breakdowns=accounts(everything, everything),
+        standing_by={name: number for name, cell in others.items() if (number := standing_by(cell))},
         unaccounted=by_other_clocks(others),
         verification=_verification(run.measurements),
         ceiling=compare(alone, everything[CEILING]) if alone and CEILING in everything else None,

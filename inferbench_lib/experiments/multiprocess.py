@@ -117,7 +117,7 @@ def _scaling(forest: Forest, counts: Sequence[int], cfg: settings.CpuMultiproces
             Case(workload=forest.name, engine="sklearn", executor=name, batch_size=batch_size, n_processes=n)
             for batch_size in n_rows
         )
-        bench = partial(ScalingBench, forest, cases[0], n_rows, _options(name, cfg))
+        bench = partial(ScalingBench, forest, cases[0], n_rows, _all_at_once(cases[0], cfg))
         ways.append(_Way(cases=cases, bench=bench, warmup=SHORT_WARM_UP))
     return ways
 
@@ -137,7 +137,7 @@ def _network(cfg: settings.CpuMultiprocess) -> list[_Way]:
             n_processes=n_processes,
             n_threads=n_threads,
         )
-        ways.append(_Way(cases=(case,), bench=partial(NetworkPassBench, cnn, case, _options(case.executor, cfg))))
+        ways.append(_Way(cases=(case,), bench=partial(NetworkPassBench, cnn, case, _all_at_once(case, cfg))))
     return ways
 
 
@@ -147,3 +147,9 @@ def _options(name: str, cfg: settings.CpuMultiprocess) -> dict[str, Any]:
         return {"scheduler": cfg.scheduler}
     options: dict[str, Any] = {"start_method": cfg.start_method} if name in SPAWNS else {}
     return options | ({"on_worker_death": cfg.on_worker_death} if name == multiprocess.MULTI else {})
+
+
+def _all_at_once(case: Case, cfg: settings.CpuMultiprocess) -> dict[str, Any]:
+    """The same where the cost of more processes than CPUs is asked for: the pool would let the others stand by."""
+    options = _options(case.executor, cfg)
+    return options | ({"n_at_once": case.n_processes} if case.executor == multiprocess.MULTI else {})

@@ -41,7 +41,7 @@ def oversubscription_flag(n_processes: int, n_threads: int, usable: int) -> Flag
         text=(
             f"{_count(n_processes, 'process', 'processes')} × {_count(n_threads, 'thread', 'threads')} "
             f"want {wanted} CPUs, {usable} {'is' if usable == 1 else 'are'} usable: "
-            "they take turns; lower n_processes or the threads of each"
+            "they take turns or stand by; lower n_processes or the threads of each"
         ),
     )
 

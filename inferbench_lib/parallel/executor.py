@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -43,6 +43,7 @@ SPAN_KINDS = {
     "collect": "outputs on their way back, when no worker computes any more",
     "wait": "a worker that has nothing to do yet, between or before its batches",
     "imbalance": "a worker that has nothing left to do while others work",
+    "standby": "a worker that is given nothing to do, because the others keep all CPUs busy",
     "stop": "ending the processes",
 }
 
@@ -88,8 +89,13 @@ def spent(spans: list[Span], worker: int, kind: str, n_rows: int = 0) -> Iterato
     spans.append(Span(worker=worker, kind=kind, start_s=start_s, end_s=now(), cpu_s=cpu_s, n_rows=n_rows))
 
 
-def idle_spans(spans: Iterable[Span], workers: Iterable[int], start_s: float, end_s: float) -> list[Span]:
-    """What `spans` leave open from `start_s` to `end_s`: `imbalance` after a worker's last compute, `wait` before."""
+def idle_spans(
+    spans: Iterable[Span], workers: Iterable[int], start_s: float, end_s: float, standing_by: Collection[int] = ()
+) -> list[Span]:
+    """What `spans` leave open from `start_s` to `end_s`: `imbalance` after a worker's last compute, `wait` before.
+
+    Who is among `standing_by` is idle for that.
+    """
     spans, idle = list(spans), []
     for worker in workers:
         own = sorted((span for span in spans if span.worker == worker), key=lambda span: span.start_s)
@@ -97,6 +103,7 @@ def idle_spans(spans: Iterable[Span], workers: Iterable[int], start_s: float, en
         edges = [(start_s, start_s), *((span.start_s, span.end_s) for span in own), (end_s, end_s)]
         for (_, free_s), (busy_s, _) in pairwise(edges):
             kind = "wait" if free_s < last_compute_s else "imbalance"
+            kind = "standby" if worker in standing_by else kind
             if busy_s > free_s:
                 idle.append(Span(worker=worker, kind=kind, start_s=free_s, end_s=busy_s))
     return idle

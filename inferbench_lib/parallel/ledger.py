@@ -18,7 +18,7 @@ from inferbench_lib.parallel.executor import now
 from inferbench_lib.parallel.shared_array import SharedArray
 
 # The first line says what there is to do, each further one is a worker's. float64 is exact for rows up to 2**53.
-_N_ROWS, _NEXT, _BATCH_SIZE, _LARGEST, _N_TAKEN, _TIMEOUT_S = range(6)
+_N_ROWS, _NEXT, _BATCH_SIZE, _LARGEST, _N_TAKEN, _TIMEOUT_S, _N_AT_ONCE = range(7)
 _NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
 _LOCK_RETRY_S = 5e-5
 
@@ -26,8 +26,9 @@ _LOCK_RETRY_S = 5e-5
 class Ledger:
     """`n_rows` rows for `n_workers` to take; pickling sends where it is, and `close` lets go of it.
 
-    Calls get `batch_size` rows, the last what is left; without it, what `chunk_size` makes of the cost of calls. Raises
-    ValueError without a row or a batch, and in every method WorkerHung where the lock stays taken for `timeout_s`.
+    Calls get `batch_size` rows, the last what is left; without it, what `chunk_size` makes of the cost of calls, while
+    `n_at_once` of the workers take rows at a time, all of them unless it is set. Raises ValueError without a row or a
+    batch, and in every method WorkerHung where the lock stays taken for `timeout_s`.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Ledger:
             raise ValueError(
                 f"map: expected at least 1 row and batches of at least 1, got {n_rows} rows and {batch_size}"
             )
-        self._open(SharedArray.empty((1 + n_workers, 6), float))
-        self._table[0] = (n_rows, 0, batch_size or 0, max(1, LARGEST_BYTES // max(1, row_bytes)), 0, timeout_s)
+        self._open(SharedArray.empty((1 + n_workers, 7), float))
+        largest = max(1, LARGEST_BYTES // max(1, row_bytes))
+        self._table[0] = (n_rows, 0, batch_size or 0, largest, 0, timeout_s, n_workers)
 
     def _open(self, table: SharedArray) -> None:
         self._shared, self._table = table, table.array
@@ -78,6 +80,15 @@ class Ledger:
                 head[_NEXT] = stop
         return range(start, stop)
 
+    @property
+    def n_at_once(self) -> int:
+        """How many workers take rows at a time."""
+        return int(self._table[0, _N_AT_ONCE])
+
+    @n_at_once.setter
+    def n_at_once(self, number: int) -> None:
+        self._table[0, _N_AT_ONCE] = number
+
     def give_back(self, worker: int) -> None:
         """Let others take what the dead `worker` has not stored."""
         with self._locked():
@@ -85,9 +96,10 @@ class Ledger:
             line[_IS_LOST] = line[_STOP] > line[_START]
 
     @property
-    def has_lost(self) -> bool:
-        """Whether there are rows that a dead worker left and nobody has taken."""
-        return bool(self._table[1:, _IS_LOST].any())
+    def has_left(self) -> bool:
+        """Whether there are rows that nobody has taken, or that a dead worker left."""
+        head = self._table[0]
+        return bool(head[_NEXT] < head[_N_ROWS] or self._table[1:, _IS_LOST].any())
 
     def taken_s(self, worker: int) -> float:
         """When it last took rows; 0 if it has not."""
@@ -118,8 +130,9 @@ class Ledger:
         head, ready_s, now_s = self._table[0], self._table[1:, _READY_S], now()
         if head[_BATCH_SIZE]:
             return min(n_left, int(head[_BATCH_SIZE]))
-        busy_s = [max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker]
-        return of_dynamic(n_left, int(head[_N_ROWS]), busy_s, int(head[_LARGEST]), cost, limit_s)
+        busy_s = sorted(max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker)
+        at_work = busy_s[len(ready_s) - self.n_at_once :]  # who takes no rows is the least busy
+        return of_dynamic(n_left, int(head[_N_ROWS]), at_work, int(head[_LARGEST]), cost, limit_s)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

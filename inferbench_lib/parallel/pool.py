@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerDied, WorkerError, WorkerHung, WorkerRaised
 from inferbench_lib.parallel.child import dumps
+from inferbench_lib.parallel.cpu_demand import CpuDemand
 from inferbench_lib.parallel.executor import CALLER, idle_spans, now
 from inferbench_lib.parallel.ledger import Ledger
 from inferbench_lib.parallel.remote import Remote, to_receive
@@ -36,22 +37,26 @@ CALLER_CALL_S = 1.0
 
 @dataclass(kw_only=True, eq=False)
 class _Job:
-    """One `map`: its input, its outputs once their shape is known, and who has been asked to work on it."""
+    """One `map`: its input, its outputs once their shape is known, and who has been asked to work on it or not."""
 
     x: SharedArray
     out: SharedArray | None
     ledger: Ledger
     spans: list[Span]
+    asked: set[Remote] = field(default_factory=set)
+    standing_by: set[int] = field(default_factory=set)
     asked_without_out: set[Remote] = field(default_factory=set)
 
 
 class SharedPool(WorkerPool):
     """Workers that read one shared input and write one shared output.
 
-    With `caller_runner` the calling process works too, by it, as the last of the `n_processes`: `map` begins at once,
-    and the workers join as they come up. Calls in the caller last about a second at most, so that it hears of a
-    worker's death. `on_worker_death="retry"` lets the others do again what a dead or hung worker did not finish, with a
-    RuntimeWarning and a line in `deaths`; WorkerDied when none is left.
+    No more of them work at a time than the CPUs carry, by what calls were seen to use (until then `n_threads` each), or
+    `n_at_once` where that is given; the others stand by. With `caller_runner` the calling process works too, by it, as
+    the last of the `n_processes`: `map` begins at once, and the workers join as they come up. Calls in the caller last
+    about a second at most, so that it hears of a worker's death. `on_worker_death="retry"` lets the others do again
+    what a dead or hung worker did not finish, with a RuntimeWarning and a line in `deaths`; WorkerDied when none is
+    left.
     """
 
     name = "shared_pool"
@@ -59,13 +64,17 @@ class SharedPool(WorkerPool):
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
         preload: Sequence[str] = (), timeout_s: float = 600.0, caller_runner: Runner | None = None,
-        on_worker_death: OnDeath = "raise",
+        on_worker_death: OnDeath = "raise", n_at_once: int | None = None,
     ) -> None:  # fmt: skip
         if on_worker_death not in ("raise", "retry"):
             raise ValueError(f"shared_pool.on_worker_death: expected 'raise' or 'retry', got {on_worker_death!r}")
+        if n_at_once is not None and n_at_once < 1:
+            raise ValueError(f"shared_pool.n_at_once: expected at least 1, or None, got {n_at_once}")
         self.deaths: tuple[str, ...] = ()
         self._on_worker_death = on_worker_death
         self._n_processes = n_processes
+        self._n_at_once = n_at_once
+        self._demand = CpuDemand(n_threads)
         self._job_of: dict[Remote, _Job] = {}
         self._caller: RowWorker | None = None
         super().__init__(
@@ -116,14 +125,14 @@ class SharedPool(WorkerPool):
         with self._closed_on_error():
             if self._caller is not None:
                 self._caller.attach(shared, job.out)
-            if self._caller is None or job.out is not None:
-                self._ask_all(job)
+            self._ask_all(job)
             while (has_worked := self._work_here(job)) or self._is_awaited(job):
                 self._hear(job, wait=not has_worked)
         if job not in self._job_of.values():
             ledger.close()
         starts = [s for worker in self._workers for s in worker.start_spans if s.end_s > started_s]
-        self._map_spans = (*spans, *idle_spans([*starts, *spans], range(self._n_processes), started_s, now()))
+        idle = idle_spans([*starts, *spans], range(self._n_processes), started_s, now(), job.standing_by)
+        self._map_spans = (*spans, *idle)
         assert job.out is not None  # made with the first batch
         return job.out.array
 
@@ -134,13 +143,21 @@ class SharedPool(WorkerPool):
         return [worker for worker in self._workers if not worker.has_ended]
 
     def _ask_all(self, job: _Job) -> None:
-        """Have everybody work on it who is not asked for anything yet; also who is still starting."""
+        """Have as many work on it as may at a time, also who is still starting; after a caller's first call."""
+        if self._caller is not None and job.out is None:
+            return
+        job.ledger.n_at_once = n_at_once = self._may_work()
         for worker in self._living():
-            if worker not in self._job_of:
+            if worker not in self._job_of and len(self._job_of) + (self._caller is not None) < n_at_once:
                 self._ask(worker, job)
+        job.standing_by = {worker.index for worker in self._living() if worker not in job.asked}
+
+    def _may_work(self) -> int:
+        return self._n_at_once or self._demand.n_carried(self._n_processes)
 
     def _ask(self, worker: Remote, job: _Job) -> None:
         self._job_of[worker] = job
+        job.asked.add(worker)
         if job.out is None:
             job.asked_without_out.add(worker)
         try:
@@ -157,12 +174,12 @@ class SharedPool(WorkerPool):
             return False
         with _named(f"the calling process (pid {os.getpid()})", partial(job.ledger.task, self._n_processes - 1)):
             spans, row = self._caller.run(rows.start, rows.stop)
+        self._demand.note(spans)
         job.spans += spans
         job.x.forget(rows)
         if job.out is None and row is not None:
             job.out = self._out_for(row, None, len(job.x.array))
             job.spans += self._caller.store(job.out)[0]
-            self._ask_all(job)
         return True
 
     def _is_awaited(self, job: _Job) -> bool:
@@ -186,7 +203,7 @@ class SharedPool(WorkerPool):
         for worker in busy:
             if worker.is_busy and left_s(worker) <= 0:
                 self._bury(worker, worker.give_up(self._timeout_s), job)
-        if job.ledger.has_lost:  # whoever is idle by now has found nothing more to do before they were lost
+        if job.ledger.has_left:  # a worker died, the caller has begun, or the CPUs carry more than was known
             self._ask_all(job)
 
     def _note(self, worker: Remote, answer: Answer | None, job: _Job) -> None:
@@ -199,12 +216,13 @@ class SharedPool(WorkerPool):
                 asked_for.ledger.close()
             self._ask(worker, job)
             return
+        self._demand.note(spans)
         job.spans += spans
         if row is not None:
             job.out = self._out_for(row, job.out, len(job.x.array))
         if worker in job.asked_without_out and job.out is not None:
             job.asked_without_out.remove(worker)
-            self._ask(worker, job)
+            self._ask_all(job)
 
     def _bury(self, worker: Remote, error: WorkerError, job: _Job | None = None) -> None:
         """Raise the error, or have the others do what the dead worker has not stored."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferbench_lib.parallel.child import dumps
-from inferbench_lib.parallel.own_threads import threads_held_to
+from inferbench_lib.parallel.own_threads import threads_held_to, usable_cpus
 from inferbench_lib.parallel.pool import SharedPool
 from inferbench_lib.parallel.shared_array import SharedArray
-from inferbench_lib.timing.cgroup import cpu_quota
 
 if TYPE_CHECKING:
     from inferbench_lib.parallel.executor import LoadRunner, Runner
@@ -31,7 +29,7 @@ def parallel_predict(
     `X` is `(n_rows, ...)`: an array, a memory map or an `.npy` file, also one larger than memory; the result is
     `(n_rows, ...)` in the same order. `model` is anything that can be pickled and has `method`, or the path of one that
     joblib or pickle wrote (reading it runs its code: only one that you trust). Without `n_processes` there are as
-    many as usable CPUs; without `batch_size` it follows from what calls cost. Processes are started and ended by the
+    many as usable CPUs, and of more only as many work at a time as the CPUs carry; without `batch_size` it follows from what calls cost. Processes are started and ended by the
     call, which pays from some seconds of work on; keep a `SharedPool` for many calls. In a script, call it under
     `if __name__ == "__main__":`. Raises, and warns of dead workers, as `SharedPool` does.
     """
@@ -45,7 +43,7 @@ def parallel_predict(
             load = _LoadShared(pickled=pickled)
         until_done.enter_context(threads_held_to(1))
         pool = SharedPool(
-            load, n_processes=_usable_cpus() if n_processes is None else n_processes, caller_runner=runner,
+            load, n_processes=usable_cpus() if n_processes is None else n_processes, caller_runner=runner,
             on_worker_death=on_worker_death, timeout_s=timeout_s,
         )  # fmt: skip
         return until_done.enter_context(pool).map(X, batch_size)
@@ -70,9 +68,3 @@ class _LoadFile:
 
         runner: Runner = getattr(joblib.load(self.path), self.method)
         return runner
-
-
-def _usable_cpus() -> int:
-    """Under affinity and quota, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, int(cpu_quota() or allowed)))

@@ -17,14 +17,20 @@ from inferbench_lib.report.words import capital, compared, joined, seconds, shar
 
 def where_the_time_went(said: MultiprocessStudy) -> View:
     """Where does the time go?"""
+    kept_back = [
+        f"{capital(NAMES[name])} let {number} of {said.n_processes} workers stand by, which counts as waiting for a "
+        "CPU: the others keep all CPUs busy."
+        for name, number in said.standing_by.items()
+    ]
+    elsewhere = [
+        f"{capital(NAMES[name])} has no account: its workers ran on other machines, by clocks of their own."
+        for name in said.unaccounted
+    ]
     return _account_view(
         "where_the_time_went",
         {NAMES[name]: breakdown for name, breakdown in said.breakdowns.items()},
         "Wall time of each way of using several processes, cut into measured parts.",
-        " ".join(
-            f"{capital(NAMES[name])} has no account: its workers ran on other machines, by clocks of their own."
-            for name in said.unaccounted
-        ),
+        " ".join([*kept_back, *elsewhere]),
         "There is no measured way to hold against one process, and so nothing to account for.",
     )
 
@@ -53,7 +59,7 @@ def cold_start(said: MultiprocessStudy) -> View:
     )
 
 
-def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, missing: str, nothing: str) -> View:
+def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, more: str, nothing: str) -> View:
     rows = [
         {"label": label, "part": part, "seconds": amount}
         for label, breakdown in breakdowns.items()
@@ -69,7 +75,7 @@ def _account_view(name: str, breakdowns: Mapping[str, Breakdown], what: str, mis
         "say": seconds,
         "parts": [*TEXTS, "unexplained"],
     }
-    said = [*(account(label, breakdown) for label, breakdown in breakdowns.items()), *([missing] if missing else [])]
+    said = [*(account(label, breakdown) for label, breakdown in breakdowns.items()), *([more] if more else [])]
     reading = " ".join(said) or nothing
     return View(
         name=name,

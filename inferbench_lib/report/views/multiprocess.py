@@ -108,7 +108,7 @@ def _verdict(said: MultiprocessStudy) -> str:
     ]
     tied = f" Not to be told from it: {joined(ties)}." if ties else ""
     reached = said.shares.get(best)
-    of_ceiling = f", {reached.value:.2f} of what this machine can do" if reached and is_known(reached) else ""
+    of_ceiling = f", {reached.value:.2f} of {_most(said)}" if reached and is_known(reached) else ""
     losers = [name for name, r in said.ratios.items() if r.verdict is Verdict.SLOWER]
     lines = [
         f"Use {NAMES[best]}: {ratio(said.ratios[best])} the speed of one process{of_ceiling}.{tied}",
@@ -116,6 +116,14 @@ def _verdict(said: MultiprocessStudy) -> str:
         *(_loses(said, name) for name in losers),
     ]
     return " ".join(filter(None, lines))
+
+
+def _most(said: MultiprocessStudy) -> str:
+    """The ceiling in words."""
+    usable = said.run.machine.usable_cpus
+    if said.n_processes <= usable:
+        return "what this machine can do"
+    return f"what {said.n_processes} independent processes reach, which take turns on {plural(usable, 'CPU')}"
 
 
 def _cold(value: Ratio, name: str) -> str:

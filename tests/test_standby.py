@@ -1,0 +1,143 @@
+"""More workers than CPUs: as many compute at a time as the CPUs carry, the others stand by."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import parallel_helpers as helpers
+import pytest
+from loss_kernels import LoadBurning
+
+from inferbench_lib.parallel import cpu_demand
+from inferbench_lib.parallel.cpu_demand import CpuDemand
+from inferbench_lib.parallel.pool import SharedPool
+from inferbench_lib.records import Span
+
+ROWS = helpers.numbered_rows(1003)
+SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
+BUSY, ASLEEP = LoadBurning(cpu_s=1e-5), partial(helpers.load_sleeper, 0.01)
+
+
+@pytest.fixture
+def one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with one usable CPU, as far as pools can tell."""
+    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: 1)
+
+
+def demand(monkeypatch: pytest.MonkeyPatch, n_cpus: int, n_threads: int, *calls: tuple[int, float]) -> CpuDemand:
+    """What is known on so many CPUs after calls of a second each, told by worker and CPU seconds."""
+    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: n_cpus)
+    known = CpuDemand(n_threads)
+    known.note(Span(worker=worker, kind="compute", start_s=1.0, end_s=2.0, cpu_s=cpu_s) for worker, cpu_s in calls)
+    return known
+
+
+def n_calls(pool: SharedPool, rows: np.ndarray = ROWS, batch_size: int | None = 100) -> Counter[int]:
+    """How many calls each worker did in a `map`, whose outputs are right."""
+    assert np.array_equal(pool.map(rows, batch_size), SUMS[: len(rows)])
+    return Counter(span.worker for span in pool.spans() if span.kind == "compute")
+
+
+def standing_by(pool: SharedPool) -> set[int]:
+    return {span.worker for span in pool.spans() if span.kind == "standby"}
+
+
+@pytest.mark.parametrize(
+    ("n_cpus", "n_threads", "calls", "n_carried"),
+    [
+        pytest.param(2, 1, [], 2, id="one thread each before a call was seen"),
+        pytest.param(8, 3, [], 3, id="8 CPUs and 3 threads each are nearest to 3 workers"),
+        pytest.param(1, 4, [], 1, id="one at least"),
+        pytest.param(16, 1, [], 6, id="all where there are CPUs for all"),
+        pytest.param(2, 1, [(0, 0.01), (1, 0.5)], 2, id="first calls say nothing"),
+        pytest.param(2, 1, [(0, 1.0), (0, 0.01)], 6, id="calls that wait leave CPUs to all"),
+        pytest.param(2, 1, [(0, 1.0), (0, 0.5)], 4, id="half a CPU each"),
+        pytest.param(2, 1, [(0, 1.0), (0, 0.97), (0, 0.4)], 2, id="the most that was seen"),
+        pytest.param(2, 1, [(0, 1.0), (0, 1.9)], 2, id="no more than its threads: others run in the caller too"),
+    ],
+)
+def test_as_many_are_carried_as_there_are_cpus_for(
+    monkeypatch: pytest.MonkeyPatch, n_cpus: int, n_threads: int, calls: list[tuple[int, float]], n_carried: int
+) -> None:
+    """Of six workers: usable CPUs over the CPUs that a call was seen to keep busy."""
+    assert demand(monkeypatch, n_cpus, n_threads, *calls).n_carried(6) == n_carried
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_who_would_wait_for_a_cpu_stands_by() -> None:
+    """On one CPU one of two busy workers does everything, and the other's time is told apart, call after call."""
+    rows = ROWS.copy()
+    with SharedPool(BUSY, n_processes=2) as pool:
+        for _ in range(3):
+            assert np.array_equal(pool.map(rows, 100), rows[:, 0])
+            assert {span.worker for span in pool.spans() if span.kind == "compute"} == {0}
+            assert standing_by(pool) == {1}
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_workers_that_wait_are_all_put_to_work() -> None:
+    """Calls that were seen to sleep leave the CPU to others: all work in the next `map`."""
+    with SharedPool(ASLEEP, n_processes=3) as pool:
+        assert n_calls(pool) == {0: 11}
+        assert set(n_calls(pool)) == {0, 1, 2}
+        assert not standing_by(pool)
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_a_caller_that_waits_lets_its_workers_join() -> None:
+    """From its second call on the caller knows, and the workers join in the same `map`."""
+    with SharedPool(ASLEEP, n_processes=2, caller_runner=helpers.load_sleeper(0.01)) as pool:
+        pool.ready()
+        assert set(n_calls(pool, ROWS, 20)) == {0, 1}
+        assert not standing_by(pool)
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_a_caller_that_computes_needs_nobody_else() -> None:
+    """On one CPU the calling process does all, and a worker that is up stands by."""
+    with SharedPool(BUSY, n_processes=2, caller_runner=BUSY()) as pool:
+        pool.ready()
+        assert np.array_equal(pool.map(ROWS, 100), ROWS[:, 0])
+        assert {span.worker for span in pool.spans() if span.kind == "compute"} == {1}
+        assert standing_by(pool) == {0}
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_how_many_work_can_be_given() -> None:
+    """`n_at_once` overrules what the CPUs carry."""
+    with SharedPool(helpers.load_row_sums, n_processes=3, n_at_once=2) as pool:
+        for _ in range(3):
+            n_calls(pool)
+            assert standing_by(pool) == {2}
+
+
+def test_nobody_at_work_is_refused() -> None:
+    """`n_at_once` is at least one."""
+    with pytest.raises(ValueError, match=r"^shared_pool.n_at_once: expected at least 1, or None, got 0$"):
+        SharedPool(helpers.load_row_sums, n_processes=2, n_at_once=0)
+
+
+@pytest.mark.parametrize("row", [0, 950], ids=["with the first rows", "with the last rows"])
+def test_who_stands_by_takes_over_from_the_dead(row: int, tmp_path: Path) -> None:
+    """With "retry", the only worker's end is made good by one that stood by."""
+    die_once = partial(helpers.signal_first, signal.SIGKILL, tmp_path / "has come")
+    with SharedPool(
+        partial(helpers.load_at_row, die_once, row), n_processes=2, n_at_once=1, on_worker_death="retry"
+    ) as pool:
+        with pytest.warns(RuntimeWarning, match="was ended by SIGKILL"):
+            assert set(n_calls(pool)) == ({1} if row == 0 else {0, 1})
+        assert set(n_calls(pool)) == {1}
+
+
+def test_a_worker_found_dead_is_replaced() -> None:
+    """With "retry", one that died idle before it took anything is replaced by one that stood by."""
+    with SharedPool(helpers.load_row_sums, n_processes=2, n_at_once=1, on_worker_death="retry") as pool:
+        n_calls(pool)
+        pool._workers[0]._process.kill()
+        pool._workers[0]._process.join()
+        with pytest.warns(RuntimeWarning, match="was ended by SIGKILL"):
+            assert set(n_calls(pool)) == {1}
