@@ -29,9 +29,10 @@ def parallel_predict(
     `X` is `(n_rows, ...)`: an array, a memory map or an `.npy` file, also one larger than memory; the result is
     `(n_rows, ...)` in the same order. `model` is anything that can be pickled and has `method`, or the path of one that
     joblib or pickle wrote (reading it runs its code: only one that you trust). Without `n_processes` there are as
-    many as usable CPUs, and of more only as many work at a time as the CPUs carry; without `batch_size` it follows from what calls cost. Processes are started and ended by the
-    call, which pays from some seconds of work on; keep a `SharedPool` for many calls. In a script, call it under
-    `if __name__ == "__main__":`. Raises, and warns of dead workers, as `SharedPool` does.
+    many as usable CPUs; of more, as many work at a time as the CPUs carry. Without `batch_size` it follows from what
+    calls cost. Processes are started and ended by the call, which pays from some seconds of work on; keep a
+    `SharedPool` for many calls. In a script, call it under `if __name__ == "__main__":`. Raises, and warns of dead
+    workers, as `SharedPool` does.
     """
     with ExitStack() as until_done:
         if isinstance(model, Path | str):
