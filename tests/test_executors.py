@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import limits_at_import
 import numpy as np
 import parallel_helpers as helpers
+import psutil
 import pytest
 from processes import eventually, is_running
 from tries import in_some_try
@@ -55,6 +57,21 @@ def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(warm: TaskPool) ->
     assert max(span.end_s for span in starts) - min(span.start_s for span in starts) <= warm.start_s
     assert len(set(warm.pids)) == 2
     assert all(map(is_running, warm.pids))
+
+
+def test_an_idle_pool_leaves_the_cpus_to_others(warm: TaskPool) -> None:
+    """Between calls its processes and this one use less than 2 % of a CPU: others are measured in the same rounds."""
+
+    def cpu_s() -> float:
+        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in (os.getpid(), *warm.pids))
+
+    def check() -> None:
+        before_s = cpu_s()
+        time.sleep(2)
+        assert cpu_s() - before_s < 0.04
+
+    warm.map(ROWS, 500)
+    in_some_try(check)
 
 
 def test_a_warm_pool_explains_its_time(warm: TaskPool) -> None:

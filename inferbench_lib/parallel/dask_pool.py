@@ -32,8 +32,15 @@ from inferbench_lib.records import Span
 if TYPE_CHECKING:
     from inferbench_lib.parallel.executor import LoadRunner, Rows
 
-QUIET: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
-"""Dask opens a port for HTTP even without a dashboard; on this machine alone, and with nothing to be had there."""
+QUIET: dict[str, Any] = {
+    # Dask opens a port for HTTP even without a dashboard; on this machine alone, and with nothing to be had there.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # What an idle cluster of four watches itself by takes a tenth of a CPU from whatever else is measured.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 LEFT_BEHIND = {"PYTHONHASHSEED": "6640", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """What Dask puts into our environment for its workers, and leaves there (distributed/nanny.py, distributed.yaml)."""
 
