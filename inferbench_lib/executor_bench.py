@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferbench_lib.benches import CellSeries, LoopBench
+from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
 from inferbench_lib.engines.native import load_forest, load_network
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.parallel.executor import CALLER, spent
@@ -44,7 +44,10 @@ class Passes:
 
 
 class PassBench(LoopBench):
-    """One executor, started beforehand, its start timed apart. A batch size of 0 leaves it to the executor."""
+    """One executor, started before its first cell, its start timed apart. A batch size of 0 leaves it to the executor.
+
+    It is not started with the bench: others start at the same time, and would share the CPUs with what is timed.
+    """
 
     def __init__(self, passes: Passes, case: Case, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -59,11 +62,23 @@ class PassBench(LoopBench):
             **options or {},
         )
         self._spans: tuple[Span, ...] = ()
+        self._executor: Any = None
+        self._is_started = False
+
+    def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
+        """The executor's start, before its first cell; then first call and warm-up."""
+        if not self._is_started:
+            self.start()
+        return super().prepare(case, warmup)
+
+    def start(self) -> None:
+        """Start the executor, and see what the processes have before the data comes."""
         self._start()
         self._idle_bytes = _memory_bytes()
+        self._is_started = True
 
     def _start(self) -> None:
-        self._executor: Any = self._new()
+        self._executor = self._new()
         self._executor.ready()
         self.startup_s = {"executor_s": self._executor.start_s}
 
@@ -111,7 +126,8 @@ class PassBench(LoopBench):
         return replace(row, figures={name: size for name, size in sizes.items() if size is not None})
 
     def close(self) -> None:
-        self._executor.close()
+        if self._executor is not None:
+            self._executor.close()
 
 
 class ExecutorBench(PassBench):

@@ -21,7 +21,9 @@ from inferbench_lib.records import Case, Measurement, Outcome
 
 
 class Host(Protocol):
-    """A bench in a process of its own."""
+    """A bench in a process of its own, which `ready` waits for."""
+
+    def ready(self) -> None: ...
 
     def call(self, method: str, *arguments: Any) -> Any: ...
 
@@ -118,10 +120,13 @@ def run_rounds(
 ) -> Schedule:
     """Prepare every cell, then let the cells take turns until `plan` is met; memory last, in a pass of its own.
 
+    Cells are prepared one after another when all hosts are up, because starts and first calls are results too.
     `control` runs a fixed small workload after every turn and gives its seconds, None where it cannot run any more.
     Progress is made between turns only. A cell that fails keeps its row; the others go on.
     """
     cells = _Cells(entries)
+    for index, entry in enumerate(entries):
+        cells.attempt(index, entry.host.ready)
     for index, entry in enumerate(entries):
         progress.now(f"warming up {entry.case}")
         cells.ask(index, "prepare", entry.warmup)

@@ -216,6 +216,7 @@ def test_an_executor_starts_before_its_first_call(forest: Forest, monkeypatch: p
     """Loading the model is the start-up's; a sample holds computing and storing, on each of the windows in turn."""
     case = Case(workload="forest", batch_size=20, executor="single")
     bench = ExecutorBench(forest, case, 50)
+    bench.start()
     starts: list[float] = []
     monkeypatch.setattr(bench._executor, "_load_runner", lambda: starts.append(1.0))
     asked, run = list[Any](), bench._executor.map
@@ -251,6 +252,22 @@ def test_a_cold_call_holds_its_start_and_its_end(forest: Forest, name: str) -> N
     assert multiprocessing.active_children() == []
 
 
+def test_an_executor_starts_once_when_its_turn_comes(forest: Forest) -> None:
+    """A bench starts no process; its first cell does, and the next cells find the same ones."""
+    case = Case(workload="forest", batch_size=50, executor="shared_pool", n_processes=2)
+    bench = ScalingBench(forest, case, {50: 100, 20: 40})
+    assert multiprocessing.active_children() == []
+    bench.close()
+    workers = []
+    for one in (case, replace(case, batch_size=20)):
+        bench.prepare(one, WarmUp(min_calls=1, max_calls=1))
+        workers.append({process.pid for process in multiprocessing.active_children()})
+    bench.close()
+    assert len(workers[0]) == 2
+    assert workers[0] == workers[1]
+    assert multiprocessing.active_children() == []
+
+
 def test_memory_is_read_before_the_data_comes(forest: Forest) -> None:
     """A pass for memory is no sample; the row tells the bytes of the data and of the processes without it."""
     case = Case(workload="forest", batch_size=50, executor="single")
@@ -270,6 +287,7 @@ def test_the_interpreters_of_a_pool_made_for_each_call_are_no_data(
     """What counts as idle is then the peak of a pass over one row a process."""
     case = Case(workload="forest", batch_size=50, executor="naive_pool", n_processes=2)
     bench = ExecutorBench(forest, case, 100)
+    bench.start()
     asked: list[int] = []
     monkeypatch.setattr(bench._executor, "map", lambda rows, size: asked.append(len(rows.array)) or np.zeros(1))
     bench._idle_bytes = None

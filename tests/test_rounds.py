@@ -46,6 +46,9 @@ class FakeHost:
     wrong: bool = False
     turns: dict[Case, list[tuple[float, ...]]] = field(default_factory=dict)
 
+    def ready(self) -> None:
+        self.world.happened.append("ready")
+
     def call(self, method: str, case: Case, *arguments: Any) -> Any:
         taken = self.turns.setdefault(case, [])
         self.fault(method, case, len(taken))
@@ -135,15 +138,15 @@ def test_order_follows_the_seed(progress: Progress) -> None:
 def test_control_runs_after_every_turn(world: World, progress: Progress) -> None:
     """Between any two turns lies one control workload, and its seconds are kept round by round."""
     schedule = run(world, entries(world, samples=noisy), progress)
-    after_warm_up = [text.split()[0] for text in world.happened if not text.startswith(("prepare", "finish"))]
+    after_warm_up = [text.split()[0] for text in world.happened if text.startswith(("turn", "control"))]
     assert after_warm_up == ["turn", "control"] * 30
     assert schedule.control_s == ((CONTROL_S,) * 3,) * 10
 
 
 def test_every_cell_is_warmed_up_before_any_is_measured(world: World, progress: Progress) -> None:
-    """Preparation comes first, in the order given, and results last."""
+    """Nobody's first call is timed while another's process starts; preparation is in the order given, results last."""
     run(world, entries(world, samples=noisy), progress)
-    assert world.happened[:3] == ["prepare a", "prepare b", "prepare c"]
+    assert world.happened[:6] == ["ready", "ready", "ready", "prepare a", "prepare b", "prepare c"]
     assert world.happened[-3:] == ["finish a", "finish b", "finish c"]
 
 

@@ -24,6 +24,9 @@ class KillsControl:
     session: Session
     turns: int = 0
 
+    def ready(self) -> None:
+        return
+
     def call(self, method: str, case: Case, *_: Any) -> Any:
         if method == "turn":
             self.turns += 1
