@@ -93,17 +93,21 @@ class CpuMultiprocess(Rounds):
 
     @model_validator(mode="after")
     def _calls_differ(self) -> Self:
-        """Rows that give each process equally many would be measured into one cell."""
-        for n in self.scaling_processes or [self.n_processes]:
-            rows_of: dict[int, int] = {}
-            for rows in self.scaling_rows:
-                each = -(-rows // n)
-                if (other := rows_of.setdefault(each, rows)) != rows:
-                    raise ValueError(
-                        f"scaling_rows: expected entries that differ for each of {n} processes, "
-                        f"got {other} and {rows}, both {each} rows each"
-                    )
+        for n in self.scaling_processes:
+            self.scaled_rows(n)
         return self
+
+    def scaled_rows(self, n_processes: int) -> dict[int, int]:
+        """`scaling_rows` by the rows of each process; ValueError for two alike, which would be one cell."""
+        rows_of: dict[int, int] = {}
+        for rows in self.scaling_rows:
+            each = -(-rows // n_processes)
+            if (other := rows_of.setdefault(each, rows)) != rows:
+                raise ValueError(
+                    f"scaling_rows: expected entries that differ for each of {n_processes} processes, "
+                    f"got {other} and {rows}, both {each} rows each"
+                )
+        return rows_of
 
 
 class CpuVsGpu(Rounds):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from inferbench_lib import config, settings
 from inferbench_lib.errors import ConfigError
+from inferbench_lib.experiments import multiprocess
 
 
 def refused(notebook: str, **values: Any) -> str:
@@ -89,6 +90,18 @@ def test_given_values_replace_defaults_and_stay() -> None:
 def test_unusable_value_is_named(notebook: str, values: dict[str, Any], expected: str) -> None:
     """The message names the file, the field, what was expected and what came."""
     assert refused(notebook, **values) == f"p.yaml: {expected}"
+
+
+def test_rows_that_fall_together_on_this_machine_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of processes that follow from the CPUs are checked too, before anything is measured."""
+    monkeypatch.setattr(multiprocess, "usable_cpus", lambda: (2, ""))
+    values = {"n_samples": 100, "batch_size": 10, "scaling_rows": [97, 100], "scaling_processes": []}
+    with pytest.raises(ConfigError) as caught:
+        multiprocess.cpu_multiprocess(**values)
+    assert str(caught.value) == (
+        "cpu_multiprocess: scaling_rows: expected entries that differ for each of 4 processes, got 97 and 100, both "
+        "25 rows each; or set scaling_processes"
+    )
 
 
 def test_every_unusable_value_is_named_at_once() -> None:

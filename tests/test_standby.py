@@ -12,10 +12,13 @@ import parallel_helpers as helpers
 import pytest
 from loss_kernels import LoadBurning
 
+from inferbench_lib import config, settings
+from inferbench_lib.experiments import multiprocess
 from inferbench_lib.parallel import cpu_demand
 from inferbench_lib.parallel.cpu_demand import CpuDemand
 from inferbench_lib.parallel.pool import SharedPool
 from inferbench_lib.records import Span
+from inferbench_lib.workloads.forest import Forest
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
@@ -113,6 +116,17 @@ def test_how_many_work_can_be_given() -> None:
         for _ in range(3):
             n_calls(pool)
             assert standing_by(pool) == {2}
+
+
+def test_scaling_shows_what_too_many_at_work_cost() -> None:
+    """Where the notebook asks for the cost of more processes than CPUs none stands by; the way to work is protected."""
+    cfg = config.build("cpu_multiprocess", {"scaling_rows": [1000], "executors": ["single", "shared_pool"]})
+    assert isinstance(cfg, settings.CpuMultiprocess)
+    forest = Forest()
+    scaling = [way.bench.args[-1] for way in multiprocess._scaling(forest, (1, 4), cfg)]
+    assert [options.get("n_at_once") for options in scaling] == [None, 4]
+    ways = [way.bench.args[-1] for way in multiprocess._ways(forest, cfg, 2)]
+    assert [options.get("n_at_once") for options in ways] == [None] * len(ways)
 
 
 def test_nobody_at_work_is_refused() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from inferbench_lib import config, settings
 from inferbench_lib.analysis import multiprocess
 from inferbench_lib.benches import WarmUp
+from inferbench_lib.errors import ConfigError
 from inferbench_lib.executor_bench import ColdBench, ExecutorBench, NetworkPassBench, ScalingBench
 from inferbench_lib.experiments.common import flagged, reused
 from inferbench_lib.experiments.hardware import process_counts
@@ -112,7 +113,10 @@ def _scaling(forest: Forest, counts: Sequence[int], cfg: settings.CpuMultiproces
     ways = []
     for n in counts if cfg.scaling_rows else ():
         name = "single" if n == 1 else "shared_pool"
-        n_rows = {-(-rows // n): rows for rows in cfg.scaling_rows}
+        try:
+            n_rows = cfg.scaled_rows(n)
+        except ValueError as error:  # counts that follow from the CPUs are first known here
+            raise ConfigError(f"cpu_multiprocess: {error}; or set scaling_processes") from None
         cases = tuple(
             Case(workload=forest.name, engine="sklearn", executor=name, batch_size=batch_size, n_processes=n)
             for batch_size in n_rows

@@ -231,5 +231,5 @@ def _too_many(said: MultiprocessStudy) -> str:
         return ""
     return (
         f"{plural(said.n_processes, 'process', 'processes')} share {plural(usable, 'usable CPU')}: no more than "
-        f"{usable}× one process can be expected, and each of them waits for a CPU part of the time."
+        f"{usable}× one process can be expected, and the processes take turns, or some of them stand by."
     )
