@@ -144,8 +144,8 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
     assert "the shared-memory pool: faster, 1.04× (1.04× to 1.04×) the speed of scikit-learn threads" in view.reading
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.side_by_side(few).reading.endswith(
-        "4 processes share 2 usable CPUs: no more than 2× one process can be expected, and the processes take turns, or "
-        "some of them stand by."
+        "4 processes share 2 usable CPUs: no more than 2× one process can be expected, and the processes take turns, "
+        "or some of them stand by."
     )
 
 
