@@ -40,7 +40,12 @@ class WarmUp:
 
 
 class Bench(Protocol):
-    """One variant. `turn` gives the seconds per call of one round's samples."""
+    """One variant. `start` is what it times before its first cell, while no other bench does anything.
+
+    `turn` gives the seconds per call of one round's samples.
+    """
+
+    def start(self) -> None: ...
 
     def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]: ...
 
@@ -109,6 +114,9 @@ class LoopBench:
     def open(self, case: Case) -> CellSeries:
         """The series of a new cell."""
         raise NotImplementedError
+
+    def start(self) -> None:
+        """What a subclass times before its first cell."""
 
     def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
         """First call, then warm-up until the series is level; seconds per call of the warm-up."""

@@ -44,10 +44,7 @@ class Passes:
 
 
 class PassBench(LoopBench):
-    """One executor, started before its first cell, its start timed apart. A batch size of 0 leaves it to the executor.
-
-    It is not started with the bench: others start at the same time, and would share the CPUs with what is timed.
-    """
+    """One executor, its start timed apart. A batch size of 0 leaves it to the executor."""
 
     def __init__(self, passes: Passes, case: Case, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -63,24 +60,18 @@ class PassBench(LoopBench):
         )
         self._spans: tuple[Span, ...] = ()
         self._executor: Any = None
-        self._is_started = False
-
-    def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
-        """The executor's start, before its first cell; then first call and warm-up."""
-        if not self._is_started:
-            self.start()
-        return super().prepare(case, warmup)
+        self._idle_bytes: float | None = None
 
     def start(self) -> None:
-        """Start the executor, and see what the processes have before the data comes."""
-        self._start()
-        self._idle_bytes = _memory_bytes()
-        self._is_started = True
-
-    def _start(self) -> None:
+        """Start the executor."""
         self._executor = self._new()
         self._executor.ready()
         self.startup_s = {"executor_s": self._executor.start_s}
+
+    def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:
+        """What the processes have before the data comes, all benches started; then first call and warm-up."""
+        self._idle_bytes = self._idle_bytes or _memory_bytes()
+        return super().prepare(case, warmup)
 
     def open(self, case: Case) -> CellSeries:
         # The ceiling copies each worker's part when an input is new: it keeps its one.
@@ -180,7 +171,8 @@ class ColdBench(ExecutorBench):
     The calling process has the model and its libraries, as one that computes alone has; the shared pool lets it work.
     """
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Load the calling process's model, which each call finds there."""
         runner = self._load_runner()
         if self._new.func is SharedPool:
             self._new = partial(self._new, caller_runner=runner)

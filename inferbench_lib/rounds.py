@@ -77,6 +77,18 @@ class _Cells:
         entry = self.entries[index]
         return self.attempt(index, lambda: entry.host.call(method, entry.case, *arguments))
 
+    def start(self, progress: Progress) -> None:
+        """Wait for every host, then start their benches; a bench that fails is the end of all its cells."""
+        hosts: dict[int, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            hosts.setdefault(id(entry.host), []).append(index)
+        for first, *_ in hosts.values():
+            self.attempt(first, self.entries[first].host.ready)
+        for first, *others in hosts.values():
+            progress.now(f"starting {self.entries[first].case}")
+            self.attempt(first, partial(self.entries[first].host.call, "start"))
+            self.failures |= {other: self.failures[first] for other in others if first in self.failures}
+
     def attempt(self, index: int, act: Callable[[], Any]) -> Any:
         """What `act` gives; note a failure of the cell, or of every cell of a process that ended."""
         if index in self.failures:
@@ -120,13 +132,12 @@ def run_rounds(
 ) -> Schedule:
     """Prepare every cell, then let the cells take turns until `plan` is met; memory last, in a pass of its own.
 
-    Cells are prepared one after another when all hosts are up, because starts and first calls are results too.
+    When all hosts are up their benches start one after another, as starts and first calls are results too.
     `control` runs a fixed small workload after every turn and gives its seconds, None where it cannot run any more.
     Progress is made between turns only. A cell that fails keeps its row; the others go on.
     """
     cells = _Cells(entries)
-    for index, entry in enumerate(entries):
-        cells.attempt(index, entry.host.ready)
+    cells.start(progress)
     for index, entry in enumerate(entries):
         progress.now(f"warming up {entry.case}")
         cells.ask(index, "prepare", entry.warmup)

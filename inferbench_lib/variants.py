@@ -79,6 +79,9 @@ class CnnBench:
             memory_cap_bytes=None if device == "cpu" else memory_cap_bytes,
             startup_s={"import_s": imported_s, "build_s": built_s},
         )
+
+    def start(self) -> None:
+        """The device's context, and the model there."""
         self._bench.cold_start()
 
     def prepare(self, case: Case, warmup: WarmUp) -> tuple[float, ...]:

@@ -237,6 +237,7 @@ def test_a_cold_call_holds_its_start_and_its_end(forest: Forest, name: str) -> N
     """Each sample starts processes of its own and ends them: both lie within its call, and nothing is left."""
     case = Case(workload="forest", batch_size=500, executor=name, n_processes=2, cold=True)
     bench = ColdBench(forest, case, 1000)
+    bench.start()
     bench.prepare(case, WarmUp(min_calls=0, max_calls=0))
     bench.turn(case, 1)
     row = bench.finish(case)
@@ -252,19 +253,15 @@ def test_a_cold_call_holds_its_start_and_its_end(forest: Forest, name: str) -> N
     assert multiprocessing.active_children() == []
 
 
-def test_an_executor_starts_once_when_its_turn_comes(forest: Forest) -> None:
-    """A bench starts no process; its first cell does, and the next cells find the same ones."""
+def test_an_executor_starts_when_its_turn_comes(forest: Forest) -> None:
+    """A bench that is made starts no process, as others are made beside it; `start` does, and `close` ends them."""
     case = Case(workload="forest", batch_size=50, executor="shared_pool", n_processes=2)
-    bench = ScalingBench(forest, case, {50: 100, 20: 40})
+    bench = ExecutorBench(forest, case, 100)
     assert multiprocessing.active_children() == []
     bench.close()
-    workers = []
-    for one in (case, replace(case, batch_size=20)):
-        bench.prepare(one, WarmUp(min_calls=1, max_calls=1))
-        workers.append({process.pid for process in multiprocessing.active_children()})
+    bench.start()
+    assert len(multiprocessing.active_children()) == 2
     bench.close()
-    assert len(workers[0]) == 2
-    assert workers[0] == workers[1]
     assert multiprocessing.active_children() == []
 
 
@@ -272,6 +269,7 @@ def test_memory_is_read_before_the_data_comes(forest: Forest) -> None:
     """A pass for memory is no sample; the row tells the bytes of the data and of the processes without it."""
     case = Case(workload="forest", batch_size=50, executor="single")
     bench = ExecutorBench(forest, case, 100)
+    bench.start()
     bench.prepare(case, WarmUp(min_calls=1, max_calls=1))
     bench.turn(case, 1)
     bench.run(case, 3)
@@ -300,6 +298,7 @@ def test_one_executor_serves_several_numbers_of_rows(forest: Forest) -> None:
     """Told by their batches: 100 rows in batches of 50, 40 in batches of 20, each verified."""
     case = Case(workload="forest", batch_size=50, executor="single")
     bench = ScalingBench(forest, case, {50: 100, 20: 40})
+    bench.start()
     for one, n_rows in ((case, 100), (replace(case, batch_size=20), 40)):
         bench.prepare(one, WarmUp(min_calls=1, max_calls=1))
         bench.turn(one, 1)
@@ -313,6 +312,7 @@ def test_a_network_passes_through_an_executor(tmp_path: Any, monkeypatch: pytest
     monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path))
     case = Case(workload="cnn-small", batch_size=2, executor="single")
     bench = NetworkPassBench(Cnn(n_images=4, side=8), case)
+    bench.start()
     bench.prepare(case, WarmUp(min_calls=1, max_calls=1))
     bench.turn(case, 1)
     row = bench.finish(case)

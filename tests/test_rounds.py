@@ -49,7 +49,13 @@ class FakeHost:
     def ready(self) -> None:
         self.world.happened.append("ready")
 
-    def call(self, method: str, case: Case, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "start":
+            self.fault(method, Case(workload="", batch_size=1), 0)
+            return self.world.happened.append("start")
+        return self.call_for(method, *arguments)
+
+    def call_for(self, method: str, case: Case, *arguments: Any) -> Any:
         taken = self.turns.setdefault(case, [])
         self.fault(method, case, len(taken))
         self.world.happened.append(f"{method} {case.workload}")
@@ -144,10 +150,10 @@ def test_control_runs_after_every_turn(world: World, progress: Progress) -> None
 
 
 def test_every_cell_is_warmed_up_before_any_is_measured(world: World, progress: Progress) -> None:
-    """Nobody's first call is timed while another's process starts; preparation is in the order given, results last."""
-    run(world, entries(world, samples=noisy), progress)
-    assert world.happened[:6] == ["ready", "ready", "ready", "prepare a", "prepare b", "prepare c"]
-    assert world.happened[-3:] == ["finish a", "finish b", "finish c"]
+    """All processes are up before a bench starts, all benches before a first call; results come last."""
+    run(world, entries(world, "ab", samples=noisy), progress)
+    assert world.happened[:6] == ["ready", "ready", "start", "start", "prepare a", "prepare b"]
+    assert world.happened[-2:] == ["finish a", "finish b"]
 
 
 def test_windows_are_the_times_of_the_turns(world: World, progress: Progress) -> None:
@@ -277,7 +283,17 @@ def test_failed_cell_is_not_called_again_in_the_rounds(world: World, progress: P
     run(
         world, [Entry(case=case("a"), host=FakeHost(world, fault=fault)), *entries(world, "b", samples=noisy)], progress
     )
-    assert calls == ["prepare", "finish"]
+    assert calls == ["start", "prepare", "finish"]
+
+
+def test_bench_that_cannot_start_takes_all_its_cells_along(world: World, progress: Progress) -> None:
+    """None of them is prepared, each says why; the cells of others are measured."""
+    shared = FakeHost(world, fault=failing("start", 0, "", OutOfMemory("no room for the model")))
+    cells = [*entries(world, "a", samples=noisy), *(Entry(case=case(name), host=shared) for name in "bc")]
+    rows = run(world, cells, progress).measurements
+    assert [row.outcome for row in rows] == [Outcome.OK, Outcome.OOM, Outcome.OOM]
+    assert {row.reason for row in rows[1:]} == {"no room for the model"}
+    assert [text for text in world.happened if text.startswith("prepare")] == ["prepare a"]
 
 
 def test_all_cells_failed_ends_it(world: World, progress: Progress) -> None:

@@ -27,7 +27,7 @@ class KillsControl:
     def ready(self) -> None:
         return
 
-    def call(self, method: str, case: Case, *_: Any) -> Any:
+    def call(self, method: str, case: Case | None = None, *_: Any) -> Any:
         if method == "turn":
             self.turns += 1
             if self.turns == 3:
