@@ -157,13 +157,12 @@ def executor_times(said: MultiprocessStudy) -> View:
     n_samples = int(said.run.params["n_samples"])
     frame.attrs = {"x": f"seconds for {n_samples:,} rows (less is better)", "say": seconds}
     spoken = "; ".join(f"{NAMES[name]} {measured(centre)}" for name, centre in known.items()) or "no way was measured"
-    ratios = "; ".join(compared(r, NAMES[name], NAMES[BASELINE]) for name, r in said.ratios.items())
     return View(
         name="executor_times",
         frame=frame,
         draw=figures.strips,
         alt=f"Seconds for {n_samples:,} rows, every sample with median and 95 % interval. {capital(spoken)}.",
-        reading=f"Medians with 95 % intervals: {spoken}.{f' {capital(ratios)}.' if ratios else ''}",
+        reading=f"Medians with 95 % intervals: {spoken}.",
         size_inches=(7.4, 0.9 + 0.62 * len(said.cells)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -15,7 +16,6 @@ from inferbench_lib.report.spread_figures import bars_and_marks, heat_map
 from inferbench_lib.report.views.ways import NAMES, is_known
 from inferbench_lib.report.words import (
     capital,
-    compared,
     digits,
     interval,
     joined,
@@ -37,18 +37,12 @@ def side_by_side(said: MultiprocessStudy) -> View:
     marks = [(1.0, "one process"), (float(said.n_processes), f"ideal: {said.n_processes} times one process")]
     if is_known(said.ceiling):
         marks.append((said.ceiling.value, f"ceiling, independent processes: {times(said.ceiling.value)}"))
-    shares = {name: r for name, r in said.shares.items() if is_known(r)}
-    reached = joined(
-        f"{NAMES[name]} {_share(r)}" for name, r in sorted(shares.items(), key=lambda item: -item[1].value)
-    )
-    threads = joined(
-        compared(r, NAMES[name], NAMES["threads"]) for name, r in said.against_threads.items() if is_known(r)
-    )
+    reached, threads = _best_first(said.shares), _best_first(said.against_threads)
     sentences = [
         f"Of what independent processes reach together, {times(said.ceiling.value)} one process: {reached}."
         if reached and is_known(said.ceiling)
         else "The ceiling was not measured: no share of it can be given.",
-        f"Against scikit-learn's own threads: {threads}." if threads else "",
+        f"Of the speed of scikit-learn's own threads: {threads}." if threads else "",
         _too_many(said),
     ]
     return View(
@@ -210,6 +204,11 @@ def _bars(known: dict[str, Ratio], x: str, marks: list[tuple[float, str]]) -> pd
 
 def _alt(known: dict[str, Ratio]) -> str:
     return f"{capital(joined(f'{name} {times(r.value)}' for name, r in known.items()) or 'Nothing was measured')}."
+
+
+def _best_first(ratios: Mapping[str, Ratio]) -> str:
+    known = {name: r for name, r in ratios.items() if is_known(r)}
+    return joined(f"{NAMES[name]} {_share(known[name])}" for name in sorted(known, key=lambda name: -known[name].value))
 
 
 def _share(value: Ratio) -> str:
