@@ -9,7 +9,7 @@ import pytest
 import sample_runs as samples
 from page_texts import UNSAID, draw, row, sentences
 
-from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span
+from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verdict
 from inferbench_lib.report.views import multiprocess as page
 
 ALONE_S = {1_000: 0.010, 2_000: 0.020, 4_000: 0.040}
@@ -181,6 +181,32 @@ def test_the_map_shows_from_where_on_processes_pay(said: page.MultiprocessStudy)
     )
     # 1.3 s of start-up over 60,000 rows, of which each saves 2.8 s / 60,000
     assert "the shared-memory pool: 27,857 rows (27,857 to 27,857)" in view.reading
+
+
+def test_where_there_is_no_verdict_is_said_and_no_border(said: page.MultiprocessStudy) -> None:
+    """Rows at which a cell was unsteady do not move the border to larger ones; where it was not faster does."""
+    at = {verdict: dict(said.spreading.speedups) for verdict in (Verdict.UNSTABLE, Verdict.INDISTINGUISHABLE)}
+    for verdict, speedups in at.items():
+        speedups[4, 2_000] = replace(speedups[4, 2_000], verdict=verdict)
+        speedups[4, 1_000] = replace(speedups[4, 1_000], verdict=Verdict.FASTER)
+    unsteady, level = (replace(said, spreading=replace(said.spreading, speedups=seen)) for seen in at.values())
+    assert "; 4 processes of a warm pool were faster than one from 1,000 rows a call on (no verdict at 2,000). " in (
+        page.crossover_map(unsteady).reading
+    )
+    assert "; 4 processes of a warm pool were faster than one from 4,000 rows a call on. " in (
+        page.crossover_map(level).reading
+    )
+
+
+def test_the_fastest_spread_names_its_ties() -> None:
+    """Two processes of one thread at 0.400 s, one of two at 0.401 s: no order is claimed between them."""
+    cells = [replace(cell, samples_s=(0.401,) * len(cell.samples_s)) if cell.case.n_threads == 2 else cell
+             for cell in network_cells()]  # fmt: skip
+    assert page.network_spread(page.study(everything(*cells))).reading.endswith(
+        " Fastest: 2 processes × 1 thread. Not to be told from it: 1 process × 2 threads."
+    )
+    alone = [cell for cell in network_cells() if cell.case.n_threads * cell.case.n_processes == 1]
+    assert "Fastest" not in page.network_spread(page.study(everything(*alone))).reading
 
 
 def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:

@@ -36,14 +36,23 @@ class Spreading:
         return {n: ratio for (n, n_rows), ratio in self.speedups.items() if n_rows == most}
 
     def pays_from(self, n_processes: int) -> int | None:
-        """The fewest rows from which so many processes were faster, there and with all more rows; None for never."""
+        """The fewest rows from which so many processes were faster wherever there is a verdict; None for never."""
         paying = None
         for n_rows in sorted(self.rows, reverse=True):
-            ratio = self.speedups.get((n_processes, n_rows))
-            if ratio is None or ratio.verdict is not Verdict.FASTER:
+            verdict = self._verdict(n_processes, n_rows)
+            if verdict in (Verdict.SLOWER, Verdict.INDISTINGUISHABLE):
                 break
-            paying = n_rows
+            paying = n_rows if verdict is Verdict.FASTER else paying
         return paying
+
+    def undecided(self, n_processes: int, from_rows: int) -> tuple[int, ...]:
+        """The numbers of rows from there on at which no verdict was reached."""
+        rows = (n_rows for n_rows in self.rows if n_rows >= from_rows)
+        return tuple(n_rows for n_rows in rows if self._verdict(n_processes, n_rows) is not Verdict.FASTER)
+
+    def _verdict(self, n_processes: int, n_rows: int) -> Verdict:
+        ratio = self.speedups.get((n_processes, n_rows))
+        return Verdict.INVALID if ratio is None else ratio.verdict
 
 
 def spreading(cells: Sequence[Measurement], usable_cpus: int) -> Spreading:

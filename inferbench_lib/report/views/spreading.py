@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from inferbench_lib.analysis.comparison import rank
 from inferbench_lib.analysis.multiprocess import MultiprocessStudy
 from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Ratio, Verdict
@@ -128,6 +129,7 @@ def crossover_map(said: MultiprocessStudy) -> View:
     from_rows = {n: seen.pays_from(n) for n in seen.processes if n > 1}
     sentences = [
         f"{plural(n, 'process', 'processes')} of a warm pool were faster than one from {rows_n:,} rows a call on"
+        f"{_no_verdict(seen.undecided(n, rows_n))}"
         if rows_n
         else f"{plural(n, 'process', 'processes')} were not shown to be faster with up to {max(seen.rows):,} rows"
         for n, rows_n in from_rows.items()
@@ -141,6 +143,10 @@ def crossover_map(said: MultiprocessStudy) -> View:
         reading=f"{reading} {break_even(said)}".strip(),
         size_inches=(7.4, 1.6 + 0.55 * max(1, len(from_rows))),
     )
+
+
+def _no_verdict(rows: tuple[int, ...]) -> str:
+    return f" (no verdict at {joined(map('{:,}'.format, rows))})" if rows else ""
 
 
 def break_even(said: MultiprocessStudy) -> str:
@@ -178,10 +184,8 @@ def network_spread(said: MultiprocessStudy) -> View:
     """And the network: processes or threads?"""
     known = {_spread_name(*spread): r for spread, r in said.network.items() if is_known(r)}
     spoken = "; ".join(f"{name} {ratio(r)}" for name, r in known.items())
-    best = max(known, key=lambda name: known[name].value, default="")
-    verdict = f" Fastest: {best}." if best and known[best].verdict is Verdict.FASTER else ""
     reading = (
-        f"Against one process with one thread: {spoken}.{verdict}"
+        f"Against one process with one thread: {spoken}.{_fastest_spread(said)}"
         if known
         else "The network was not measured: `network_processes` or `network_threads` is empty."
     )
@@ -193,6 +197,22 @@ def network_spread(said: MultiprocessStudy) -> View:
         reading=reading,
         size_inches=(7.4, 1.7 + 0.4 * max(1, len(known))),
     )
+
+
+def _fastest_spread(said: MultiprocessStudy) -> str:
+    """The fastest, where it is faster than one process with one thread, and what cannot be told from it."""
+    ranking = rank(list(said.network_cells.values()))
+    if ranking is None:
+        return ""
+    best, *others = [(cell.case.n_processes, cell.case.n_threads) for cell in ranking.order]
+    if best not in said.network or said.network[best].verdict is not Verdict.FASTER:
+        return ""
+    ties = [
+        _spread_name(*spread)
+        for spread, against in zip(others, ranking.against_best[1:], strict=True)
+        if against.verdict is Verdict.INDISTINGUISHABLE
+    ]
+    return f" Fastest: {_spread_name(*best)}." + (f" Not to be told from it: {joined(ties)}." if ties else "")
 
 
 def _bars(known: dict[str, Ratio], x: str, marks: list[tuple[float, str]]) -> pd.DataFrame:
