@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inferbench_lib.report.look import (
     FAINT,
     INK,
+    LIMIT_NAME,
     LINE_NAME,
     MARKERS,
     MOST_LETTERS_BESIDE,
@@ -144,7 +145,7 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
         value, text = limit
         ax.axhline(value, color=INK, linestyle="--", linewidth=1)
         at_left = ax.get_yaxis_transform()  # the y of the data, the x of the axes
-        ax.annotate(text, (0, value), (4, 4), at_left, "offset points", fontsize=9, **outlined())
+        ax.annotate(text, (0, value), (4, 4), at_left, "offset points", fontsize=9, gid=LIMIT_NAME, **outlined())
     ax.margins(x=0.04)
     ax.set_ylabel(frame.attrs["y"])
     ax.set_title(frame.attrs.get("title", ""))

@@ -16,7 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, FAINT = "#1f2328", "#6b7280"
 NARROW_INCHES = 6.0
 """A figure below this width is for a phone."""
-LINE_NAME = "line name"
+LINE_NAME, LIMIT_NAME = "line name", "limit name"
 MOST_LETTERS_BESIDE = 8
 """A longer name stands above or below the end of its line on a phone, where beside it there is no room."""
 
@@ -89,16 +89,27 @@ def fit(figure: Figure) -> None:
 
 
 def _part_line_names(ax: Axes) -> None:
-    """Move the names of lines that end close together up, until none lies on another."""
-    placed: list[Any] = []
+    """Move the names of lines up, until none lies on another, on a limit or on the limit's name."""
+    limits: list[Any] = [text for text in ax.texts if text.get_gid() == LIMIT_NAME]
+    placed: list[Any] = [limit.get_window_extent() for limit in limits]
+    placed += [_line_box(ax, limit.xy[1]) for limit in limits]
     names: list[Any] = [text for text in ax.texts if text.get_gid() == LINE_NAME]
     for name in sorted(names, key=lambda one: float(one.get_window_extent().y0)):
         box = name.get_window_extent()
-        top = max((other.y1 for other in placed if other.x0 < box.x1 and box.x0 < other.x1), default=box.y0)
-        if top > box.y0:
-            x, y = name.xyann
-            name.xyann = (x, y + (top - box.y0) * 72 / ax.figure.get_dpi())
-        placed.append(name.get_window_extent())
+        for other in sorted(placed, key=lambda one: float(one.y0)):
+            if box.overlaps(other):
+                x, y = name.xyann
+                name.xyann = (x, y + (other.y1 - box.y0) * 72 / ax.figure.get_dpi())
+                box = name.get_window_extent()
+        placed.append(box)
+
+
+def _line_box(ax: Axes, y: float) -> Any:
+    """The place of a level line, and of a little above it."""
+    from matplotlib.transforms import Bbox
+
+    of_axes, at = ax.get_window_extent(), float(ax.transData.transform((1.0, y))[1])
+    return Bbox([[of_axes.x0, at - 1], [of_axes.x1, at + 2]])
 
 
 def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
