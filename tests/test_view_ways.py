@@ -203,7 +203,7 @@ def test_the_fastest_spread_names_its_ties() -> None:
     cells = [replace(cell, samples_s=(0.401,) * len(cell.samples_s)) if cell.case.n_threads == 2 else cell
              for cell in network_cells()]  # fmt: skip
     assert page.network_spread(page.study(everything(*cells))).reading.endswith(
-        " Fastest: 2 processes × 1 thread. Not to be told from it: 1 process × 2 threads."
+        " Fastest: 2 processes × 1 thread. Not shown to be slower: 1 process × 2 threads."
     )
     alone = [cell for cell in network_cells() if cell.case.n_threads * cell.case.n_processes == 1]
     assert "Fastest" not in page.network_spread(page.study(everything(*alone))).reading

@@ -200,19 +200,15 @@ def network_spread(said: MultiprocessStudy) -> View:
 
 
 def _fastest_spread(said: MultiprocessStudy) -> str:
-    """The fastest, where it is faster than one process with one thread, and what cannot be told from it."""
+    """The fastest, where it is faster than one process with one thread, and what was not shown to be slower."""
     ranking = rank(list(said.network_cells.values()))
     if ranking is None:
         return ""
-    best, *others = [(cell.case.n_processes, cell.case.n_threads) for cell in ranking.order]
+    best, *ties = [(cell.case.n_processes, cell.case.n_threads) for cell in (ranking.best, *ranking.ties)]
     if best not in said.network or said.network[best].verdict is not Verdict.FASTER:
         return ""
-    ties = [
-        _spread_name(*spread)
-        for spread, against in zip(others, ranking.against_best[1:], strict=True)
-        if against.verdict is Verdict.INDISTINGUISHABLE
-    ]
-    return f" Fastest: {_spread_name(*best)}." + (f" Not to be told from it: {joined(ties)}." if ties else "")
+    beside = joined(_spread_name(*spread) for spread in ties)
+    return f" Fastest: {_spread_name(*best)}." + (f" Not shown to be slower: {beside}." if beside else "")
 
 
 def _bars(known: dict[str, Ratio], x: str, marks: list[tuple[float, str]]) -> pd.DataFrame:
