@@ -24,10 +24,7 @@ def new_folder(reports: Path, started: datetime, profile: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise StoreError(
-                f"reports: expected a folder that can be written to, got: {error.strerror}; "
-                "make it writable or name another with INFERBENCH_REPORTS="
-            ) from None
+            raise _not_writable(error) from None
         return folder
     raise StoreError(f"reports: expected a free name like {stem}, got 99 folders of that name; remove some")
 
@@ -39,10 +36,7 @@ def only_one(reports: Path) -> Iterator[None]:
         reports.mkdir(parents=True, exist_ok=True)
         lock = (reports / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
-        raise StoreError(
-            f"reports: expected a folder that can be written to, got: {error.strerror}; "
-            "make it writable or name another with INFERBENCH_REPORTS="
-        ) from None
+        raise _not_writable(error) from None
     with lock:
         if not _try_lock(lock.fileno()):
             lock.seek(0)
@@ -55,6 +49,13 @@ def only_one(reports: Path) -> Iterator[None]:
         lock.flush()
         yield
         lock.truncate(0)
+
+
+def _not_writable(error: OSError) -> StoreError:
+    return StoreError(
+        f"reports: expected a folder that can be written to, got: {error.strerror}; "
+        "make it writable or name another with INFERBENCH_REPORTS="
+    )
 
 
 def _try_lock(descriptor: int) -> bool:
