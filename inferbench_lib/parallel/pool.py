@@ -222,7 +222,7 @@ class SharedPool(WorkerPool):
             job.out = self._out_for(row, job.out, len(job.x.array))
         if worker in job.asked_without_out and job.out is not None:
             job.asked_without_out.remove(worker)
-            self._ask_all(job)
+            self._ask(worker, job)
 
     def _bury(self, worker: Remote, error: WorkerError, job: _Job | None = None) -> None:
         """Raise the error, or have the others do what the dead worker has not stored."""
