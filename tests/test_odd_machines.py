@@ -19,10 +19,10 @@ from inferbench_lib.machine.apple import hardware_from_sysctl
 from inferbench_lib.machine.hardware import Hardware
 from inferbench_lib.machine.linux import read_linux
 from inferbench_lib.machine.microarchitecture import microarchitecture
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.machine.windows import hardware_from_cim
 from inferbench_lib.timing.cgroup import memory_limit_bytes, parse_throttling, throttling
 from inferbench_lib.timing.procfs import parse_cpu_list, parse_number
+from inferbench_lib.timing.usable import usable_cpus
 
 LINUX = sorted(path.stem for path in FOLDER.glob("*.txt") if not {"sysctl", "cim"} & parts(path.stem).keys())
 MAC = sorted(path.stem for path in FOLDER.glob("*.txt") if "sysctl" in parts(path.stem))

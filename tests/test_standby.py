@@ -28,12 +28,12 @@ BUSY, ASLEEP = LoadBurning(cpu_s=1e-5), partial(helpers.load_sleeper, 0.01)
 @pytest.fixture
 def one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with one usable CPU, as far as pools can tell."""
-    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: (1, ""))
 
 
 def demand(monkeypatch: pytest.MonkeyPatch, n_cpus: int, n_threads: int, *calls: tuple[int, float]) -> CpuDemand:
     """What is known on so many CPUs after calls of a second each, told by worker and CPU seconds."""
-    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: n_cpus)
+    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: (n_cpus, ""))
     known = CpuDemand(n_threads)
     known.note(Span(worker=worker, kind="compute", start_s=1.0, end_s=2.0, cpu_s=cpu_s) for worker, cpu_s in calls)
     return known

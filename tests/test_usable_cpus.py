@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from machine_trees import unpack, write_tree
 
-from inferbench_lib.machine.usable import oversubscription_flag, usable_cpus
 from inferbench_lib.timing.cgroup import (
     Throttling,
     group_paths,
@@ -18,6 +17,7 @@ from inferbench_lib.timing.cgroup import (
     throttling,
 )
 from inferbench_lib.timing.procfs import parse_cpu_list
+from inferbench_lib.timing.usable import oversubscription_flag, usable_cpus
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 V1_MOUNTS = "\n".join(

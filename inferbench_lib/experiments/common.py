@@ -9,9 +9,9 @@ from functools import cache
 from inferbench_lib import store
 from inferbench_lib.analysis.devices import CPU, LARGEST_BATCH
 from inferbench_lib.errors import WorkerError
-from inferbench_lib.machine.usable import oversubscription_flag
 from inferbench_lib.records import Case, Measurement, Outcome, Run
 from inferbench_lib.rounds import Entry
+from inferbench_lib.timing.usable import oversubscription_flag
 from inferbench_lib.workloads.cnn import Cnn
 
 

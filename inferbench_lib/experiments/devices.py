@@ -10,11 +10,11 @@ from inferbench_lib.analysis import devices, predicted
 from inferbench_lib.benches import WarmUp
 from inferbench_lib.experiments.common import cnn_case, reused, with_largest_batches
 from inferbench_lib.machine import bandwidth, gemm, limits
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.records import Machine, Run
 from inferbench_lib.rounds import Entry
 from inferbench_lib.session import Session
 from inferbench_lib.timing.accelerator import find_accelerator
+from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.variants import CnnBench
 from inferbench_lib.workloads.cnn import Cnn, n_parameters, operators
 

@@ -15,11 +15,11 @@ from inferbench_lib.errors import MeasurementError
 from inferbench_lib.executor_bench import ExecutorBench
 from inferbench_lib.experiments.common import cnn_case, reused, samples_a_turn
 from inferbench_lib.machine import limits
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.parallel.remote import Remote
 from inferbench_lib.records import Case, Run
 from inferbench_lib.rounds import Entry
 from inferbench_lib.session import Session
+from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.variants import ForestBench
 from inferbench_lib.workloads.cnn import Cnn, operators
 from inferbench_lib.workloads.forest import Forest

@@ -15,11 +15,11 @@ from inferbench_lib.errors import ConfigError
 from inferbench_lib.executor_bench import ColdBench, ExecutorBench, NetworkPassBench, ScalingBench
 from inferbench_lib.experiments.common import flagged, reused
 from inferbench_lib.experiments.hardware import process_counts
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.parallel.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.rounds import Entry
 from inferbench_lib.session import Session
+from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.workloads.cnn import Cnn
 from inferbench_lib.workloads.forest import Forest
 

@@ -8,11 +8,11 @@ from typing import Any
 from inferbench_lib import config, settings
 from inferbench_lib.analysis import sweep
 from inferbench_lib.experiments.common import cnn_case, reused, samples_a_turn, with_largest_batches
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.records import Case, Run
 from inferbench_lib.rounds import Entry
 from inferbench_lib.session import Session
 from inferbench_lib.timing.accelerator import find_accelerator
+from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.variants import CnnBench, ForestBench
 from inferbench_lib.workloads.cnn import Cnn
 from inferbench_lib.workloads.forest import Forest

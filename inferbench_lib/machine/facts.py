@@ -13,11 +13,11 @@ from inferbench_lib.machine.hardware import Hardware
 from inferbench_lib.machine.linux import read_linux
 from inferbench_lib.machine.microarchitecture import microarchitecture
 from inferbench_lib.machine.software import git_state, library_versions, loaded_threadpools
-from inferbench_lib.machine.usable import usable_cpus
 from inferbench_lib.machine.windows import read_windows
 from inferbench_lib.records import Machine
 from inferbench_lib.timing.cgroup import memory_limit_bytes
 from inferbench_lib.timing.nvml import Gpu, find_gpus
+from inferbench_lib.timing.usable import usable_cpus
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inferbench_lib.parallel.own_threads import usable_cpus
 from inferbench_lib.records import Span
+from inferbench_lib.timing.usable import usable_cpus
 
 
 class CpuDemand:
     """What calls of `n_threads` were seen to use of the CPUs; that many until one was seen."""
 
     def __init__(self, n_threads: int) -> None:
-        self._n_cpus = usable_cpus()
+        self._n_cpus, _ = usable_cpus()
         self._n_threads = n_threads
         self._most: float | None = None
         self._have_begun: set[int] = set()

@@ -1,4 +1,4 @@
-"""The CPUs that there are for threads, and holding this very process to few, as workers are from their start."""
+"""Holding this very process to few threads for a while, as workers are held from their start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-
-from inferbench_lib.timing.cgroup import cpu_quota
 
 
 @contextmanager
@@ -26,12 +24,6 @@ def threads_held_to(n_threads: int) -> Iterator[None]:
             restore.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(n_threads)
         yield
-
-
-def usable_cpus() -> int:
-    """Under affinity and quota, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, int(cpu_quota() or allowed)))
 
 
 def _set_variable(name: str, value: str | None) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferbench_lib.parallel.child import dumps
-from inferbench_lib.parallel.own_threads import threads_held_to, usable_cpus
+from inferbench_lib.parallel.own_threads import threads_held_to
 from inferbench_lib.parallel.pool import SharedPool
 from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.timing.usable import usable_cpus
 
 if TYPE_CHECKING:
     from inferbench_lib.parallel.executor import LoadRunner, Runner
@@ -44,7 +45,7 @@ def parallel_predict(
             load = _LoadShared(pickled=pickled)
         until_done.enter_context(threads_held_to(1))
         pool = SharedPool(
-            load, n_processes=usable_cpus() if n_processes is None else n_processes, caller_runner=runner,
+            load, n_processes=usable_cpus()[0] if n_processes is None else n_processes, caller_runner=runner,
             on_worker_death=on_worker_death, timeout_s=timeout_s,
         )  # fmt: skip
         return until_done.enter_context(pool).map(X, batch_size)
