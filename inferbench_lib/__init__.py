@@ -11,15 +11,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "cpu_multiprocess": "experiments.multiprocess",
-    "cpu_vs_gpu": "experiments.devices",
-    "batch_sweep": "experiments.sweep",
-    "hardware_analysis": "experiments.hardware",
-    "calibration": "calibrate",
-    "compare": "experiments.compare",
-    "explore": "report.views.explore",
+    "cpu_multiprocess": "studies.cpu_multiprocess.measure",
+    "cpu_vs_gpu": "studies.cpu_vs_gpu.measure",
+    "batch_sweep": "studies.batch_sweep.measure",
+    "hardware_analysis": "studies.hardware_analysis.measure",
+    "calibration": "studies.calibration.measure",
+    "compare": "studies.compare.measure",
+    "explore": "report.explore",
     "parameters": "config",
-    "parallel_predict": "parallel.predict",
+    "executors.predict": "parallel.predict",
     "answer": "report.display",
     "show": "report.display",
     "table": "report.display",

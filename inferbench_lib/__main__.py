@@ -79,8 +79,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     """Read the runs first, so that a wrong name leaves no report behind."""
     from inferbench_lib import config, settings
-    from inferbench_lib.experiments.compare import read_all, sources
     from inferbench_lib.report.runner import Job, run_report
+    from inferbench_lib.studies.compare.measure import read_all, sources
 
     parameters = {"base": options.base or None, "heads": shlex.split(options.head)}
     cfg = config.build("compare", parameters, source="compare")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inferbench_lib.analysis.simulation import AR1_LAGS
 from inferbench_lib.records import Case, Machine, Measurement, Run
+from inferbench_lib.studies.calibration.simulation import AR1_LAGS
 
 FOREST, CNN = Case(workload="forest", batch_size=10), Case(workload="cnn-small", batch_size=1)
 

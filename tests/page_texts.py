@@ -12,9 +12,9 @@ from typing import Any
 import sample_runs as samples
 
 from inferbench_lib.records import Run
+from inferbench_lib.report import page_parts as common
 from inferbench_lib.report import studies
 from inferbench_lib.report.display import View
-from inferbench_lib.report.views import common
 
 UNSAID = re.compile(r"\b(nan|inf|None|NaN)\b|inf×|\bOutcome\.|\bVerdict\.|  |\(\)|\s\.(\s|$)|\.\.|:\s*\.|;\s*\.")
 """What no sentence of a page may hold: a number that is none, a name of the program, an empty place."""

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from inferbench_lib.analysis import devices, hardware, predicted
-from inferbench_lib.analysis import multiprocess as multiprocess_analysis
-from inferbench_lib.analysis import sweep as sweep_analysis
 from inferbench_lib.machine.bandwidth import Bandwidth
 from inferbench_lib.machine.gemm import GemmPeak
 from inferbench_lib.machine.limit import Limit
@@ -27,7 +24,12 @@ from inferbench_lib.records import (
     Telemetry,
     Verification,
 )
-from inferbench_lib.workloads.cnn import n_parameters, operators
+from inferbench_lib.studies.batch_sweep import study as sweep_analysis
+from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
+from inferbench_lib.studies.cpu_vs_gpu import study as devices
+from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.hardware_analysis import study as hardware
+from inferbench_lib.work.cnn import n_parameters, operators
 
 WOBBLE = (1.0, 1.004, 0.996, 1.002, 0.998, 1.001, 0.999, 1.003)
 """What rounds differ by: too little to matter, and without a trend."""

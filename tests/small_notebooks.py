@@ -20,7 +20,8 @@ SLEEPS = ("first = 1", "import time\ntime.sleep(600)", "never = 1")
 def with_children(marker: Path, *, last: str = "time.sleep(600)") -> tuple[str, ...]:
     """Cells that start a plain process and a worker of ours, note all process ids in `marker`, and then do the last."""
     return (
-        "import os, subprocess, sys, time\nfrom pathlib import Path\nfrom inferbench_lib.parallel.remote import Remote",
+        "import os, subprocess, sys, time\nfrom pathlib import Path",
+        "from inferbench_lib.processes.remote import Remote",
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])",
         "worker = Remote(dict)\nworker.ready()",
         f"Path({str(marker)!r}).write_text(f'{{os.getpid()}} {{child.pid}} {{worker.pid}}')",

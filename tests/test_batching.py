@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from inferbench_lib.analysis.batching import BestBatch, best_batch, knee
-from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.studies.batch_sweep.batching import BestBatch, best_batch, knee
 
 FLAT = {1: [50.0] * 6, 2: [90.0] * 6, 4: [96.0] * 6, 8: [100.0] * 6, 16: [99.0] * 6}
 

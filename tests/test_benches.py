@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inferbench_lib.benches import CellSeries, LoopBench, WarmUp
-from inferbench_lib.executor_bench import (
+from inferbench_lib.measure.benches import CellSeries, LoopBench, WarmUp
+from inferbench_lib.measure.variants import ControlBench, ForestBench, windows
+from inferbench_lib.records import Case, Outcome, Verification
+from inferbench_lib.studies.cpu_multiprocess.bench import (
     N_WINDOWS,
     WINDOW_STEP,
     ColdBench,
@@ -21,12 +23,10 @@ from inferbench_lib.executor_bench import (
     NetworkPassBench,
     ScalingBench,
 )
-from inferbench_lib.records import Case, Outcome, Verification
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.variants import ControlBench, ForestBench, windows
-from inferbench_lib.workloads.cnn import Cnn
-from inferbench_lib.workloads.forest import Forest
-from inferbench_lib.workloads.outputs import equal
+from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.forest import Forest
+from inferbench_lib.work.outputs import equal
 
 CASE = Case(workload="fake", batch_size=4)
 

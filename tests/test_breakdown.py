@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferbench_lib.analysis import breakdown as b
 from inferbench_lib.records import Breakdown, Part, Span
+from inferbench_lib.studies.cpu_multiprocess import breakdown as b
 
 
 def span(worker: int, kind: str, start_s: float, end_s: float, cpu_s: float = 0.0) -> Span:

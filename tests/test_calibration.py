@@ -13,11 +13,12 @@ import pytest
 from calibration_runs import CNN, FOREST, a_run, variants
 
 import inferbench_lib as ib
-from inferbench_lib import calibrate, config, settings, store
-from inferbench_lib.analysis.calibration import figures, study
+from inferbench_lib import config, settings, store
 from inferbench_lib.records import Machine, Measurement, Run
 from inferbench_lib.report import studies
-from inferbench_lib.report.views import calibration as page
+from inferbench_lib.studies.calibration import measure as calibrate
+from inferbench_lib.studies.calibration import page
+from inferbench_lib.studies.calibration.study import figures, study
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = {

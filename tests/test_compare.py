@@ -13,10 +13,10 @@ import sample_runs as samples
 from made_pairs import NAMES, NOTEBOOK, made, pair, pairs, with_control
 from scipy import stats
 
-from inferbench_lib.analysis.compared import Change, PairStudy, compare_runs, may_differ
-from inferbench_lib.analysis.intervals import signed_rank_interval
-from inferbench_lib.analysis.unpaired import critical_count, highest_level, ratio_interval, ratio_of_intervals
 from inferbench_lib.records import Flag, Interval, Run, Verdict
+from inferbench_lib.stats.intervals import signed_rank_interval
+from inferbench_lib.stats.unpaired import critical_count, highest_level, ratio_interval, ratio_of_intervals
+from inferbench_lib.studies.compare.study import Change, PairStudy, compare_runs, may_differ
 
 # The interval
 

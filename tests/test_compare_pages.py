@@ -22,12 +22,12 @@ import inferbench_lib as ib
 from inferbench_lib import store
 from inferbench_lib.__main__ import main
 from inferbench_lib.errors import ConfigError, StoreError
-from inferbench_lib.experiments.compare import newest_pair
 from inferbench_lib.records import Flag, Run
 from inferbench_lib.report import results, studies
 from inferbench_lib.report.downloads import data_link
-from inferbench_lib.report.views import compare as page
-from inferbench_lib.report.views import compare_tables as tables
+from inferbench_lib.studies.compare import page
+from inferbench_lib.studies.compare import page_tables as tables
+from inferbench_lib.studies.compare.measure import newest_pair
 
 pytestmark = pytest.mark.timeout(300)
 BASE, HEAD = "20260712-140302-standard", "20260713-090000-standard"

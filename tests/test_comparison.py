@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inferbench_lib.analysis.comparison import (
+from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
+from inferbench_lib.stats.comparison import (
     compare,
     compare_rounds,
     efficiency,
@@ -16,8 +17,7 @@ from inferbench_lib.analysis.comparison import (
     rank,
     smallest_detectable_ratio,
 )
-from inferbench_lib.analysis.simulation import AR1_LAGS, autoregressive, detection_rate, times_from_noise
-from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
+from inferbench_lib.studies.calibration.simulation import AR1_LAGS, autoregressive, detection_rate, times_from_noise
 
 WOBBLE = (1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from inferbench_lib import config, settings
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.experiments import multiprocess
+from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
 
 
 def refused(notebook: str, **values: Any) -> str:

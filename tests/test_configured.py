@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from inferbench_lib.benches import WarmUp
-from inferbench_lib.configured import ForestCells, NetworkCells
-from inferbench_lib.passes import block_size_for, in_rounds
+from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.passes import block_size_for, in_rounds
+from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.records import Case
+from inferbench_lib.studies.hardware_analysis.bench import ForestCells, NetworkCells
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.variants import ForestBench
-from inferbench_lib.workloads.cnn import Cnn, layer_counts, operators
-from inferbench_lib.workloads.forest import Forest, load_model, visit_counts
+from inferbench_lib.work.cnn import Cnn, layer_counts, operators
+from inferbench_lib.work.forest import Forest, load_model, visit_counts
 
 ONCE = WarmUp(min_calls=1, max_calls=1, time_limit_s=0.1)
 

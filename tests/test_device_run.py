@@ -27,7 +27,7 @@ from inferbench_lib.timing.device_memory import largest_batch_that_fits
 from inferbench_lib.timing.device_run import DeviceBench
 from inferbench_lib.timing.rules import after
 from inferbench_lib.timing.transfers import copy_times
-from inferbench_lib.workloads.outputs import close
+from inferbench_lib.work.outputs import close
 
 LAUNCH, EVENT = 50, 3
 LINEAR_PER_ROW, RELU = 7_000, 1_100

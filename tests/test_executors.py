@@ -21,18 +21,18 @@ import pytest
 from processes import eventually, is_running
 from tries import in_some_try
 
-from inferbench_lib.analysis.breakdown import account
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
-from inferbench_lib.parallel.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
-from inferbench_lib.parallel.executor import now
-from inferbench_lib.parallel.lifeline import thread_limits
-from inferbench_lib.parallel.loky_pool import LokyPool
-from inferbench_lib.parallel.process_pool import ProcessPool
-from inferbench_lib.parallel.shared_array import SharedArray
-from inferbench_lib.parallel.start_method import start_context
-from inferbench_lib.parallel.task import Report, Start
-from inferbench_lib.parallel.task_pool import TaskPool, lane
+from inferbench_lib.executors.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
+from inferbench_lib.executors.executor import now
+from inferbench_lib.executors.loky_pool import LokyPool
+from inferbench_lib.executors.process_pool import ProcessPool
+from inferbench_lib.executors.task_pool import TaskPool, lane
+from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.start_method import start_context
+from inferbench_lib.processes.task import Report, Start
 from inferbench_lib.records import Span
+from inferbench_lib.studies.cpu_multiprocess.breakdown import account
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
@@ -201,8 +201,8 @@ class Answered(TaskPool):
 def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the parent's waiting, what lies after the last worker's end counts; the rest was the worker's own time."""
     clock = [100.0]
-    monkeypatch.setattr("inferbench_lib.parallel.executor.now", lambda: clock[0])
-    monkeypatch.setattr("inferbench_lib.parallel.task_pool.now", lambda: clock[0])
+    monkeypatch.setattr("inferbench_lib.executors.executor.now", lambda: clock[0])
+    monkeypatch.setattr("inferbench_lib.executors.task_pool.now", lambda: clock[0])
     start = Start(pid=1, first_line_s=90.0, cpu_s=0.0)
 
     def future(start_s: float, end_s: float, here_s: float) -> tuple[Report, Callable[[], None]]:
@@ -305,7 +305,7 @@ def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
 DASK = """
 import psutil
 import parallel_helpers as helpers
-from inferbench_lib.parallel.dask_pool import DaskPool
+from inferbench_lib.executors.dask_pool import DaskPool
 if __name__ == "__main__":
     with DaskPool(helpers.load_row_sums, n_processes=2) as pool:
         pool.map(helpers.numbered_rows(9), 2)
@@ -332,7 +332,7 @@ def test_a_fork_server_imports_once_for_all() -> None:
     spent_s = {}
     for preload in ((), ("slow_to_import",)):
         code = (
-            "import parallel_helpers as helpers\nfrom inferbench_lib.parallel.process_pool import ProcessPool\n"
+            "import parallel_helpers as helpers\nfrom inferbench_lib.executors.process_pool import ProcessPool\n"
             f"options = dict(n_processes=2, start_method='forkserver', preload={preload})\n"
             "with ProcessPool(helpers.load_slow_import, **options) as p:\n"
             "    print(min(s.end_s - s.start_s for s in p.spans() if s.kind == 'import'))"
@@ -345,7 +345,7 @@ def test_a_fork_server_imports_once_for_all() -> None:
 
 def run_with_one_thread(code: str) -> subprocess.CompletedProcess[str]:
     """Run the code in an interpreter whose libraries start no thread of their own."""
-    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.parallel.executors import EXECUTORS\n{code}"
+    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.executors.executors import EXECUTORS\n{code}"
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return subprocess.run(
         [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60

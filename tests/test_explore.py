@@ -17,9 +17,8 @@ import inferbench_lib as ib
 from inferbench_lib import config, store
 from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
-from inferbench_lib.report import notebooks
+from inferbench_lib.report import explore, notebooks
 from inferbench_lib.report.pages import render_page
-from inferbench_lib.report.views import explore
 
 RUNS: dict[str, Run] = {
     "cpu_multiprocess": samples.multiprocess(),

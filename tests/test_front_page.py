@@ -22,8 +22,8 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import downloads, studies
 from inferbench_lib.report.trust import trust
-from inferbench_lib.report.views import summary
-from inferbench_lib.report.views.recommended import recommendations
+from inferbench_lib.studies.summary import page as summary
+from inferbench_lib.studies.summary.study import recommendations
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib.benches import CellSeries, LoopBench
-from inferbench_lib.probes import AgreementBench, HarnessBench
+from inferbench_lib.measure.benches import CellSeries, LoopBench
 from inferbench_lib.records import Case, Verification
+from inferbench_lib.studies.calibration.probes import AgreementBench, HarnessBench
 from inferbench_lib.timing import harness
 from inferbench_lib.timing.harness import DeadlineSpin, overhead, spin_samples
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from calibration_runs import CNN, FOREST, alike_row, variants
 
-from inferbench_lib.analysis.comparison import compare_rounds
-from inferbench_lib.analysis.identical import compare_identical
-from inferbench_lib.analysis.simulation import autoregressive, times_from_noise
 from inferbench_lib.records import Measurement, Outcome, Verdict, Verification
+from inferbench_lib.stats.comparison import compare_rounds
+from inferbench_lib.studies.calibration.identical import compare_identical
+from inferbench_lib.studies.calibration.simulation import autoregressive, times_from_noise
 
 
 def test_blocks_of_rounds_are_paired_without_sharing_a_call() -> None:

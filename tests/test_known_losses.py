@@ -12,13 +12,13 @@ from loss_kernels import LoadBurning, SlowToPickle, load_stream
 from parallel_helpers import numbered_rows
 from tries import MOST_TRIES, in_some_try
 
-from inferbench_lib.analysis import breakdown as b
-from inferbench_lib.analysis.multiprocess import study
-from inferbench_lib.parallel.executor import CALLER, Executor, now
-from inferbench_lib.parallel.executors import EXECUTORS
-from inferbench_lib.parallel.pool import SharedPool
-from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.executors.executor import CALLER, Executor, now
+from inferbench_lib.executors.executors import EXECUTORS
+from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.records import Breakdown, Case, Machine, Measurement, Run, Span
+from inferbench_lib.studies.cpu_multiprocess import breakdown as b
+from inferbench_lib.studies.cpu_multiprocess.study import study
 
 N_ROWS, N_WORKERS = 100, 2
 BATCH = N_ROWS // N_WORKERS

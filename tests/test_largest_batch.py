@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from inferbench_lib.errors import WorkerDied
-from inferbench_lib.experiments.common import with_largest_batches
+from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.rounds import Entry
+from inferbench_lib.studies.common import with_largest_batches
 
 
 class Host:

@@ -10,8 +10,8 @@ from math import ceil
 import pytest
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.parallel.chunk_size import CallCost, of_dynamic
-from inferbench_lib.parallel.ledger import Ledger
+from inferbench_lib.executors.chunk_size import CallCost, of_dynamic
+from inferbench_lib.processes.ledger import Ledger
 
 COST = CallCost(fixed_s=0.02, row_s=1e-5)
 """A call costs as much as 2,000 rows."""
@@ -125,7 +125,7 @@ def test_each_row_is_taken_once(ledger: Ledger) -> None:
 def test_who_is_still_at_work_is_allowed_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 3.5 s of rows one gets more than half while the other is busy for 1.27 s yet: what lets both end together."""
     clock = [100.0]
-    monkeypatch.setattr("inferbench_lib.parallel.ledger.now", lambda: clock[0])
+    monkeypatch.setattr("inferbench_lib.processes.ledger.now", lambda: clock[0])
     with Ledger(1_000_000, 2) as ledger:
         assert [ledger.take(worker, COST) for worker in (1, 0)] == [range(325_000), range(325_000, 650_000)]
         clock[0] += COST.call_s(325_000) - 1.27
@@ -171,7 +171,7 @@ def test_what_is_left_is_what_nobody_has(ledger: Ledger) -> None:
 
 def test_who_stands_by_gets_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two of four workers at a time the calls are those of two workers, whichever the two are."""
-    monkeypatch.setattr("inferbench_lib.parallel.ledger.now", lambda: 100.0)
+    monkeypatch.setattr("inferbench_lib.processes.ledger.now", lambda: 100.0)
     with Ledger(1_000_000, 4) as ledger:
         assert ledger.n_at_once == 4
         assert [ledger.take(worker, COST) for worker in (1, 3)] == [range(162_500), range(162_500, 325_000)]

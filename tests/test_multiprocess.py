@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from inferbench_lib.analysis.multiprocess import MultiprocessStudy, figures, study
-from inferbench_lib.analysis.refusal import Refusal
 from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
-from inferbench_lib.report.views.lost_time import where_the_time_went
+from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.studies.cpu_multiprocess.page_breakdown import where_the_time_went
+from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
 
 PROCESSES, CORES = 3, 8
 RIGHT = Verification(passed=True, n_checked=10, max_abs_difference=0.0)

@@ -22,15 +22,15 @@ from processes import children, is_running, shared_memory_files
 from tries import in_some_try
 
 from inferbench_lib.errors import ConfigError, WorkerDied, WorkerHung, WorkerRaised, WrongOutput
-from inferbench_lib.parallel import imports
-from inferbench_lib.parallel.ceiling import Ceiling
-from inferbench_lib.parallel.executor import CALLER, SPAN_KINDS, Executor, idle_spans, now
-from inferbench_lib.parallel.executors import EXECUTORS
-from inferbench_lib.parallel.imports import ImportClock
-from inferbench_lib.parallel.naive_pool import NaivePool
-from inferbench_lib.parallel.pool import SharedPool
-from inferbench_lib.parallel.predict import parallel_predict
-from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.executors.ceiling import Ceiling
+from inferbench_lib.executors.executor import CALLER, SPAN_KINDS, Executor, idle_spans, now
+from inferbench_lib.executors.executors import EXECUTORS
+from inferbench_lib.executors.naive_pool import NaivePool
+from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.executors.predict import parallel_predict
+from inferbench_lib.processes import imports
+from inferbench_lib.processes.imports import ImportClock
+from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.records import Span
 
 ROWS = helpers.numbered_rows(1003)

@@ -15,7 +15,7 @@ PARENT = """
 import threading
 from functools import partial
 import parallel_helpers as helpers
-from inferbench_lib.parallel.executors import EXECUTORS
+from inferbench_lib.executors.executors import EXECUTORS
 load = helpers.load_announcing
 if {after_s} is not None:
     threading.Timer({after_s}, print, ["now"], dict(flush=True)).start()

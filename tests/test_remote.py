@@ -21,8 +21,8 @@ from processes import eventually, is_running
 from remote_probe import Probe, fail_to_build, import_slowly
 
 from inferbench_lib.errors import NotAvailable, OutOfMemory, WorkerDied, WorkerHung, WorkerRaised
-from inferbench_lib.parallel.lifeline import thread_limits
-from inferbench_lib.parallel.remote import Remote, as_answered
+from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.remote import Remote, as_answered
 
 HERE = Path(__file__).parent
 
@@ -266,7 +266,7 @@ def test_a_lost_remote_ends() -> None:
 
 
 FORGETFUL = """
-from inferbench_lib.parallel.remote import Remote
+from inferbench_lib.processes.remote import Remote
 from remote_probe import Probe
 remote = Remote(Probe)
 print(remote.call("pid"), flush=True)
@@ -288,7 +288,7 @@ def test_a_program_that_forgets_to_close_still_ends() -> None:
 
 SHORT_THREAD = """
 import threading, time
-from inferbench_lib.parallel.remote import Remote
+from inferbench_lib.processes.remote import Remote
 from remote_probe import Probe
 made = []
 def start():
@@ -309,7 +309,7 @@ def test_a_remote_outlives_the_thread_that_started_it() -> None:
 
 CELLS = (
     "import sys; sys.path.insert(0, {here!r})\n"
-    "from inferbench_lib.parallel.remote import Remote\nfrom remote_probe import Probe",
+    "from inferbench_lib.processes.remote import Remote\nfrom remote_probe import Probe",
     "with Remote(Probe) as remote:\n    print(remote.call('pid') == remote.pid)",
     "def load():\n    return Probe()\ntry:\n    Remote(load)\nexcept Exception as error:\n    print(repr(error))",
 )

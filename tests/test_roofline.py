@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inferbench_lib.analysis.gpu_model import MemoryNeed, break_even, memory_need
-from inferbench_lib.analysis.gpus import GPUS, Gpu
-from inferbench_lib.analysis.roofline import Operation, attainable_flops_per_s, device_model, place
+from inferbench_lib.studies.cpu_vs_gpu.gpu_model import MemoryNeed, break_even, memory_need
+from inferbench_lib.studies.cpu_vs_gpu.gpus import GPUS, Gpu
+from inferbench_lib.studies.hardware_analysis.roofline import Operation, attainable_flops_per_s, device_model, place
 
 ROUND = Gpu(
     name="round numbers",

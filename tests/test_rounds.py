@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib.benches import WarmUp
 from inferbench_lib.errors import MeasurementError, OutOfMemory, WorkerDied, WorkerHung
+from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
+from inferbench_lib.measure.session import control_flag
 from inferbench_lib.progress import PROGRESS_FILE, Progress
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.rounds import Entry, Plan, Schedule, run_rounds
-from inferbench_lib.session import control_flag
 
 TURN_S = 1.0
 CONTROL_S = 0.25

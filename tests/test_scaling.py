@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from inferbench_lib.analysis.refusal import Refusal
-from inferbench_lib.analysis.scaling import AmdahlFit, UslFit, break_even, fit_amdahl, fit_usl
 from inferbench_lib.records import Interval
+from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.stats.scaling import AmdahlFit, UslFit, break_even, fit_amdahl, fit_usl
 
 
 def law(

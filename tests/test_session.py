@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from inferbench_lib import settings, store
+from inferbench_lib.measure.rounds import Entry
+from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.rounds import Entry
-from inferbench_lib.session import Session
 
 
 @dataclass

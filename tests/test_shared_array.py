@@ -16,9 +16,9 @@ import pytest
 from remote_probe import Probe
 
 from inferbench_lib.errors import NotAvailable, OutOfMemory
-from inferbench_lib.parallel import shared_array
-from inferbench_lib.parallel.remote import Remote
-from inferbench_lib.parallel.shared_array import SharedArray
+from inferbench_lib.processes import shared_array
+from inferbench_lib.processes.remote import Remote
+from inferbench_lib.processes.shared_array import SharedArray
 
 READ_AND_WRITE = """
 import pickle, sys

@@ -18,8 +18,8 @@ from tiny import ROOT, Report, make_report
 
 from inferbench_lib.records import Outcome, Run
 from inferbench_lib.report.shell import page_name
-from inferbench_lib.report.views import devices
 from inferbench_lib.store import load_run
+from inferbench_lib.studies.cpu_vs_gpu import page as devices
 
 pytestmark = pytest.mark.timeout(600)
 DEVICE = f"{NAME}:0"

@@ -13,12 +13,12 @@ import pytest
 from loss_kernels import LoadBurning
 
 from inferbench_lib import config, settings
-from inferbench_lib.experiments import multiprocess
-from inferbench_lib.parallel import cpu_demand
-from inferbench_lib.parallel.cpu_demand import CpuDemand
-from inferbench_lib.parallel.pool import SharedPool
+from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.processes import cpu_demand
+from inferbench_lib.processes.cpu_demand import CpuDemand
 from inferbench_lib.records import Span
-from inferbench_lib.workloads.forest import Forest
+from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
+from inferbench_lib.work.forest import Forest
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1

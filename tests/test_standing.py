@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import sample_runs as samples
 
-from inferbench_lib.analysis.binding import bind_network, forest_what_ifs, network_what_ifs
-from inferbench_lib.analysis.data_profile import growths
-from inferbench_lib.analysis.forest_limits import forest_cost, place_forest
-from inferbench_lib.analysis.layers import LayerProfile, layer_profiles
-from inferbench_lib.analysis.roofs import Roofs, Work, bound_of, roofs
-from inferbench_lib.analysis.whatif import Change, WhatIf, gain_at_the_roof, predicted_gain, worst
 from inferbench_lib.records import Case, Ratio, Verdict
+from inferbench_lib.studies.hardware_analysis.binding import bind_network, forest_what_ifs, network_what_ifs
+from inferbench_lib.studies.hardware_analysis.data_profile import growths
+from inferbench_lib.studies.hardware_analysis.forest_limits import forest_cost, place_forest
+from inferbench_lib.studies.hardware_analysis.layers import LayerProfile, layer_profiles
+from inferbench_lib.studies.hardware_analysis.roofs import Roofs, Work, bound_of, roofs
+from inferbench_lib.studies.hardware_analysis.whatif import Change, WhatIf, gain_at_the_roof, predicted_gain, worst
 
 KIB = 1024
 HERE = Roofs(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inferbench_lib.analysis.intervals import (
+from inferbench_lib.records import Case, Flag, Measurement, Outcome, Verification
+from inferbench_lib.stats.intervals import (
     critical_rank_sum,
     percentile,
     samples_needed,
@@ -17,8 +18,8 @@ from inferbench_lib.analysis.intervals import (
     signed_rank_interval,
     values_needed,
 )
-from inferbench_lib.analysis.level import is_level
-from inferbench_lib.analysis.series import (
+from inferbench_lib.stats.level import is_level
+from inferbench_lib.stats.series import (
     count_modes,
     count_outliers,
     drift,
@@ -27,9 +28,8 @@ from inferbench_lib.analysis.series import (
     lag1,
     replicates,
 )
-from inferbench_lib.analysis.simulation import AR1_LAGS, autoregressive, coverage, times_from_noise
-from inferbench_lib.analysis.statistics import median_interval, relative_width, summarize
-from inferbench_lib.records import Case, Flag, Measurement, Outcome, Verification
+from inferbench_lib.stats.statistics import median_interval, relative_width, summarize
+from inferbench_lib.studies.calibration.simulation import AR1_LAGS, autoregressive, coverage, times_from_noise
 
 CASE = Case(workload="forest", batch_size=4)
 

@@ -10,10 +10,13 @@ import sample_runs as samples
 from matplotlib.figure import Figure
 from page_texts import row
 
-from inferbench_lib.analysis.roofs import Bound
 from inferbench_lib.report import studies
-from inferbench_lib.report.hardware_figures import apart, roofs
-from inferbench_lib.report.views import devices, hardware, multiprocess, sweep
+from inferbench_lib.studies.batch_sweep import page as sweep
+from inferbench_lib.studies.cpu_multiprocess import page as multiprocess
+from inferbench_lib.studies.cpu_vs_gpu import page as devices
+from inferbench_lib.studies.hardware_analysis import page as hardware
+from inferbench_lib.studies.hardware_analysis.figures import apart, roofs
+from inferbench_lib.studies.hardware_analysis.roofs import Bound
 
 # cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
 

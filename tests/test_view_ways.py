@@ -10,7 +10,7 @@ import sample_runs as samples
 from page_texts import UNSAID, draw, row, sentences
 
 from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verdict
-from inferbench_lib.report.views import multiprocess as page
+from inferbench_lib.studies.cpu_multiprocess import page
 
 ALONE_S = {1_000: 0.010, 2_000: 0.020, 4_000: 0.040}
 POOL_S = {

@@ -10,8 +10,8 @@ import sample_runs as samples
 from page_texts import UNSAID, draw, sentences, texts, views
 
 from inferbench_lib import store
+from inferbench_lib.report import page_parts as common
 from inferbench_lib.report import studies
-from inferbench_lib.report.views import common
 
 each_run = pytest.mark.parametrize("name", samples.NAMES)
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from inferbench_lib.engines.native import load_forest
-from inferbench_lib.workloads import cnn as cnn_module
-from inferbench_lib.workloads.cache import cache_folder, cached
-from inferbench_lib.workloads.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn, n_parameters, operators
-from inferbench_lib.workloads.forest import Forest, load_model
-from inferbench_lib.workloads.outputs import close, equal
+from inferbench_lib.work import cnn as cnn_module
+from inferbench_lib.work.cache import cache_folder, cached
+from inferbench_lib.work.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn, n_parameters, operators
+from inferbench_lib.work.engines.native import load_forest
+from inferbench_lib.work.forest import Forest, load_model
+from inferbench_lib.work.outputs import close, equal
 
 
 @pytest.fixture

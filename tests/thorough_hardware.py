@@ -10,12 +10,12 @@ import numpy as np
 import sample_runs as samples
 import yaml
 
-from inferbench_lib.analysis import hardware
-from inferbench_lib.experiments.common import samples_a_turn
-from inferbench_lib.experiments.hardware import forest_cases, network_cases, process_counts
 from inferbench_lib.machine.bandwidth import OPERATIONS, is_measurable, level_of, working_sets
 from inferbench_lib.records import Measurement, Run
-from inferbench_lib.workloads.cnn import Cnn, operators
+from inferbench_lib.studies.common import samples_a_turn
+from inferbench_lib.studies.hardware_analysis import study as hardware
+from inferbench_lib.studies.hardware_analysis.measure import forest_cases, network_cases, process_counts
+from inferbench_lib.work.cnn import Cnn, operators
 
 N_CPUS = 16
 ASKED = yaml.safe_load((Path(__file__).parents[1] / "params" / "thorough" / "hardware_analysis.yaml").read_text())

@@ -14,11 +14,14 @@ import sample_runs as samples
 import yaml
 from tiny import ROOT
 
-from inferbench_lib.analysis import devices, multiprocess, predicted, sweep
-from inferbench_lib.experiments.common import samples_a_turn
-from inferbench_lib.experiments.hardware import process_counts
 from inferbench_lib.records import Case, Measurement, Run
-from inferbench_lib.workloads.cnn import n_parameters, operators
+from inferbench_lib.studies.batch_sweep import study as sweep
+from inferbench_lib.studies.common import samples_a_turn
+from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
+from inferbench_lib.studies.cpu_vs_gpu import study as devices
+from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.hardware_analysis.measure import process_counts
+from inferbench_lib.work.cnn import n_parameters, operators
 
 N_CPUS = 16
 ON = ("cpu", "cuda:0")

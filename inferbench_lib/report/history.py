@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from inferbench_lib.analysis.compared import MIN_EFFECT
 from inferbench_lib.records import Figure
 from inferbench_lib.report.words import digits, interval, plural, times
+from inferbench_lib.studies.compare.study import MIN_EFFECT
 
 HEADLINES: Mapping[str, str] = {
     "cpu_multiprocess/speedup": "shared-memory pool over one process",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from inferbench_lib.records import Run
 from inferbench_lib.report import studies
-from inferbench_lib.report.views.common import system_rows
+from inferbench_lib.report.page_parts import system_rows
 from inferbench_lib.report.words import figure_cells
 
 Row = Sequence[str]

@@ -29,7 +29,7 @@ from inferbench_lib.report.place import new_folder, only_one, terminable
 from inferbench_lib.report.scrub import scrub
 from inferbench_lib.report.shell import FRONT, page_name
 from inferbench_lib.report.trust import trust
-from inferbench_lib.report.views import summary
+from inferbench_lib.studies.summary import page as summary
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"

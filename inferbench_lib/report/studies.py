@@ -8,7 +8,12 @@ from typing import Any
 
 from inferbench_lib.records import Run
 from inferbench_lib.report.display import Answer
-from inferbench_lib.report.views import calibration, compare, devices, hardware, multiprocess, sweep
+from inferbench_lib.studies.batch_sweep import page as sweep
+from inferbench_lib.studies.calibration import page as calibration
+from inferbench_lib.studies.compare import page as compare
+from inferbench_lib.studies.cpu_multiprocess import page as multiprocess
+from inferbench_lib.studies.cpu_vs_gpu import page as devices
+from inferbench_lib.studies.hardware_analysis import page as hardware
 
 PAGES: Mapping[str, ModuleType] = {
     "cpu_multiprocess": multiprocess,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from inferbench_lib.analysis.statistics import summarize
 from inferbench_lib.records import Measurement, Outcome, Run
 from inferbench_lib.report.words import joined, plural
+from inferbench_lib.stats.statistics import summarize
 
 DISTURBANCES = {
     "other_load": "other programs took CPU time",

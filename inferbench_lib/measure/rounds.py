@@ -1,0 +1,191 @@
+"""Rounds: what is compared takes turns, in an order drawn anew each round, a control workload between.
+
+Consecutive calls of one process resemble each other, and machines drift; so the unit of replication is the
+round, and every cell meets each stretch of the machine's time.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
+
+from inferbench_lib.errors import MeasurementError, OutOfMemory, WorkerError
+from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.progress import Progress
+from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.stats.statistics import relative_width
+
+
+class Host(Protocol):
+    """A bench in a process of its own, which `ready` waits for."""
+
+    def ready(self) -> None: ...
+
+    def call(self, method: str, *arguments: Any) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One cell to measure: what it is, where it lives, how many samples it takes in a round."""
+
+    case: Case
+    host: Host
+    n_samples: int = 1
+    warmup: WarmUp = field(default_factory=WarmUp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How many rounds: at least, at most, until every median is this narrow or this much time has gone.
+
+    `min_rounds` holds whatever the time: fewer carry no interval.
+    """
+
+    min_rounds: int
+    max_rounds: int
+    target_width: float
+    time_limit_s: float
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What was measured and in which order; `windows_s` are the monotonic times of each cell's turns."""
+
+    measurements: tuple[Measurement, ...]
+    orders: tuple[tuple[int, ...], ...]
+    control_s: tuple[tuple[float, ...], ...]
+    windows_s: tuple[tuple[tuple[float, float], ...], ...]
+    stopped_because: str
+
+
+class _Cells:
+    """The state of the cells while rounds go on; a cell that failed keeps its row and its reason."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.failures: dict[int, tuple[Outcome, str]] = {}
+        self.round_medians: list[list[float]] = [[] for _ in entries]
+        self.windows: list[list[tuple[float, float]]] = [[] for _ in entries]
+
+    def ask(self, index: int, method: str, *arguments: Any) -> Any:
+        """Call the cell's host; None where the cell has failed or fails now."""
+        entry = self.entries[index]
+        return self.attempt(index, lambda: entry.host.call(method, entry.case, *arguments))
+
+    def start(self, progress: Progress) -> None:
+        """Wait for every host, then start their benches; a bench that fails is the end of all its cells."""
+        hosts: dict[int, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            hosts.setdefault(id(entry.host), []).append(index)
+        for first, *_ in hosts.values():
+            self.attempt(first, self.entries[first].host.ready)
+        for first, *others in hosts.values():
+            progress.now(f"starting {self.entries[first].case}")
+            self.attempt(first, partial(self.entries[first].host.call, "start"))
+            self.failures |= {other: self.failures[first] for other in others if first in self.failures}
+
+    def attempt(self, index: int, act: Callable[[], Any]) -> Any:
+        """What `act` gives; note a failure of the cell, or of every cell of a process that ended."""
+        if index in self.failures:
+            return None
+        host = self.entries[index].host
+        try:
+            return act()
+        except OutOfMemory as error:
+            self.failures[index] = (Outcome.OOM, str(error))
+        except WorkerError as error:
+            for other, entry in enumerate(self.entries):
+                if entry.host is host:
+                    self.failures.setdefault(other, (Outcome.FAILED, str(error)))
+        except MeasurementError as error:
+            self.failures[index] = (Outcome.FAILED, str(error))
+        return None
+
+    def is_settled(self, target_width: float) -> bool:
+        """Whether every living cell's median is known to within `target_width`."""
+        living = [medians for index, medians in enumerate(self.round_medians) if index not in self.failures]
+        return all(relative_width(medians) <= target_width for medians in living)
+
+    def measurement(self, index: int) -> Measurement:
+        """The cell's row, whatever became of it; a host that still answers tells what it saw before a failure."""
+        entry, failure = self.entries[index], self.failures.pop(index, None)
+        measured: Measurement | None = self.ask(index, "finish")
+        outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
+        if measured is None:
+            return Measurement(case=entry.case, outcome=outcome, reason=reason)
+        return measured if measured.outcome is not Outcome.OK else replace(measured, outcome=outcome, reason=reason)
+
+
+def run_rounds(
+    entries: Sequence[Entry],
+    plan: Plan,
+    progress: Progress,
+    *,
+    control: Callable[[], float | None],
+    peak_memory: Callable[[Entry], int | None] | None = None,
+    read_s: Callable[[], float] = time.monotonic,
+) -> Schedule:
+    """Prepare every cell, then let the cells take turns until `plan` is met; memory last, in a pass of its own.
+
+    When all hosts are up their benches start one after another, as starts and first calls are results too.
+    `control` runs a fixed small workload after every turn and gives its seconds, None where it cannot run any more.
+    Progress is made between turns only. A cell that fails keeps its row; the others go on.
+    """
+    cells = _Cells(entries)
+    cells.start(progress)
+    for index, entry in enumerate(entries):
+        progress.now(f"warming up {entry.case}")
+        cells.ask(index, "prepare", entry.warmup)
+        progress.step()
+    shuffler = random.Random(plan.seed)
+    orders: list[tuple[int, ...]] = []
+    control_s: list[tuple[float, ...]] = []
+    started_s = read_s()
+    stopped_because = ""
+    while not stopped_because:
+        order = shuffler.sample(range(len(entries)), len(entries))
+        controls = []
+        for index in order:
+            progress.now(f"round {len(orders) + 1}: {entries[index].case}")
+            begin_s = read_s()
+            samples = cells.ask(index, "turn", entries[index].n_samples)
+            if samples:
+                cells.windows[index].append((begin_s, read_s()))
+                cells.round_medians[index].append(sorted(samples)[len(samples) // 2])
+            seconds = control()
+            controls += [] if seconds is None else [seconds]
+            progress.step()
+        orders.append(tuple(order))
+        control_s.append(tuple(controls))
+        stopped_because = _reason_to_stop(cells, plan, len(orders), read_s() - started_s)
+    peaks: list[int | None] = [None] * len(entries)
+    if peak_memory:
+        peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]
+    measurements = tuple(replace(cells.measurement(index), peak_memory_bytes=peak) for index, peak in enumerate(peaks))
+    progress.expect(max(progress.done, progress.total - len(entries) * (plan.max_rounds - len(orders))))
+    return Schedule(
+        measurements=measurements,
+        orders=tuple(orders),
+        control_s=tuple(control_s),
+        windows_s=tuple(tuple(windows) for windows in cells.windows),
+        stopped_because=stopped_because,
+    )
+
+
+def _reason_to_stop(cells: _Cells, plan: Plan, n_rounds: int, elapsed_s: float) -> str:
+    if len(cells.failures) == len(cells.entries):
+        return "every cell failed"
+    if n_rounds < plan.min_rounds:
+        return ""
+    if n_rounds >= plan.max_rounds:
+        return f"{n_rounds} rounds were the most asked for"
+    if elapsed_s >= plan.time_limit_s:
+        return f"the time limit of {plan.time_limit_s:g} s was reached"
+    if cells.is_settled(plan.target_width):
+        return f"every median was known to within {plan.target_width:.0%}"
+    return ""

@@ -1,0 +1,201 @@
+"""What measuring needs around it: processes for the variants, an observer, a control workload, live progress."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from statistics import median
+from types import TracebackType
+from typing import Any, Self
+
+from inferbench_lib import store
+from inferbench_lib.errors import WorkerError
+from inferbench_lib.machine.facts import read_machine
+from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
+from inferbench_lib.measure.variants import ControlBench
+from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.remote import Remote
+from inferbench_lib.progress import Progress
+from inferbench_lib.records import Figure, Flag, Measurement, Run
+from inferbench_lib.settings import Config, Rounds
+from inferbench_lib.timing.memory import PeakMemory
+from inferbench_lib.timing.sampler import Sampler
+from inferbench_lib.timing.telemetry import flags as telemetry_flags
+
+CONTROL_LIMIT = 0.10
+"""How far the control workload's rounds may lie apart before every cell is flagged: what a reader would act on."""
+FLAGGED_SHARE = 1 / 3
+"""A cell is flagged when more than this share of its turns was."""
+
+
+class Session:
+    """One notebook's measuring, from the first process to the stored run. A context manager."""
+
+    def __init__(self, notebook: str, config: Config, *, steps: int = 0) -> None:
+        self.notebook, self.config = notebook, config
+        self.progress = Progress(notebook, steps)
+        self.schedules: dict[str, Schedule] = {}
+        self._started = datetime.now(UTC)
+        self._began_s = time.monotonic()
+        self._stack = ExitStack()
+        self._sampler = Sampler()
+        self._hosts: list[Remote] = []
+        self._control: Remote | None = None
+        self._lost_control = ""
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.progress)
+        self.progress.now("reading the machine")
+        self.machine = read_machine()
+        self._stack.enter_context(self._sampler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for host in self._hosts:
+            host.hang_up()  # all of them end at the same time
+        self._stack.close()
+
+    def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Remote:
+        """A process of its own for a bench, its thread limits set before anything is imported there."""
+        self.progress.now(f"starting {name}")
+        host = Remote(factory, environment=thread_limits(n_threads), name=name)
+        self._hosts.append(host)
+        return self._stack.enter_context(host)
+
+    def measure(
+        self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
+    ) -> Schedule:
+        """Let the cells take turns; their rows come back flagged with what was seen beside them.
+
+        Without a `plan` of its own it takes the rounds that the parameters ask for.
+        """
+        if self._control is None:
+            self._control = self.host(ControlBench, "control")
+        schedule = run_rounds(
+            entries,
+            plan or _plan(self.config),
+            self.progress,
+            control=partial(self._control_s, self._control),
+            peak_memory=_peak_memory if memory else None,
+        )
+        drifted = control_flag(schedule.control_s, self._lost_control)
+        flagged = [
+            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
+            for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
+        ]
+        self.schedules[name] = replace(schedule, measurements=tuple(flagged))
+        return self.schedules[name]
+
+    def _control_s(self, control: Remote) -> float | None:
+        """Seconds of the control workload; None once its process has failed, which costs no cell its row."""
+        if self._lost_control:
+            return None
+        try:
+            return float(control.call("seconds"))
+        except WorkerError as error:
+            self._lost_control = str(error)
+            return None
+
+    def finish(
+        self,
+        measurements: Sequence[Measurement],
+        tables: Mapping[str, Any],
+        figures: Callable[[Run], dict[str, Figure]],
+        *,
+        simulated: bool = False,
+    ) -> Run:
+        """The run as a value, stored; `figures` gives its entries of `summary.json`, each marked when `simulated`."""
+        schedules = {
+            name: {
+                "orders": schedule.orders,
+                "control_s": schedule.control_s,
+                "stopped_because": schedule.stopped_because,
+            }
+            for name, schedule in self.schedules.items()
+        }
+        run = Run(
+            notebook=self.notebook,
+            run_id=store.run_folder().name,
+            machine=self.machine,
+            params=self.config.model_dump(),
+            started_at=self._started.isoformat(timespec="seconds"),
+            duration_s=time.monotonic() - self._began_s,
+            measurements=tuple(measurements),
+            tables={"schedules": schedules, **tables},
+            simulated=simulated,
+        )
+        run = replace(run, summary={name: _marked(figure, run.mark) for name, figure in figures(run).items()})
+        store.save_run(run)
+        return run
+
+    def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
+        """What the observer flagged in more than a third of a cell's turns."""
+        texts: dict[str, Flag] = {}
+        counts: Counter[str] = Counter()
+        for start_s, end_s in windows:
+            for flag in telemetry_flags(self._sampler.window(start_s, end_s)):
+                counts[flag.name] += 1
+                texts[flag.name] = flag
+        return tuple(
+            replace(flag, text=f"in {counts[name]} of {len(windows)} rounds {flag.text}")
+            for name, flag in texts.items()
+            if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
+        )
+
+
+def _marked(figure: Figure, mark: str) -> Figure:
+    """The figure with the mark before its verdict."""
+    return replace(figure, verdict=": ".join(filter(None, (mark, figure.verdict))))
+
+
+def _plan(config: Config) -> Plan:
+    """The rounds that a notebook's parameters ask for."""
+    assert isinstance(config, Rounds)
+    return Plan(
+        min_rounds=config.min_rounds,
+        max_rounds=config.max_rounds,
+        target_width=config.target_width,
+        time_limit_s=config.time_limit_s,
+        seed=config.seed,
+    )
+
+
+def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
+    """A flag when the control workload's round medians lie further apart than `CONTROL_LIMIT`, or it was `lost`."""
+    if lost:
+        text = f"the fixed work that watches the machine's speed could not go on, so a change was not seen: {lost}"
+        return (Flag(name="drift", text=text),)
+    medians = [median(values) for values in control_s if values]
+    if len(medians) < 2:
+        return ()
+    spread = max(medians) / min(medians) - 1
+    if spread <= CONTROL_LIMIT:
+        return ()
+    text = (
+        f"the same fixed work took up to {spread:.0%} longer in one round than in another (limit {CONTROL_LIMIT:.0%}): "
+        "the machine's speed changed while it measured; comparisons within a round hold, times less so"
+    )
+    return (Flag(name="drift", text=text),)
+
+
+def _peak_memory(entry: Entry) -> int | None:
+    """The process tree's peak while it runs the cell untimed; None where its memory cannot be read."""
+    host = entry.host
+    assert isinstance(host, Remote)
+    with PeakMemory(host.pid) as peak:
+        host.call("run", entry.case, 3)
+    seen = peak.value
+    return None if seen is None else seen.rss_bytes if seen.pss_bytes is None else seen.pss_bytes
+
+
+def _peak(row: Measurement) -> int | None:
+    """A device's own peak where its allocator tells, else the process tree's."""
+    allocated = row.figures.get("peak_allocated_bytes")
+    return row.peak_memory_bytes if allocated is None else int(allocated)

@@ -1,0 +1,162 @@
+"""Who computes which rows: a table in shared memory from which every worker takes its next rows by itself.
+
+Nobody has to be woken to hand them out. A lock guards the table that the kernel lets go when its holder dies, and
+writes are in such an order that, whenever a worker dies, what it took and did not store stands in its line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from inferbench_lib.errors import WorkerHung
+from inferbench_lib.executors.chunk_size import LARGEST_BYTES, CallCost, of_dynamic
+from inferbench_lib.executors.executor import now
+from inferbench_lib.processes.shared_array import SharedArray
+
+# The first line says what there is to do, each further one is a worker's. float64 is exact for rows up to 2**53.
+_N_ROWS, _NEXT, _BATCH_SIZE, _LARGEST, _N_TAKEN, _TIMEOUT_S, _N_AT_ONCE = range(7)
+_NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
+_LOCK_RETRY_S = 5e-5
+
+
+class Ledger:
+    """`n_rows` rows for `n_workers` to take; pickling sends where it is, and `close` lets go of it.
+
+    Calls get `batch_size` rows, the last what is left; without it, what `chunk_size` makes of the cost of calls, while
+    `n_at_once` of the workers take rows at a time, all of them unless it is set. Raises ValueError without a row or a
+    batch, and in every method WorkerHung where the lock stays taken for `timeout_s`.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_workers: int,
+        batch_size: int | None = None,
+        *,
+        row_bytes: int = 1,
+        timeout_s: float = 600.0,
+    ) -> None:
+        if n_rows < 1 or (batch_size is not None and batch_size < 1):
+            raise ValueError(
+                f"map: expected at least 1 row and batches of at least 1, got {n_rows} rows and {batch_size}"
+            )
+        self._open(SharedArray.empty((1 + n_workers, 7), float))
+        largest = max(1, LARGEST_BYTES // max(1, row_bytes))
+        self._table[0] = (n_rows, 0, batch_size or 0, largest, 0, timeout_s, n_workers)
+
+    def _open(self, table: SharedArray) -> None:
+        self._shared, self._table = table, table.array
+        self._lock = os.open(table.handle.path, os.O_RDWR)  # a lock belongs to what one call of open gave
+        self._close_lock = weakref.finalize(self, os.close, self._lock)
+
+    def take(self, worker: int, cost: CallCost | None = None, limit_s: float | None = None) -> range | None:
+        """The rows that `worker` computes next, in `limit_s` if its `cost` is right; None when no rows are left.
+
+        What it took before is then known to be stored. What a dead worker left comes first.
+        """
+        head, lines = self._table[0], self._table[1:]
+        line = lines[worker]
+        with self._locked():
+            line[_STOP] = 0  # what it took before is stored
+            lost = next((other for other in lines if other[_IS_LOST]), None)
+            if lost is not None:
+                start, stop = int(lost[_START]), int(lost[_STOP])
+            else:
+                start = int(head[_NEXT])
+                stop = start + self._n_next(worker, int(head[_N_ROWS]) - start, cost, limit_s)
+            if stop == start:
+                return None
+            head[_N_TAKEN] += 1
+            line[_NUMBER], line[_TAKEN_S], line[_START] = head[_N_TAKEN], now(), start
+            line[_READY_S] = line[_TAKEN_S] + (cost.call_s(stop - start) if cost else 0.0)
+            line[_STOP] = stop  # theirs from here on: a death before the next line makes others do them again
+            if lost is not None:
+                lost[_IS_LOST] = lost[_STOP] = 0
+            else:
+                head[_NEXT] = stop
+        return range(start, stop)
+
+    @property
+    def n_at_once(self) -> int:
+        """How many workers take rows at a time."""
+        return int(self._table[0, _N_AT_ONCE])
+
+    @n_at_once.setter
+    def n_at_once(self, number: int) -> None:
+        self._table[0, _N_AT_ONCE] = number
+
+    def give_back(self, worker: int) -> None:
+        """Let others take what the dead `worker` has not stored."""
+        with self._locked():
+            line = self._table[1 + worker]
+            line[_IS_LOST] = line[_STOP] > line[_START]
+
+    @property
+    def has_left(self) -> bool:
+        """Whether there are rows that nobody has taken, or that a dead worker left."""
+        head = self._table[0]
+        return bool(head[_NEXT] < head[_N_ROWS] or self._table[1:, _IS_LOST].any())
+
+    def taken_s(self, worker: int) -> float:
+        """When it last took rows; 0 if it has not."""
+        return float(self._table[1 + worker, _TAKEN_S])
+
+    def task(self, worker: int) -> str:
+        """What it is at, in words."""
+        line, n_rows = self._table[1 + worker], int(self._table[0, _N_ROWS])
+        if line[_STOP] <= line[_START]:
+            return f"its part of {n_rows:,} rows"
+        return f"batch {line[_NUMBER]:.0f} (rows {line[_START]:,.0f} to {line[_STOP]:,.0f} of {n_rows:,})"
+
+    def close(self) -> None:
+        """Let go of the table here; closing twice does nothing."""
+        self._close_lock()
+        self._shared.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[[SharedArray], Ledger], tuple[SharedArray]]:
+        return _reopened, (self._shared,)
+
+    def _n_next(self, worker: int, n_left: int, cost: CallCost | None, limit_s: float | None) -> int:
+        head, ready_s, now_s = self._table[0], self._table[1:, _READY_S], now()
+        if head[_BATCH_SIZE]:
+            return min(n_left, int(head[_BATCH_SIZE]))
+        busy_s = sorted(max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker)
+        at_work = busy_s[len(ready_s) - self.n_at_once :]  # who takes no rows is the least busy
+        return of_dynamic(n_left, int(head[_N_ROWS]), at_work, int(head[_LARGEST]), cost, limit_s)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        import fcntl  # here, so that systems without it can import this file
+
+        deadline_s = now() + self._table[0, _TIMEOUT_S]
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if now() > deadline_s:
+                    raise WorkerHung(
+                        f"rows: expected a turn at their table within {self._table[0, _TIMEOUT_S]:g} s, got none; "
+                        "end the stopped process that holds it"
+                    ) from None
+                time.sleep(_LOCK_RETRY_S)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+def _reopened(table: SharedArray) -> Ledger:
+    ledger = Ledger.__new__(Ledger)
+    ledger._open(table)
+    return ledger

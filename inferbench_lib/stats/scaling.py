@@ -1,0 +1,168 @@
+"""How throughput grows with workers: Amdahl's law and the universal scalability law, fitted round by round.
+
+Both laws are linear in their parameters once the worker-seconds per unit of work, n / X(n), stand on the left:
+
+    Amdahl (1967)    n / X(n) = (1 + s (n − 1)) / X(1)                     s: serial fraction
+    Gunther (2007)   n / X(n) = (1 + σ (n − 1) + κ n (n − 1)) / X(1)       σ: contention, κ: coherency
+
+so that least squares on relative errors needs no starting values. Every round holds each worker count once, hence
+gives one fit of its own; the intervals are the signed-rank intervals of these, the round being the replicate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from inferbench_lib.records import Interval
+from inferbench_lib.stats.intervals import signed_rank_interval
+from inferbench_lib.stats.refusal import Refusal
+
+Throughputs = Mapping[int, Sequence[float]]  # workers -> units per second, one value a round
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmdahlFit:
+    """Amdahl's law: the serial fraction, the speedup no number of workers exceeds, and the worst relative misfit."""
+
+    serial_fraction: Interval
+    max_speedup: Interval
+    misfit: float
+
+    def speedup(self, n_workers: float) -> Interval:
+        """Predicted speedup over one worker."""
+        return _falling(self.serial_fraction, lambda s: n_workers / (1 + s * (n_workers - 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UslFit:
+    """The universal scalability law: contention σ, coherency κ, where throughput peaks, the worst relative misfit.
+
+    `peak_workers` is √((1 − σ) / κ), infinite when κ is 0: more workers than that slow the work down.
+    """
+
+    contention: Interval
+    coherency: Interval
+    peak_workers: float
+    misfit: float
+
+    def speedup(self, n_workers: float) -> float:
+        """Predicted speedup over one worker."""
+        contention, coherency = self.contention.value, self.coherency.value
+        return n_workers / (1 + contention * (n_workers - 1) + coherency * n_workers * (n_workers - 1))
+
+
+def fit_amdahl(throughputs: Throughputs) -> AmdahlFit | Refusal:
+    """Amdahl's law from at least three worker counts; refused when more workers were slower than one.
+
+    Raises ValueError when the worker counts hold different numbers of rounds or a throughput not above 0.
+    """
+    if refusal := _too_few("Amdahl's law", throughputs, needed=3):
+        return refusal
+    coefficients = _fit_rounds(throughputs, n_terms=2)
+    fraction = signed_rank_interval(coefficients[:, 1] / coefficients[:, 0])
+    if fraction.value > 1:
+        return Refusal(
+            reason="throughput falls below one worker's as workers are added, which Amdahl's law cannot describe"
+        )
+    bounded = _clipped(fraction, 0.0, 1.0)
+    return AmdahlFit(
+        serial_fraction=bounded,
+        max_speedup=_falling(bounded, lambda s: 1 / s if s else math.inf),
+        misfit=_misfit(throughputs, coefficients),
+    )
+
+
+def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
+    """The universal scalability law from at least four worker counts. Raises ValueError as `fit_amdahl` does."""
+    if refusal := _too_few("the universal scalability law", throughputs, needed=4):
+        return refusal
+    coefficients = _fit_rounds(throughputs, n_terms=3)
+    contention = signed_rank_interval(coefficients[:, 1] / coefficients[:, 0])
+    coherency = _clipped(signed_rank_interval(coefficients[:, 2] / coefficients[:, 0]), 0.0, math.inf)
+    kappa = coherency.value
+    return UslFit(
+        contention=contention,
+        coherency=coherency,
+        peak_workers=math.sqrt(max(0.0, 1 - contention.value) / kappa) if kappa > 0 else math.inf,
+        misfit=_misfit(throughputs, coefficients),
+    )
+
+
+def break_even(
+    startup_s: Sequence[float], single_s: Sequence[float], parallel_s: Sequence[float], *, n_rows: int
+) -> Interval | Refusal:
+    """Rows from which a start-up is paid back, one value of each a round, each time over `n_rows` rows.
+
+    Refused where a row saves nothing; without an interval where it saved nothing in some of the rounds.
+    """
+    gains_s = [single - parallel for single, parallel in zip(single_s, parallel_s, strict=True)]
+    if not gains_s:
+        return Refusal(reason="no round holds all of them")
+    if median(gains_s) <= 0:
+        return Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+    paid = [n_rows * start / gain for start, gain in zip(startup_s, gains_s, strict=True) if gain > 0]
+    if len(paid) < len(gains_s):
+        reason = f"in {len(gains_s) - len(paid)} of {len(gains_s)} rounds a row saved nothing"
+        return Interval(value=n_rows * median(startup_s) / median(gains_s), reason=reason)
+    return signed_rank_interval(paid)
+
+
+def _too_few(law: str, throughputs: Throughputs, *, needed: int) -> Refusal | None:
+    if len({len(rounds) for rounds in throughputs.values()}) > 1 or any(
+        not min(rounds, default=0) > 0 for rounds in throughputs.values()
+    ):
+        raise ValueError(
+            "throughputs: expected as many rounds for each worker count, every value above 0, "
+            f"got { ({workers: list(rounds) for workers, rounds in throughputs.items()}) }"
+        )
+    if len(throughputs) >= needed:
+        return None
+    return Refusal(reason=f"{law} needs {needed} worker counts, has {len(throughputs)}")
+
+
+def _terms(workers: npt.NDArray[np.float64], n_terms: int) -> npt.NDArray[np.float64]:
+    return np.stack([np.ones_like(workers), workers - 1, workers * (workers - 1)][:n_terms], axis=1)
+
+
+def _fit_rounds(throughputs: Throughputs, n_terms: int) -> npt.NDArray[np.float64]:
+    """Coefficients of each round's fit, shape (rounds, terms), least squares on relative errors."""
+    workers = np.array(list(throughputs), dtype=float)
+    rounds = np.array(list(throughputs.values()), dtype=float).T
+    fits = [np.linalg.lstsq(_terms(workers, n_terms) * (x / workers)[:, None], np.ones(len(x)))[0] for x in rounds]
+    return np.array(fits)
+
+
+def _misfit(throughputs: Throughputs, coefficients: npt.NDArray[np.float64]) -> float:
+    """Largest relative difference between a worker count's median throughput and the law's."""
+    workers = np.array(list(throughputs), dtype=float)
+    seen = np.median(np.array(list(throughputs.values()), dtype=float), axis=1)
+    predicted = workers / (_terms(workers, coefficients.shape[1]) @ np.median(coefficients, axis=0))
+    return float(np.max(np.abs(predicted / seen - 1)))
+
+
+def _clipped(interval: Interval, low: float, high: float) -> Interval:
+    def clip(value: float) -> float:
+        return min(max(value, low), high)
+
+    return replace(
+        interval,
+        value=clip(interval.value),
+        low=None if interval.low is None else clip(interval.low),
+        high=None if interval.high is None else clip(interval.high),
+    )
+
+
+def _falling(interval: Interval, function: Callable[[float], float]) -> Interval:
+    """The interval of a falling function: its ends change places."""
+    return replace(
+        interval,
+        value=function(interval.value),
+        low=None if interval.high is None else function(interval.high),
+        high=None if interval.low is None else function(interval.low),
+    )

@@ -1,0 +1,172 @@
+"""From raw samples to what they say of one cell. The unit of replication is the round, never the call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, median, stdev
+
+import numpy as np
+
+from inferbench_lib.records import Interval, Measurement, Outcome, Percentile, Summary
+from inferbench_lib.stats.intervals import percentile, signed_rank_bounds, values_needed
+from inferbench_lib.stats.series import (
+    MIN_BLOCK,
+    Rounds,
+    count_modes,
+    count_outliers,
+    drift,
+    effective_samples,
+    lag1,
+    replicates,
+)
+
+__all__ = [
+    "lag1",
+    "median_interval",
+    "percentiles",
+    "relative_width",
+    "summarize",
+]
+
+PERCENTILES = (0.50, 0.90, 0.95, 0.99)
+MAX_PIECES = 10  # of a lone series, in which a drift is looked for
+
+
+def median_interval(rounds: Rounds) -> Interval:
+    """The samples' median with a 95 % interval over rounds; over blocks when there is one round only.
+
+    The interval is the signed-rank interval of the replicates' log medians, widened to hold the samples' own median in
+    the rare case that it lies outside; withheld below six replicates. Raises ValueError for a sample of 0 s or less.
+    """
+    samples = [sample for samples in rounds for sample in samples]
+    if not samples or not min(samples) > 0:
+        raise ValueError(
+            f"median_interval: expected samples above 0 s, got {min(samples, default='none')}; "
+            "a clock too coarse for one call needs more calls per sample"
+        )
+    centre = median(samples)
+    values = replicates(rounds)
+    needed = values_needed()
+    if len(values) < needed:
+        one_round = sum(1 for samples in rounds if len(samples)) == 1
+        reason = (
+            f"needs {needed} rounds or about {math.ceil(needed * len(samples) / len(values))} calls in one, "
+            f"has {len(samples)}"
+            if one_round
+            else f"needs {needed} rounds, has {len(values)}"
+        )
+        return Interval(value=centre, reason=reason)
+    _, low, high = signed_rank_bounds(np.log(values))
+    return Interval(value=centre, low=min(centre, math.exp(low)), high=max(centre, math.exp(high)))
+
+
+def relative_width(round_medians: Sequence[float]) -> float:
+    """Width of the median's 95 % interval over the median, from one value (seconds, above 0) a round.
+
+    The stop rule's figure; infinite while the rounds carry no interval.
+    """
+    if len(round_medians) < values_needed():
+        return math.inf
+    interval = median_interval([(seconds,) for seconds in round_medians])
+    if interval.low is None or interval.high is None:
+        return math.inf
+    return (interval.high - interval.low) / interval.value
+
+
+def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]:
+    """p50, p90, p95 and p99 of single calls; withheld where the samples cannot carry them or are means of blocks."""
+    if calls_per_sample != 1:
+        reason = f"needs single-call samples, has means of {calls_per_sample} calls"
+        return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
+    samples = [sample for samples in rounds for sample in samples]
+    worth = effective_samples(len(samples), lag1(rounds))
+    return tuple(percentile(samples, p, n_effective=worth) for p in PERCENTILES)
+
+
+def summarize(measurement: Measurement) -> Summary:
+    """What one cell's samples say, in seconds per call; numbers are withheld (NaN) when its outputs were wrong.
+
+    A cell that was measured well but is not level, or that carries an invalidating flag, becomes `unstable`;
+    any other outcome passes through with its reason.
+    """
+    rounds = [samples for samples in measurement.rounds() if samples]
+    samples = measurement.samples_s
+    outcome, reason = _outcome(measurement)
+    if outcome is Outcome.INVALID or not samples:
+        return _withheld(measurement, outcome, reason)
+    centre = median_interval(rounds)
+    return Summary(
+        n_samples=len(samples),
+        n_rounds=len(rounds),
+        median_s=centre,
+        mean_s=fmean(samples),
+        std_s=stdev(samples) if len(samples) > 1 else math.nan,
+        min_s=min(samples),
+        max_s=max(samples),
+        percentiles=percentiles(rounds, measurement.calls_per_sample),
+        lag1=lag1(rounds),
+        is_level=drift(_in_order(rounds)).is_level,
+        n_modes=count_modes(samples),
+        n_outliers=count_outliers(samples),
+        throughput_per_s=_throughput(centre, measurement.inputs_per_call),
+        outcome=outcome,
+        reason=reason,
+    )
+
+
+def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
+    if measurement.verification is not None and not measurement.verification.passed:
+        return Outcome.INVALID, measurement.reason or f"outputs differ: {measurement.verification.detail}"
+    if measurement.outcome is not Outcome.OK or not measurement.samples_s:
+        return measurement.outcome, measurement.reason
+    for flag in measurement.flags:
+        if flag.invalidates:
+            return Outcome.UNSTABLE, flag.text
+    rounds = [samples for samples in measurement.rounds() if samples]
+    found = drift(_in_order(rounds))
+    if found.is_level:
+        return Outcome.OK, measurement.reason
+    what = "the series is not level" if len(rounds) == 1 else "the rounds' medians drift"
+    direction = "slower" if found.change > 0 else "faster"
+    return Outcome.UNSTABLE, f"{what}: the second half is {abs(found.change):.0%} {direction} than the first"
+
+
+def _in_order(rounds: Rounds) -> list[float]:
+    """Medians in the order taken, unmerged, in which a drift would show: of rounds, or of a lone series' pieces."""
+    if len(rounds) == 1:
+        # Not its blocks: a drift looks like autocorrelation, which would leave too few of them to show it.
+        n_pieces = min(MAX_PIECES, len(rounds[0]) // MIN_BLOCK)
+        rounds = [piece.tolist() for piece in np.array_split(rounds[0], max(1, n_pieces))]
+    return [median(samples) for samples in rounds]
+
+
+def _throughput(seconds: Interval, inputs_per_call: int) -> Interval:
+    return Interval(
+        value=inputs_per_call / seconds.value,
+        low=None if seconds.high is None else inputs_per_call / seconds.high,
+        high=None if seconds.low is None else inputs_per_call / seconds.low,
+        level=seconds.level,
+        reason=seconds.reason,
+    )
+
+
+def _withheld(measurement: Measurement, outcome: Outcome, reason: str) -> Summary:
+    nothing = Interval(value=math.nan, reason=reason)
+    return Summary(
+        n_samples=len(measurement.samples_s),
+        n_rounds=sum(1 for size in measurement.round_sizes if size),
+        median_s=nothing,
+        mean_s=math.nan,
+        std_s=math.nan,
+        min_s=math.nan,
+        max_s=math.nan,
+        percentiles=tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES),
+        lag1=None,
+        is_level=False,
+        n_modes=0,
+        n_outliers=0,
+        throughput_per_s=nothing,
+        outcome=outcome,
+        reason=reason,
+    )

@@ -1,0 +1,185 @@
+"""Identical variants compared with each other: whatever difference is claimed is a false alarm.
+
+They are compared in blocks of rounds, as many as a report takes. In each block the variants of a workload are paired so
+that every one is in one pair: these comparisons share no call. Where the time ended before there were enough of them,
+each block is paired anew, at most `len(PAIRINGS)` times; a call then serves in so many comparisons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+from scipy import stats
+
+from inferbench_lib.records import Interval, Measurement, Ratio, Verdict
+from inferbench_lib.stats.comparison import MIN_EFFECT, compare_rounds, naive_t_test, smallest_detectable_ratio
+from inferbench_lib.stats.intervals import values_needed
+
+PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+"""Every way of pairing four variants; no pair is in two of them."""
+N_VARIANTS = 4
+POWER = 0.8
+NAIVE_LEVEL = 0.05
+IN_A_ROW, ROW = "in_a_row_s", 50
+"""The series of calls made one after another, in stretches of so many: what a t-test is often given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """One comparison of two identical variants: by ours, and by the t-test's p value on the very same calls."""
+
+    workload: str
+    ratio: Ratio
+    log_ratios: tuple[float, ...]
+    p_value: float
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether a difference was claimed, where there is none."""
+        return self.ratio.verdict in (Verdict.FASTER, Verdict.SLOWER)
+
+    @property
+    def needed_slowdown(self) -> float:
+        """The ratio above which a slowdown of the candidate in these very rounds is called one; infinite if never."""
+        if self.ratio.high is None or self.ratio.verdict is Verdict.UNSTABLE:
+            return math.inf
+        return self.ratio.high * (1 + MIN_EFFECT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdenticalStudy:
+    """All comparisons of identical variants, from how many blocks of rounds, each paired how many times.
+
+    `p_values_in_a_row` are the t-test's on calls as they are often taken: so many of one variant, then so many of the
+    other. `detectable` is the smallest slowdown that the scatter of each workload's rounds lets be found with `POWER`.
+    """
+
+    comparisons: tuple[Alike, ...]
+    n_rounds: int
+    n_blocks: int
+    n_pairings: int
+    p_values_in_a_row: tuple[float, ...]
+    detectable: Mapping[str, float]
+
+    @property
+    def n_alarms(self) -> int:
+        """Identical variants that were told apart."""
+        return sum(one.is_alarm for one in self.comparisons)
+
+    @property
+    def n_withheld(self) -> int:
+        """Comparisons that gave no verdict."""
+        return sum(one.ratio.verdict in (Verdict.UNSTABLE, Verdict.TOO_FEW) for one in self.comparisons)
+
+    @property
+    def alarm_rate(self) -> Interval:
+        """Share of false alarms with its exact binomial interval (Clopper & Pearson 1934)."""
+        if not self.comparisons:
+            return Interval(value=math.nan, reason="nothing was compared")
+        ends = stats.binomtest(self.n_alarms, len(self.comparisons)).proportion_ci()
+        return Interval(value=self.n_alarms / len(self.comparisons), low=float(ends.low), high=float(ends.high))
+
+    @property
+    def naive_alarms(self) -> int:
+        """Identical variants that the t-test told apart, on the calls of the comparisons."""
+        return sum(one.p_value < NAIVE_LEVEL for one in self.comparisons)
+
+    @property
+    def naive_alarms_in_a_row(self) -> int:
+        """Identical variants that the t-test told apart, on calls made in a row."""
+        return sum(p < NAIVE_LEVEL for p in self.p_values_in_a_row)
+
+    @property
+    def detectable_ratio(self) -> float | None:
+        """The smallest slowdown that can be found in any of the workloads; None where nothing was compared."""
+        return max(self.detectable.values(), default=None)
+
+    @property
+    def observed_ratio(self) -> float | None:
+        """The slowdown that `POWER` of these very comparisons would have found; None where they never would."""
+        needed = [one.needed_slowdown for one in self.comparisons] or [math.inf]
+        found = float(np.quantile(needed, POWER, method="inverted_cdf"))
+        return found if math.isfinite(found) else None
+
+    def found(self, slowdown: float) -> float | None:
+        """Share of these very comparisons that would have found a candidate slower by `slowdown` (0.05: 5 %)."""
+        found = [one.needed_slowdown < 1 + slowdown for one in self.comparisons]
+        return sum(found) / len(found) if found else None
+
+
+def compare_identical(cells: Sequence[Measurement], *, wanted: int, n_rounds: int) -> IdenticalStudy:
+    """At least `wanted` comparisons of `n_rounds` rounds each, if the cells' rounds carry so many.
+
+    A workload of which a variant failed, or gave wrong outputs, is left out.
+    """
+    groups = _groups(cells)
+    rounds_taken = min((len(rounds) for of in groups.values() for rounds in of), default=0)
+    n_blocks = rounds_taken // n_rounds
+    disjoint = n_blocks * len(groups) * N_VARIANTS // 2
+    n_pairings = min(len(PAIRINGS), math.ceil(wanted / disjoint)) if disjoint else 0
+    found = tuple(
+        _compare(name, of[first][start : start + n_rounds], of[second][start : start + n_rounds])
+        for block, start in enumerate(range(0, n_blocks * n_rounds, n_rounds))
+        for turn in range(n_pairings)
+        for name, of in groups.items()
+        for first, second in PAIRINGS[(block + turn) % len(PAIRINGS)]
+    )
+    return IdenticalStudy(
+        comparisons=found,
+        n_rounds=n_rounds,
+        n_blocks=n_blocks,
+        n_pairings=n_pairings,
+        p_values_in_a_row=_p_values_in_a_row(cells),
+        detectable=_detectable(found, n_rounds),
+    )
+
+
+def _groups(cells: Sequence[Measurement]) -> dict[str, list[tuple[tuple[float, ...], ...]]]:
+    """The rounds of every workload's variants, where all of them can be used."""
+    groups: dict[str, list[tuple[tuple[float, ...], ...]]] = defaultdict(list)
+    for cell in cells:
+        if cell.samples_s and (cell.verification is None or cell.verification.passed):
+            groups[cell.case.workload].append(cell.rounds())
+    return {name: of for name, of in groups.items() if len(of) == N_VARIANTS}
+
+
+def _compare(workload: str, one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Alike:
+    medians = [median(calls) for calls in one], [median(calls) for calls in other]
+    return Alike(
+        workload=workload,
+        ratio=compare_rounds(*medians),
+        log_ratios=tuple(math.log(a / b) for a, b in zip(*medians, strict=True)),
+        p_value=naive_t_test(_calls(one), _calls(other)),
+    )
+
+
+def _p_values_in_a_row(cells: Sequence[Measurement]) -> tuple[float, ...]:
+    """Of every pair of a workload's variants, each stretch of calls in a row against the other's next to it."""
+    stretches: dict[str, list[list[Sequence[float]]]] = defaultdict(list)
+    for cell in cells:
+        seconds = cell.series.get(IN_A_ROW, ())
+        stretches[cell.case.workload].append([seconds[i : i + ROW] for i in range(0, len(seconds), ROW)])
+    return tuple(
+        naive_t_test(*pair)
+        for of in stretches.values()
+        for one, other in combinations(of, 2)
+        for pair in zip(one, other, strict=False)
+    )
+
+
+def _calls(rounds: Sequence[Sequence[float]]) -> list[float]:
+    return [seconds for calls in rounds for seconds in calls]
+
+
+def _detectable(alike: Sequence[Alike], n_rounds: int) -> dict[str, float]:
+    logs: dict[str, list[float]] = defaultdict(list)
+    for one in alike:
+        logs[one.workload] += one.log_ratios
+    enough = {name: values for name, values in logs.items() if min(len(values), n_rounds) >= values_needed()}
+    return {name: smallest_detectable_ratio(values, n_rounds=n_rounds, power=POWER) for name, values in enough.items()}

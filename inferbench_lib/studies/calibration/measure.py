@@ -1,0 +1,169 @@
+"""The conductor of `calibration`: the harness measured on this machine, by the same code that measures everything else.
+
+Known work against the loop, identical variants against each other, simulated series whose truth is known, and another
+timer. The figures are left in `reports/calibration.json` too, where every later page of this machine finds them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from inferbench_lib import config, settings, store
+from inferbench_lib.measure.benches import LoopBench
+from inferbench_lib.measure.rounds import Entry, Plan
+from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.variants import ForestBench
+from inferbench_lib.records import Case, Measurement, Outcome, Run
+from inferbench_lib.studies.calibration import page
+from inferbench_lib.studies.calibration import study as analysis
+from inferbench_lib.studies.calibration.identical import IN_A_ROW, N_VARIANTS, ROW
+from inferbench_lib.studies.calibration.page_tables import FILE
+from inferbench_lib.studies.calibration.probes import AgreementBench, CnnCalls, HarnessBench
+from inferbench_lib.studies.calibration.simulation import AR1_LAGS, coverage, detection_rate
+from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.forest import Forest
+
+HARNESS_ROUNDS = 12
+AGREEMENT_ROUNDS = 40
+AGREEMENT_CALLS = 5
+STRETCHES = 3
+N_WORKLOADS = 2
+RESERVED_S = 15.0
+"""For what comes after the rounds of identical variants: their calls in a row, and what was seen beside them."""
+
+Variant = tuple[Case, Callable[[], LoopBench]]
+
+
+def calibration(**params: Any) -> Run:
+    """How true the clock, the loop, the intervals and the verdicts are on this machine; writes calibration.json."""
+    cfg = config.build("calibration", params)
+    assert isinstance(cfg, settings.Calibration)
+    if cfg.reuse:
+        run = store.stored_run("calibration", cfg.reuse)
+        store.save_run(run)
+        return run
+    ends_s = time.monotonic() + cfg.time_limit_s - RESERVED_S
+    n_turns = N_WORKLOADS * N_VARIANTS * (1 + _plan(cfg, ends_s).max_rounds)
+    steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS + 1
+    with Session("calibration", cfg, steps=steps) as session:
+        session.progress.now("preparing the forest, its rows and the network's reference")
+        work = _work(cfg)
+        spins, looks = _harness(session, cfg.seed)
+        agreements = [row for variant in work for row in _agreement(session, variant, cfg.seed)]
+        session.progress.now("drawing series whose truth is known")
+        simulated = _simulated(cfg)
+        session.progress.step()
+        identical = _identical(session, work, cfg, ends_s)
+        run = session.finish(
+            [*spins, *agreements, *identical],
+            {"overhead": looks, "simulated": simulated},
+            lambda run: analysis.figures(analysis.study(run)),
+        )
+    _leave_for_later_pages(run)
+    return run
+
+
+def _plan(cfg: settings.Calibration, ends_s: float) -> Plan:
+    """Rounds enough for comparisons that share no call, as far as time allows until `ends_s`; one block at least."""
+    blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
+    return Plan(
+        min_rounds=cfg.rounds_a_comparison,
+        max_rounds=blocks * cfg.rounds_a_comparison,
+        target_width=0.0,
+        time_limit_s=max(0.0, ends_s - time.monotonic()),
+        seed=cfg.seed,
+    )
+
+
+def _work(cfg: settings.Calibration) -> tuple[Variant, ...]:
+    """A forest batch and a small network's batch: what they are, and what makes their bench."""
+    forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
+    cnn = Cnn(seed=cfg.seed)
+    cnn.reference()
+    n_pool = ForestBench.prepare_files(forest, cfg.forest_batch_size)
+    return (
+        (
+            Case(workload=forest.name, engine="sklearn", batch_size=cfg.forest_batch_size),
+            partial(ForestBench, forest, n_pool, 1),
+        ),
+        (Case(workload=cnn.name, engine="torch", batch_size=cfg.cnn_batch_size), partial(CnnCalls, cnn)),
+    )
+
+
+def _harness(session: Session, seed: int) -> tuple[tuple[Measurement, ...], dict[str, list[float]]]:
+    host = session.host(partial(HarnessBench, seed), "harness")
+    for number in range(HARNESS_ROUNDS):
+        session.progress.now(f"round {number + 1}: spins of known length")
+        host.call("turn")
+        session.progress.step()
+    rows, looks = host.call("finish")
+    host.close()
+    return tuple(replace(row, notes={"part": analysis.SPIN}) for row in rows), looks
+
+
+def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measurement, ...]:
+    case, make = variant
+    host = session.host(partial(AgreementBench, make, case, seed), f"{case.workload} by two timers")
+    for number in range(1 + AGREEMENT_ROUNDS):
+        session.progress.now(f"round {number}: {case.workload} by our loop and by torch's timer")
+        host.call("turn", AGREEMENT_CALLS)
+        session.progress.step(1 if number else 0)
+    rows = host.call("finish", AGREEMENT_CALLS)
+    host.close()
+    return tuple(replace(row, notes={**row.notes, "part": analysis.AGREEMENT}) for row in rows)
+
+
+def _identical(
+    session: Session, work: tuple[Variant, ...], cfg: settings.Calibration, ends_s: float
+) -> tuple[Measurement, ...]:
+    """Every workload in several processes that do the very same, in rounds; then each alone, many calls in a row."""
+    hosts = [
+        (case, session.host(make, f"{case.workload} {number + 1}"))
+        for case, make in work
+        for number in range(N_VARIANTS)
+    ]
+    for _, host in hosts:
+        host.ready()  # so that the plan knows what time is left
+    entries = [Entry(case=case, host=host, n_samples=cfg.samples_a_turn) for case, host in hosts]
+    rows = session.measure(entries, plan=_plan(cfg, ends_s)).measurements
+    living = [number for number, row in enumerate(rows) if row.outcome is not Outcome.FAILED]
+    in_a_row: dict[int, list[float]] = {number: [] for number in range(len(rows))}
+    for stretch in range(STRETCHES):
+        for number in living:
+            session.progress.now(f"{entries[number].case}: {ROW} calls in a row, {stretch + 1} of {STRETCHES}")
+            in_a_row[number] += entries[number].host.call("turn", entries[number].case, ROW)
+    return tuple(
+        replace(row, notes={**row.notes, "part": analysis.IDENTICAL}, series={IN_A_ROW: tuple(in_a_row[number])})
+        for number, row in enumerate(rows)
+    )
+
+
+def _simulated(cfg: settings.Calibration) -> dict[str, list[dict[str, Any]]]:
+    """Coverage and detection on series whose truth is known, at the counts that are promised and at those used here."""
+    found: dict[str, list[dict[str, Any]]] = {"coverage": [], "detection": []}
+    for n_rounds, calls in (analysis.PROMISED, (cfg.rounds_a_comparison, cfg.samples_a_turn)):
+        for lag1 in AR1_LAGS:
+            counts: dict[str, Any] = {"lag1": lag1, "n_rounds": n_rounds, "calls_per_round": calls}
+            drawn = {**counts, "n_trials": cfg.simulated_series, "seed": cfg.seed}
+            for quantity in ("median", "ratio"):
+                share = coverage(**drawn, quantity=quantity)
+                found["coverage"].append({**counts, "quantity": quantity, "share": share})
+            found["detection"].append({**counts, "share": detection_rate(analysis.SLOWDOWN, **drawn)})
+    return found
+
+
+def _leave_for_later_pages(run: Run) -> None:
+    figures = {name: figure.value for name, figure in run.summary.items()}
+    about = {
+        "sentence": page.answer(analysis.study(run)).verdict,
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "processor": run.machine.cpu_model,
+    }
+    text = json.dumps({**figures, **about}, indent=1, ensure_ascii=False)
+    store.write_file(store.reports_folder() / FILE, text)

@@ -1,0 +1,189 @@
+"""What a `calibration` run says: how true the timing is here, and what differences it can tell apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from inferbench_lib.records import Figure, Interval, Measurement, Ratio, Run
+from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.statistics import median_interval
+from inferbench_lib.studies.calibration.identical import IdenticalStudy, compare_identical
+
+SPIN, IDENTICAL, AGREEMENT = "spin", "identical", "agreement"
+"""What a measurement of the run is for: its note `part`."""
+
+PROMISED = (15, 5)
+"""Rounds and calls in each for which coverage and detection are promised."""
+SLOWDOWN = 0.05
+COVERAGE_BAND = (0.93, 0.97)
+DETECTION_LIMIT = 0.95
+ALARM_LIMIT = 0.05
+AGREEMENT_LIMIT = 0.03
+BIAS_LIMITS = {"5us": 0.02, "50us": 0.005, "500us": 0.005, "5ms": 0.005}
+
+SHORT = {"forest": "forest", "cnn-small": "cnn"}
+"""Workloads as the names of figures call them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bias:
+    """How far the loop reads from a known true time: `ratio` is measured over true, `ratios` that of each sample."""
+
+    label: str
+    duration_s: float
+    calls_per_sample: int
+    ratio: Interval
+    ratios: tuple[float, ...]
+
+    @property
+    def relative(self) -> Interval:
+        """The bias of the median as a share of the true time."""
+        low, high = (None if end is None else end - 1 for end in (self.ratio.low, self.ratio.high))
+        return Interval(value=self.ratio.value - 1, low=low, high=high, reason=self.ratio.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """A share of simulated series, at how many rounds of how many calls; of coverage also whose interval it is."""
+
+    lag1: float
+    n_rounds: int
+    calls_per_round: int
+    share: float
+    quantity: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationStudy:
+    """One run read. `biases` are of blocks as large as the timer asks for, `single_biases` of single calls.
+
+    `overhead` is in nanoseconds, by the names of `timing.harness.Overhead`; `agreement` is our seconds over torch's.
+    """
+
+    run: Run
+    overhead: Mapping[str, float]
+    biases: Mapping[str, Bias]
+    single_biases: Mapping[str, Bias]
+    identical: IdenticalStudy
+    coverage: tuple[Simulated, ...]
+    detection: tuple[Simulated, ...]
+    agreement: Mapping[str, Ratio]
+    failures: tuple[str, ...]
+
+    def promised(self, quantity: str = "median") -> dict[float, float]:
+        """Coverage by lag-1 autocorrelation at the promised counts: of a cell's median, or of a ratio."""
+        return {
+            one.lag1: one.share
+            for one in self.coverage
+            if (one.n_rounds, one.calls_per_round) == PROMISED and one.quantity == quantity
+        }
+
+    def least_detection(self) -> dict[tuple[int, int], float]:
+        """The least share of slowdowns found over all autocorrelations, by rounds and calls in each."""
+        found: dict[tuple[int, int], float] = {}
+        for one in self.detection:
+            counts = one.n_rounds, one.calls_per_round
+            found[counts] = min(one.share, found.get(counts, 1.0))
+        return found
+
+
+def study(run: Run) -> CalibrationStudy:
+    """Everything that a `calibration` run says, from its raw samples."""
+    parts: dict[str, list[Measurement]] = defaultdict(list)
+    for cell in run.measurements:
+        parts[cell.notes.get("part", "")].append(cell)
+    looks = run.tables["overhead"]
+    seen = {name: float(min(values) if name == "timer_step_ns" else median(values)) for name, values in looks.items()}
+    by_label: dict[str, list[Bias]] = defaultdict(list)
+    for cell in parts[SPIN]:
+        by_label[cell.case.engine].append(_bias(cell, seen["spin_edge_ns"] / 1e9))
+    simulated = run.tables["simulated"]
+    return CalibrationStudy(
+        run=run,
+        overhead=seen,
+        biases={label: max(of, key=lambda bias: bias.calls_per_sample) for label, of in by_label.items()},
+        single_biases={label: min(of, key=lambda bias: bias.calls_per_sample) for label, of in by_label.items()},
+        identical=compare_identical(
+            parts[IDENTICAL],
+            wanted=int(run.params["comparisons"]),
+            n_rounds=int(run.params["rounds_a_comparison"]),
+        ),
+        coverage=tuple(Simulated(**row) for row in simulated["coverage"]),
+        detection=tuple(Simulated(**row) for row in simulated["detection"]),
+        agreement=_agreement(parts[AGREEMENT]),
+        failures=tuple(f"{cell.case}: {cell.outcome}: {cell.reason}" for cell in run.measurements if cell.reason),
+    )
+
+
+def figures(said: CalibrationStudy) -> dict[str, Figure]:
+    """The entries of `summary.json`, and the flat keys of `reports/calibration.json`."""
+    seen, alike = said.overhead, said.identical
+    n_alike = len(alike.comparisons)
+    rate = alike.alarm_rate
+    found = {
+        "timer_cost_ns": Figure(value=seen["timer_pair_ns"], unit="ns"),
+        "timer_resolution_ns": Figure(value=seen["timer_step_ns"], unit="ns"),
+        "clock_ns": Figure(value=seen["clock_ns"], unit="ns"),
+        "loop_overhead_ns": Figure(value=seen["loop_ns"], unit="ns"),
+        "between_samples_ns": Figure(value=seen["between_ns"], unit="ns"),
+    }
+    for name, biases in (("bias", said.biases), ("bias_single_call", said.single_biases)):
+        for label, bias in biases.items():
+            found[f"{name}[{label}]"] = _figure(bias.relative, "of the true time")
+    found |= {
+        "aa_comparisons": Figure(value=n_alike),
+        "aa_false_alarms": Figure(value=alike.n_alarms, unit=f"of {n_alike}"),
+        "aa_false_alarms_naive": Figure(value=alike.naive_alarms, unit=f"of {n_alike}"),
+        "aa_comparisons_in_a_row": Figure(value=len(alike.p_values_in_a_row)),
+        "aa_false_alarms_naive_in_a_row": Figure(
+            value=alike.naive_alarms_in_a_row, unit=f"of {len(alike.p_values_in_a_row)}"
+        ),
+        "aa_without_verdict": Figure(value=alike.n_withheld, unit=f"of {n_alike}"),
+        "aa_false_alarm_rate": _figure(rate, "of comparisons") if n_alike else Figure(value=None),
+        "detectable_ratio": Figure(value=alike.detectable_ratio, unit="×"),
+        "detectable_ratio_observed": Figure(value=alike.observed_ratio, unit="×"),
+        "detection_rate_observed[5%]": Figure(value=alike.found(SLOWDOWN), unit="of comparisons"),
+    }
+    found |= {
+        f"detectable_ratio[{_short(name)}]": Figure(value=value, unit="×") for name, value in alike.detectable.items()
+    }
+    for name, quantity in (("coverage", "median"), ("coverage_ratio", "ratio")):
+        found |= {f"{name}[{lag1}]": Figure(value=share) for lag1, share in said.promised(quantity).items()}
+    found["detection_rate[5%]"] = Figure(value=said.least_detection()[PROMISED])
+    for name, ratio in said.agreement.items():
+        found[f"agreement_torch[{_short(name)}]"] = Figure(
+            value=ratio.value, low=ratio.low, high=ratio.high, unit="×", verdict=ratio.verdict
+        )
+    return found
+
+
+def _figure(value: Interval, unit: str) -> Figure:
+    return Figure(value=value.value, low=value.low, high=value.high, unit=unit)
+
+
+def _short(workload: str) -> str:
+    return SHORT.get(workload, workload)
+
+
+def _bias(cell: Measurement, edge_s: float) -> Bias:
+    truths_s = [said_s + edge_s for said_s in cell.series["said_s"]]
+    ratios = tuple(sample_s / true_s for sample_s, true_s in zip(cell.samples_s, truths_s, strict=True))
+    rounds = np.split(np.asarray(ratios), np.cumsum(cell.round_sizes)[:-1])
+    return Bias(
+        label=cell.case.engine,
+        duration_s=cell.figures["duration_s"],
+        calls_per_sample=cell.calls_per_sample,
+        ratio=median_interval([round_.tolist() for round_ in rounds]),
+        ratios=ratios,
+    )
+
+
+def _agreement(cells: Sequence[Measurement]) -> dict[str, Ratio]:
+    by_timer = {(cell.case.workload, cell.notes["timer"]): cell for cell in cells}
+    names = dict.fromkeys(cell.case.workload for cell in cells)
+    return {name: compare(by_timer[name, "inferbench"], by_timer[name, "torch"]) for name in names}

@@ -1,0 +1,114 @@
+"""`compare`: from stored runs to one record that holds what is needed to compare them. Nothing is measured."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from inferbench_lib import config, settings, store
+from inferbench_lib.errors import ConfigError
+from inferbench_lib.records import Machine, Measurement, Run
+from inferbench_lib.studies.common import reused
+from inferbench_lib.studies.compare import page
+
+NOTEBOOKS = tuple(name for name in settings.REPORT_NOTEBOOKS if name != "summary")
+"""What is compared: calibration measures the harness, and a summary has no record of its own."""
+_RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
+
+
+def compare(**params: Any) -> Run:
+    """BASE against each of the heads, cell by cell and figure by figure; raises StoreError for a run without data."""
+    cfg = config.build("compare", params)
+    assert isinstance(cfg, settings.Compare)
+    if cfg.reuse:
+        return reused("compare", cfg.reuse)
+    began_s, started = time.monotonic(), datetime.now(UTC)
+    runs = read_all(sources(cfg))
+    names = [next(iter(of.values())).run_id for of in runs]
+    everything = [run for of in runs for run in of.values()]
+    run = Run(
+        notebook="compare",
+        run_id=store.run_folder().name,
+        machine=everything[-1].machine if everything else Machine(),
+        params={**cfg.model_dump(), "base": next(iter(names), None), "heads": names[1:]},
+        started_at=started.isoformat(timespec="seconds"),
+        duration_s=time.monotonic() - began_s,
+        tables={
+            "runs": [
+                {"name": name, "notebooks": {notebook: store.plain(_slim(one)) for notebook, one in of.items()}}
+                for name, of in zip(names, runs, strict=True)
+            ]
+        },
+        simulated=any(one.simulated for one in everything),
+    )
+    run = replace(run, summary=page.figures(page.study(run)))
+    store.save_run(run)
+    return run
+
+
+def sources(cfg: settings.Compare) -> list[str]:
+    """BASE, then the heads: those named, else the newest two runs of one profile; fewer where there are none.
+
+    Raises ConfigError when only one side is named.
+    """
+    if cfg.base and cfg.heads:
+        return [cfg.base, *cfg.heads]
+    if cfg.base or cfg.heads:
+        missing, there = ("heads", cfg.base) if cfg.base else ("base", ", ".join(cfg.heads))
+        raise ConfigError(f"{missing}: expected a run to compare with {there}, got none; name both, or neither")
+    return newest_pair(stored())
+
+
+def stored() -> list[str]:
+    """The ids of all stored runs that hold something to compare, oldest first."""
+    found = {path.parents[1] for name in NOTEBOOKS for path in store.reports_folder().glob(f"*/data/{name}.json")}
+    return sorted(folder.name for folder in found if _RUN.fullmatch(folder.name))
+
+
+def newest_pair(ids: Sequence[str]) -> list[str]:
+    """The newest run that has an older one of its profile, after that one; empty where there is no such pair."""
+    by_profile: dict[str, list[str]] = {}
+    for name in ids:
+        if found := _RUN.fullmatch(name):
+            by_profile.setdefault(found["profile"], []).append(name)
+    return max((of[-2:] for of in by_profile.values() if len(of) > 1), key=lambda of: of[-1], default=[])
+
+
+def read_all(names: Sequence[str]) -> list[Mapping[str, Run]]:
+    """What each run holds to compare, by notebook; raises StoreError or ConfigError where it holds nothing."""
+    return [_read(name) for name in names]
+
+
+def _read(source: str) -> Mapping[str, Run]:
+    found = store.runs_of(source)
+    kept = {name: found[name] for name in NOTEBOOKS if name in found}
+    if not kept:
+        raise ConfigError(
+            f"{source}: expected a run that holds one of {', '.join(NOTEBOOKS)}, got one of {', '.join(found)}"
+        )
+    return kept
+
+
+def _slim(run: Run) -> Run:
+    """What comparing needs: the samples by round, what was seen beside them, the control, the figures."""
+    cells = tuple(
+        Measurement(
+            case=cell.case,
+            samples_s=cell.samples_s,
+            round_sizes=cell.round_sizes,
+            calls_per_sample=cell.calls_per_sample,
+            inputs_per_call=cell.inputs_per_call,
+            notes={"part": cell.notes["part"]} if "part" in cell.notes else {},
+            verification=cell.verification,
+            flags=cell.flags,
+            outcome=cell.outcome,
+            reason=cell.reason,
+        )
+        for cell in run.measurements
+    )
+    schedules = {name: {"control_s": of["control_s"]} for name, of in run.tables.get("schedules", {}).items()}
+    return replace(run, measurements=cells, tables={"schedules": schedules})

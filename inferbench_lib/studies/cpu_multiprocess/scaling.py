@@ -1,0 +1,100 @@
+"""How much work there must be for more processes to pay, and how far more of them help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from inferbench_lib.records import Interval, Measurement, Ratio, Verdict
+from inferbench_lib.stats.comparison import compare, efficiency
+from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
+from inferbench_lib.stats.statistics import summarize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreading:
+    """Numbers of rows by numbers of processes, each against one process with as many rows.
+
+    `speedups` is by (processes, rows), one process left out; `strong` holds those at the most rows, by processes.
+    `weak` is the efficiency when each process always has the same number of rows, `weak_rows`.
+    """
+
+    processes: tuple[int, ...]
+    rows: tuple[int, ...]
+    speedups: Mapping[tuple[int, int], Ratio]
+    weak_rows: int | None
+    weak: Mapping[int, Interval]
+    amdahl: AmdahlFit | Refusal
+    usl: UslFit | Refusal
+
+    @property
+    def strong(self) -> Mapping[int, Ratio]:
+        """Speedups at the most rows."""
+        most = max(self.rows, default=0)
+        return {n: ratio for (n, n_rows), ratio in self.speedups.items() if n_rows == most}
+
+    def pays_from(self, n_processes: int) -> int | None:
+        """The fewest rows from which so many processes were faster wherever there is a verdict; None for never."""
+        paying = None
+        for n_rows in sorted(self.rows, reverse=True):
+            verdict = self._verdict(n_processes, n_rows)
+            if verdict in (Verdict.SLOWER, Verdict.INDISTINGUISHABLE):
+                break
+            paying = n_rows if verdict is Verdict.FASTER else paying
+        return paying
+
+    def undecided(self, n_processes: int, from_rows: int) -> tuple[int, ...]:
+        """The numbers of rows from there on at which no verdict was reached."""
+        rows = (n_rows for n_rows in self.rows if n_rows >= from_rows)
+        return tuple(n_rows for n_rows in rows if self._verdict(n_processes, n_rows) is not Verdict.FASTER)
+
+    def _verdict(self, n_processes: int, n_rows: int) -> Verdict:
+        ratio = self.speedups.get((n_processes, n_rows))
+        return Verdict.INVALID if ratio is None else ratio.verdict
+
+
+def spreading(cells: Sequence[Measurement], usable_cpus: int) -> Spreading:
+    """What the cells say that were measured by processes and rows; the laws are fitted up to the usable CPUs."""
+    known = {(c.case.n_processes, c.inputs_per_call): c for c in cells if summarize(c).is_measured}
+    processes = tuple(sorted({n for n, _ in known}))
+    rows = tuple(sorted({n_rows for _, n_rows in known}))
+    weak_rows, weak_points = _weak(processes, rows)
+    throughputs = _throughputs(
+        {n: known[n, rows[-1]] for n in processes if (n, rows[-1]) in known and n <= usable_cpus}
+    )
+    return Spreading(
+        processes=processes,
+        rows=rows,
+        speedups={
+            (n, n_rows): compare(known[1, n_rows], cell)
+            for (n, n_rows), cell in sorted(known.items())
+            if n > 1 and (1, n_rows) in known
+        },
+        weak_rows=weak_rows,
+        weak={
+            n: efficiency(compare(known[1, weak_rows], known[n, n_rows]), n)
+            for n, n_rows in weak_points.items()
+            if weak_rows and {(1, weak_rows), (n, n_rows)} <= known.keys()
+        },
+        amdahl=fit_amdahl(throughputs),
+        usl=fit_usl(throughputs),
+    )
+
+
+def _weak(processes: Sequence[int], rows: Sequence[int]) -> tuple[int | None, dict[int, int]]:
+    """The rows a process for which most numbers of processes were measured, the largest such; and where those are."""
+    series = {each: {n: n * each for n in processes if n > 1 and n * each in rows} for each in rows}
+    best = max(series, key=lambda each: (len(series[each]), each), default=None)
+    return (best, series[best]) if best and series[best] else (None, {})
+
+
+def _throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
+    """Rows per second by round of the cells that took every round."""
+    n_rounds = max((len(cell.round_sizes) for cell in cells.values()), default=0)
+    return {
+        n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]
+        for n, cell in cells.items()
+        if len(cell.round_sizes) == n_rounds
+    }

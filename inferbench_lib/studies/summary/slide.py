@@ -1,0 +1,120 @@
+"""`performance_summary.png`: a run's key figures, its machine and its conclusions in one picture, for a slide."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from inferbench_lib.records import Run
+from inferbench_lib.report.display import View
+from inferbench_lib.report.look import FAINT, INK
+from inferbench_lib.report.page_parts import system_rows
+from inferbench_lib.report.words import capital, figure_cells, plural
+from inferbench_lib.studies.summary.study import recommendations
+
+KEY_FIGURES: Mapping[str, Mapping[str, str]] = {
+    "cpu_multiprocess": {
+        r"single_s": "Forest, one process",
+        r"multi_s": "Forest, shared-memory pool",
+        r"speedup": "Speedup of that pool",
+        r"efficiency": "Speedup ÷ processes",
+        r"verification": "Outputs against the reference",
+    },
+    "cpu_vs_gpu": {
+        r"best_throughput\[(\w+),(.+)\]": r"\1 network on \2",
+        r"speedup\[(\w+)\]": r"\1 network, GPU over CPU",
+    },
+    "batch_sweep": {r"best_batch\[(?:cnn-)?(\w+),(.+)\]": r"Best batch, \1 on \2"},
+    "hardware_analysis": {r"memory_gb_s": "Memory bandwidth", r"gemm_gflops\[fp32,.+\]": "Matrix product, fp32"},
+}
+"""What goes into the table of key figures: whole names of `summary.json`, and what a reader calls them.
+
+Of several figures of one name the last stands: the matrix product on all threads.
+"""
+N_MACHINE_ROWS = 11
+LINE_INCHES = 0.2
+GAP = 0.25
+"""Between two entries, in lines."""
+LETTERS = {"figures": 30, "machine": 30, "conclusions": 145}
+"""Of a line in each panel's widest column."""
+
+
+def performance_summary(runs: Mapping[str, Run]) -> View:
+    """What are the key figures, on which machine, and what follows?"""
+    rows = [
+        {"panel": "figures", "name": name, "value": value, "more": more} for name, (value, more) in _key(runs).items()
+    ]
+    for run in list(runs.values())[:1]:
+        rows += [
+            {"panel": "machine", "name": name, "value": value, "more": ""}
+            for name, value in system_rows(run)[:N_MACHINE_ROWS]
+        ]
+    for advice in recommendations(runs):
+        said = f"{capital(advice.recommendation)}. {capital(advice.evidence)}."
+        rows.append({"panel": "conclusions", "name": "→", "value": said, "more": ""})
+    frame = pd.DataFrame(rows, columns=["panel", "name", "value", "more"])
+    n_figures = int((frame["panel"] == "figures").sum())
+    spoken = " ".join(frame[frame["panel"] == "conclusions"]["value"])
+    return View(
+        name="performance_summary",
+        frame=frame,
+        draw=_draw,
+        alt=f"Key figures, machine and conclusions of this run, on one slide. {spoken}",
+        reading=f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, the machine, and what follows.",
+        size_inches=(10.0, LINE_INCHES * (_tables_depth(frame) + _depth(frame, "conclusions") + 5)),
+        mark=next((run.mark for run in runs.values() if run.mark), ""),
+        has_narrow=False,
+    )
+
+
+def _key(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
+    """By the name that a reader knows: the value, and its interval or verdict. What was not measured is left out."""
+    rows = {}
+    for notebook in [name for name in KEY_FIGURES if name in runs]:
+        summary = runs[notebook].summary
+        for pattern, words in KEY_FIGURES[notebook].items():
+            for key, value, spread, verdict in figure_cells(list(summary.items())):
+                if summary[key].value is not None and (found := re.fullmatch(pattern, key)):
+                    rows[capital(found.expand(words))] = (value, spread or verdict)
+    return rows
+
+
+def _lines(row: Any) -> list[str]:
+    return textwrap.wrap(str(row.value), LETTERS[row.panel]) or [""]
+
+
+def _depth(frame: pd.DataFrame, panel: str) -> float:
+    """How far a panel reaches down, in lines."""
+    return sum(len(_lines(row)) + GAP for row in frame[frame["panel"] == panel].itertuples())
+
+
+def _tables_depth(frame: pd.DataFrame) -> float:
+    return max(_depth(frame, "figures"), _depth(frame, "machine"))
+
+
+def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
+    """Key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
+    ax = axes[0]
+    ax.axis("off")
+    below = _tables_depth(frame) + 2.6
+    for panel, heading, places, top in (
+        ("figures", "Key figures", (0.0, 0.26, 0.455), 0.0),
+        ("machine", "Machine", (0.62, 0.78, 1.0), 0.0),
+        ("conclusions", "What to do", (0.0, 0.02, 1.0), below),
+    ):
+        weight = "normal" if panel == "conclusions" else "bold"
+        ax.text(places[0], top, heading, fontsize=12, fontweight="bold", color=INK, va="top")
+        y = top + 1.7
+        for row in frame[frame["panel"] == panel].itertuples():
+            ax.text(places[0], y, row.name, fontsize=9, color=INK, va="top")
+            ax.text(places[2], y, row.more, fontsize=9, color=FAINT, va="top")
+            for line in _lines(row):
+                ax.text(places[1], y, line, fontsize=9, fontweight=weight, color=INK, va="top")
+                y += 1
+            y += GAP
+    ax.set_xlim(0, 1)
+    ax.set_ylim(below + _depth(frame, "conclusions") + 2, 0)
