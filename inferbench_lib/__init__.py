@@ -1,37 +1,32 @@
 """inferbench: what inference costs on this machine, why, and what to do about it.
 
-What notebooks and users call; each name loads what it needs when it is first used.
+Each question is a function (`batch_sweep`, …); the other names are what a notebook's cells call. Each is loaded when
+it is first used, so that `import inferbench_lib` loads no framework.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "cpu_multiprocess": "studies.cpu_multiprocess.measure",
-    "cpu_vs_gpu": "studies.cpu_vs_gpu.measure",
-    "batch_sweep": "studies.batch_sweep.measure",
-    "hardware_analysis": "studies.hardware_analysis.measure",
-    "calibration": "studies.calibration.measure",
-    "compare": "studies.compare.measure",
-    "explore": "report.explore",
-    "parameters": "config",
-    "executors.predict": "parallel.predict",
-    "answer": "report.display",
-    "show": "report.display",
-    "table": "report.display",
-    "read": "report.display",
-    "markup": "report.display",
-    "download": "report.display",
-    "stored_run": "store",
-}
-__all__ = sorted(_HOMES)
+QUESTIONS = sorted(path.parent.name for path in Path(__file__).parent.glob("studies/*/measure.py"))
+CALLS = {"parallel_predict": "executors.predict"} | dict.fromkeys(
+    ("answer", "download", "explore", "machine", "markup", "method", "parameters", "read", "show", "study", "table"),
+    "notebook",
+)
+__all__ = sorted([*QUESTIONS, *CALLS])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"inferbench_lib has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"inferbench_lib.{_HOMES[name]}"), name)
+    if name in QUESTIONS:
+        return import_module(f"{__name__}.studies").function(name)
+    if name in CALLS:
+        return getattr(import_module(f"{__name__}.{CALLS[name]}"), name)
+    raise AttributeError(f"{__name__} has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -64,27 +64,30 @@ def _seconds(text: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from inferbench_lib.report.runner import plan, run_report
-    from inferbench_lib.settings import REPORT_NOTEBOOKS
+    from inferbench_lib.plan import plan
+    from inferbench_lib.report.runner import run_report
 
-    return run_report(plan(options.profile, options.notebooks or REPORT_NOTEBOOKS, timeout_s=options.timeout_s))
+    return run_report(plan(options.profile, options.notebooks or (), timeout_s=options.timeout_s))
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from inferbench_lib.report.runner import plan, run_report
+    from inferbench_lib.plan import plan
+    from inferbench_lib.report.runner import run_report
 
     return run_report(plan(options.profile, ["calibration"]))
 
 
 def _compare(options: argparse.Namespace) -> int:
     """Read the runs first, so that a wrong name leaves no report behind."""
-    from inferbench_lib import config, settings
+    from inferbench_lib import studies
     from inferbench_lib.report.runner import Job, run_report
+    from inferbench_lib.studies import voice
     from inferbench_lib.studies.compare.measure import read_all, sources
+    from inferbench_lib.studies.compare.params import Params
 
     parameters = {"base": options.base or None, "heads": shlex.split(options.head)}
-    cfg = config.build("compare", parameters, source="compare")
-    assert isinstance(cfg, settings.Compare)
+    cfg = studies.build("compare", parameters, source="compare")
+    assert isinstance(cfg, Params)
     names = sources(cfg)
     if not names:
         raise ConfigError(
@@ -93,7 +96,9 @@ def _compare(options: argparse.Namespace) -> int:
     read_all(names)
     base, *heads = map(_absolute, names)
     command = f"make compare BASE={Path(base).name} HEAD={shlex.quote(' '.join(Path(head).name for head in heads))}"
-    return run_report(Job(profile="compare", parameters={"compare": {"base": base, "heads": heads}}, command=command))
+    return run_report(
+        Job(profile="compare", parameters={"compare": {"base": base, "heads": heads}}, command=command, voice=voice)
+    )
 
 
 def _absolute(source: str) -> str:
@@ -106,8 +111,9 @@ def _absolute(source: str) -> str:
 def _index(_: argparse.Namespace) -> int:
     from inferbench_lib.report.index import write_index
     from inferbench_lib.store import reports_folder
+    from inferbench_lib.studies import voice
 
-    print(write_index(reports_folder()))
+    print(write_index(reports_folder(), voice.headlines()))
     return 0
 
 

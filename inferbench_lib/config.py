@@ -1,28 +1,94 @@
-"""Parameters: a flat YAML file or keyword arguments in, one frozen, validated model a notebook out.
+"""Parameters: a flat YAML file or keyword arguments in, one frozen, validated model per notebook out.
 
-Nothing is measured before every parameter is known to be usable. A message names the file, the field,
-what was expected and what came.
+Nothing is measured before every parameter is known to be usable. A message names the file, the field, what was
+expected and what came.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.settings import CONFIGS, Config
 
 _NAME = re.compile(r"[a-z_]\w*")
 
 
-def build(notebook: str, values: Mapping[str, Any], source: str = "parameters") -> Config:
-    """The validated configuration of `notebook`; raises ConfigError naming `source`, field, expected and got."""
-    model = CONFIGS[notebook]
+def _without_repeats(values: list[Any]) -> list[Any]:
+    """Refuse a value that is listed twice: two equal cells would become one row."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"each value once, not {', '.join(repeated)} again")
+    return values
+
+
+Each = AfterValidator(_without_repeats)
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Counts = Annotated[list[PositiveInt], Each]
+
+
+class Config(BaseModel):
+    """Base class of every notebook's parameters: `title` heads its page, `position` orders it in a report.
+
+    A notebook without a position is not part of `make report`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    title: ClassVar[str] = ""
+    position: ClassVar[int | None] = None
+
+    reuse: str | None = Field(None, description="a stored run's id: show it instead of measuring")
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield each parameter that has no effect beside the others, and the reason."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> Self:
+        for name, reason in self.idle():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: has no effect, because {reason}; leave it out")
+        return self
+
+    def _at_most(self, name: str, limit: str) -> Self:
+        """Raise ValueError where a parameter, or one of its values, is above another parameter."""
+        given, allowed = getattr(self, name), getattr(self, limit)
+        largest = max(given, default=0) if isinstance(given, list) else given
+        if largest > allowed:
+            raise ValueError(f"{name}: expected at most {limit} ({allowed}), got {largest}")
+        return self
+
+
+class Seeded(Config):
+    """Base class of the parameters of notebooks that draw data, weights or the order of turns."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seeds data, weights and the order of turns")
+
+
+class Rounds(Seeded):
+    """Base class of the parameters of every comparison: rounds until the intervals are narrow or the time is up."""
+
+    min_rounds: PositiveInt = Field(6, description="rounds at least; an interval needs 6")
+    max_rounds: PositiveInt = Field(8, description="rounds at most")
+    target_width: PositiveFloat = Field(0.03, description="stop once every median is known to this share")
+    time_limit_s: PositiveFloat = Field(150.0, description="seconds of rounds, once there are min_rounds")
+
+    @model_validator(mode="after")
+    def _rounds_in_order(self) -> Self:
+        return self._at_most("min_rounds", "max_rounds")
+
+
+Model = TypeVar("Model", bound=Config)
+
+
+def build(model: type[Model], notebook: str, values: Mapping[str, Any], source: str = "parameters") -> Model:
+    """Return the validated parameters of `notebook`; raises ConfigError naming `source`, field, expected and got."""
     for name in values:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name not in model.model_fields:
             known = ", ".join(sorted(model.model_fields))
@@ -33,16 +99,8 @@ def build(notebook: str, values: Mapping[str, Any], source: str = "parameters") 
         raise ConfigError("\n".join(_explain(source, values, item) for item in error.errors())) from None
 
 
-def load(path: Path, notebook: str | None = None) -> Config:
-    """The configuration in a flat YAML file named after its notebook; raises ConfigError."""
-    name = notebook or path.stem
-    if name not in CONFIGS:
-        raise ConfigError(f"{path}: expected a file named after a notebook ({', '.join(CONFIGS)}), got {path.name}")
-    return build(name, read_params(path), source=str(path))
-
-
 def read_params(path: Path) -> dict[str, Any]:
-    """The mapping in a parameter file; raises ConfigError where it cannot be read or is not a flat mapping."""
+    """Read the mapping in a parameter file; raises ConfigError where it cannot be read or is not a flat mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -75,8 +133,3 @@ def _explain(source: str, values: Mapping[str, Any], item: Any) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def parameters(notebook: str, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a notebook's variables (`globals()`), those that are its parameters."""
-    return {name: names[name] for name in CONFIGS[notebook].model_fields if name in names}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -360,3 +361,22 @@ class Run:
     def mark(self) -> str:
         """The word without which nothing from a simulated device is shown; empty for a run on real ones."""
         return "SIMULATED" if self.simulated else ""
+
+
+def plain(run: Run) -> dict[str, Any]:
+    """Return a record as plain JSON values, to be kept within another; `from_plain` makes it a record again."""
+    values: dict[str, Any] = _adapter().dump_python(run, mode="json")
+    return values
+
+
+def from_plain(values: Mapping[str, Any]) -> Run:
+    """Return the record that `plain` gave."""
+    run: Run = _adapter().validate_python(values)
+    return run
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter  # workers load this file, and have no use for it
+
+    return TypeAdapter(Run)

@@ -199,18 +199,6 @@ def _by_notebook(runs: Iterable[Run]) -> dict[str, Run]:
     return {run.notebook: run for run in runs}
 
 
-def plain(run: Run) -> dict[str, Any]:
-    """A record as plain JSON values, to be kept within another; `from_plain` makes it a record again."""
-    values: dict[str, Any] = _adapter(Run).dump_python(run, mode="json")
-    return values
-
-
-def from_plain(values: Mapping[str, Any]) -> Run:
-    """The record that `plain` gave."""
-    run: Run = _adapter(Run).validate_python(values)
-    return run
-
-
 def write_summary(folder: Path) -> Path:
     """`summary.json`: the figures of all notebooks of the run, flat and sorted."""
     figures: dict[str, Figure] = {}

@@ -11,7 +11,7 @@ import sample_runs as samples
 
 from inferbench_lib.records import Run
 from inferbench_lib.studies.calibration.simulation import autoregressive
-from inferbench_lib.studies.compare.study import PairStudy, compare_runs
+from inferbench_lib.studies.compare.changes import PairStudy, compare_runs
 
 NOTEBOOK = "cpu_multiprocess"
 NAMES = ("single", "threads", "naive_pool", "shared_pool", "ceiling")

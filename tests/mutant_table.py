@@ -511,13 +511,13 @@ PARALLEL = [
 ]
 
 BETWEEN_RUNS = [
-    *in_file("studies/compare/study.py", "test_compare.py::test_what_the_control_workload_shows_too_is_not_claimed",
+    *in_file("studies/compare/changes.py", "test_compare.py::test_what_the_control_workload_shows_too_is_not_claimed",
         ("", "a slower machine is blamed on the program",
          "_zone(control) if same_machine and control else NO_DIFFERENCE", "NO_DIFFERENCE"),
         ("speedup inverted", "of the control workload, BASE over HEAD",
          "return ratio_interval(first, second)", "return ratio_interval(second, first)"),
     ),
-    *in_file("studies/compare/study.py", "test_compare.py::test_disturbed_cells_get_no_verdict",
+    *in_file("studies/compare/changes.py", "test_compare.py::test_disturbed_cells_get_no_verdict",
         ("", "a disturbed run is judged", "and (why := one.disturbed())", "and (why := '')"),
     ),
     *in_file("studies/hardware_analysis/layers.py", "test_standing.py::test_each_layer_has_its_share_and_its_bound",

@@ -11,9 +11,9 @@ from typing import Any
 
 import sample_runs as samples
 
+from inferbench_lib import studies
 from inferbench_lib.records import Run
 from inferbench_lib.report import page_parts as common
-from inferbench_lib.report import studies
 from inferbench_lib.report.display import View
 
 UNSAID = re.compile(r"\b(nan|inf|None|NaN)\b|inf×|\bOutcome\.|\bVerdict\.|  |\(\)|\s\.(\s|$)|\.\.|:\s*\.|;\s*\.")
@@ -28,7 +28,7 @@ TABLES = (
 def views(name: str) -> list[View]:
     """Every figure of a sample's page."""
     run = samples.RUNS[name]
-    page = studies.PAGES[run.notebook]
+    page = studies.page(run.notebook)
     said = page.study(run)
     return [view(said) for view in page.VIEWS]
 
@@ -41,7 +41,7 @@ def texts(name: str) -> list[str]:
 
 def sentences(run: Run) -> Iterator[str]:
     """Every text of a run's page: answer, cards, warnings, readings, alt texts, cells of tables, method."""
-    page = studies.PAGES[run.notebook]
+    page = studies.page(run.notebook)
     said = page.study(run)
     answer = page.answer(said)
     yield answer.verdict

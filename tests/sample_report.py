@@ -9,7 +9,7 @@ import sample_runs as samples
 import yaml
 from tiny import Report, make_report
 
-from inferbench_lib import settings, store
+from inferbench_lib import store, studies
 
 STORED, LATER = "20260712-140302-standard", "20260713-090000-standard"
 
@@ -24,10 +24,10 @@ def sample_report(work: Path) -> Report:
         store.save_run(run, work / "reports" / STORED)
     params = work / "params" / "standard"
     params.mkdir(parents=True)
-    for name in settings.REPORT_NOTEBOOKS:
+    for name in studies.in_report():
         values = {"reuse": STORED} if name in runs else {}
         (params / f"{name}.yaml").write_text(yaml.safe_dump(values))
-    return make_report(work, "standard", settings.REPORT_NOTEBOOKS, work / "params")
+    return make_report(work, "standard", studies.in_report(), work / "params")
 
 
 def sample_comparison(work: Path) -> Report:

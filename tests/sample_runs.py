@@ -26,8 +26,7 @@ from inferbench_lib.records import (
 )
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
-from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
 from inferbench_lib.studies.hardware_analysis import study as hardware
 from inferbench_lib.work.cnn import n_parameters, operators
 

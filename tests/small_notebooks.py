@@ -10,6 +10,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from inferbench_lib.report.runner import Job, run_report
+from inferbench_lib.studies import voice
 
 GOOD = ("answer = 6 * 7", "answer")
 RAISES = ("first = 1", "import os\nopen(os.path.expanduser('~/no such file'))", "never = 1")
@@ -20,7 +21,7 @@ SLEEPS = ("first = 1", "import time\ntime.sleep(600)", "never = 1")
 def with_children(marker: Path, *, last: str = "time.sleep(600)") -> tuple[str, ...]:
     """Cells that start a plain process and a worker of ours, note all process ids in `marker`, and then do the last."""
     return (
-        "import os, subprocess, sys, time\nfrom pathlib import Path",
+        "import os, subprocess, sys, time\nfrom pathlib import Path\n"
         "from inferbench_lib.processes.remote import Remote",
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])",
         "worker = Remote(dict)\nworker.ready()",
@@ -41,7 +42,9 @@ def write(folder: Path, **notebooks: Sequence[str]) -> None:
 def job(folder: Path, *names: str, timeout_s: int = 120) -> Job:
     """A job over notebooks of `folder`, none of which takes parameters."""
     parameters: Mapping[str, Mapping[str, object]] = {name: {} for name in names}
-    return Job(profile="small", parameters=parameters, command="make small", timeout_s=timeout_s, notebooks=folder)
+    return Job(
+        profile="small", parameters=parameters, command="make small", voice=voice, timeout_s=timeout_s, notebooks=folder
+    )
 
 
 if __name__ == "__main__":  # so that signals and limits meet a runner in a process of its own

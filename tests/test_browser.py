@@ -12,12 +12,12 @@ from playwright.sync_api import Browser, Page
 from sample_report import sample_comparison, sample_report
 from tiny import Report
 
+from inferbench_lib import studies
 from inferbench_lib.report.shell import page_name
-from inferbench_lib.settings import REPORT_NOTEBOOKS
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 ALL_RUNS, COMPARED = "all runs", "compare"
-PAGES = (*REPORT_NOTEBOOKS, ALL_RUNS, COMPARED)
+PAGES = (*studies.in_report(), ALL_RUNS, COMPARED)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 A4_HEIGHT_PX = (297 - 2 * 16) / 25.4 * 96
 """The height between the margins of a sheet, in CSS pixels."""
@@ -106,7 +106,7 @@ def test_keyboard_reaches_what_there_is(name: str, report: Report, open_page: Op
             assert page.evaluate(outlined), page.evaluate("document.activeElement.outerHTML.slice(0, 120)")
 
 
-@pytest.mark.parametrize("name", [*REPORT_NOTEBOOKS, COMPARED])
+@pytest.mark.parametrize("name", [*studies.in_report(), COMPARED])
 def test_every_heading_and_figure_can_be_linked_to(name: str, report: Report, open_page: Opener) -> None:
     """Each has an address of its own and a link that bears it, and every link of the page leads somewhere."""
     page = open_page(path_of(report, name)).page
@@ -161,7 +161,7 @@ def test_front_page_answers_on_its_first_screen(report: Report, open_page: Opene
 def test_front_page_leads_to_every_notebook(report: Report, open_page: Opener) -> None:
     """Each card opens its page, which leads back."""
     page = open_page(path_of(report, "summary")).page
-    for name in REPORT_NOTEBOOKS[:-1]:
+    for name in studies.in_report()[:-1]:
         page.locator(f".notebooks a[href='{name}.html']").click()
         page.wait_for_url(path_of(report, name).as_uri())
         page.locator("header.top a[href='index.html']").click()

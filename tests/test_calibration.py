@@ -13,9 +13,9 @@ import pytest
 from calibration_runs import CNN, FOREST, a_run, variants
 
 import inferbench_lib as ib
-from inferbench_lib import config, settings, store
+from inferbench_lib import store, studies
 from inferbench_lib.records import Machine, Measurement, Run
-from inferbench_lib.report import studies
+from inferbench_lib.studies import voice
 from inferbench_lib.studies.calibration import measure as calibrate
 from inferbench_lib.studies.calibration import page
 from inferbench_lib.studies.calibration.study import figures, study
@@ -140,7 +140,7 @@ def test_calibration_leaves_its_figures_flat(run_here: tuple[Run, Path]) -> None
     assert all(isinstance(kept[name], int | float) and math.isfinite(kept[name]) for name in REQUIRED)
     assert kept.keys() - {"sentence", "run_id", "started_at", "processor"} == run.summary.keys()
     assert kept["aa_comparisons"] == 4
-    assert kept["sentence"] == studies.answer(run).verdict
+    assert kept["sentence"] == voice.answer(run).verdict
 
 
 def test_calibration_keeps_its_raw_samples(run_here: tuple[Run, Path]) -> None:
@@ -153,7 +153,7 @@ def test_calibration_keeps_its_raw_samples(run_here: tuple[Run, Path]) -> None:
     assert [len(row.series["in_a_row_s"]) for row in alike] == [50] * 8
     assert len({row.worker_pid for row in alike}) == 8
     assert all(row.verification and row.verification.passed for row in alike)
-    assert len(studies.readings(stored)) == len(page.VIEWS)
+    assert len(voice.readings(stored)) == len(page.VIEWS)
 
 
 def test_reused_calibration_leaves_the_latest_one_alone(
@@ -176,7 +176,7 @@ def test_latest_calibration_is_shown_to_other_pages(
     run, reports = run_here
     monkeypatch.setenv("INFERBENCH_REPORTS", str(reports))
     shown = page.latest(run.machine)
-    sentence = studies.answer(run).verdict
+    sentence = voice.answer(run).verdict
     assert shown.reading == f"{sentence} Measured {run.started_at} (run here)."
     assert "0 of 4" in str(list(shown.frame["measured"])) or run.summary["aa_false_alarms"].value != 0
     other = page.latest(Machine(cpu_model="another"))
@@ -216,7 +216,7 @@ def test_missing_or_damaged_calibration_is_said(
 
 def test_rounds_suffice_for_the_comparisons_asked_for() -> None:
     """Two hundred comparisons of 8 rounds, four in each block, need 400 rounds; late as it is, one block is made."""
-    plan = calibrate._plan(settings.Calibration(), ends_s=0.0)
+    plan = calibrate._plan(studies.params("calibration")(), ends_s=0.0)
     assert plan.time_limit_s == 0
     assert (plan.min_rounds, plan.max_rounds, plan.target_width) == (8, 400, 0.0)
 
@@ -227,4 +227,4 @@ def test_parameters_of_the_notebook_are_the_defaults() -> None:
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     names: dict[str, Any] = {}
     exec(cell.source, names)
-    assert config.parameters("calibration", names) == settings.Calibration().model_dump()
+    assert studies.parameters("calibration", names) == studies.params("calibration")().model_dump()

@@ -16,7 +16,7 @@ from scipy import stats
 from inferbench_lib.records import Flag, Interval, Run, Verdict
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.unpaired import critical_count, highest_level, ratio_interval, ratio_of_intervals
-from inferbench_lib.studies.compare.study import Change, PairStudy, compare_runs, may_differ
+from inferbench_lib.studies.compare.changes import Change, PairStudy, compare_runs, may_differ
 
 # The interval
 

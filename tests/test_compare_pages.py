@@ -22,9 +22,10 @@ import inferbench_lib as ib
 from inferbench_lib import store
 from inferbench_lib.__main__ import main
 from inferbench_lib.errors import ConfigError, StoreError
-from inferbench_lib.records import Flag, Run
-from inferbench_lib.report import results, studies
+from inferbench_lib.records import Flag, Run, from_plain, plain
+from inferbench_lib.report import results
 from inferbench_lib.report.downloads import data_link
+from inferbench_lib.studies import voice
 from inferbench_lib.studies.compare import page
 from inferbench_lib.studies.compare import page_tables as tables
 from inferbench_lib.studies.compare.measure import newest_pair
@@ -101,7 +102,7 @@ def test_what_a_page_carries_comes_back_whole(n_bytes: int, tmp_path: Path) -> N
     """A small record travels as it is and a large one packed; either is read as it was."""
     run = replace(samples.multiprocess(), measurements=(), tables={"text": "x" * n_bytes}, summary={})
     (tmp_path / "page.html").write_text(f"{embed(run)}<a download='samples.csv' href='data:text/csv;base64,eA=='>x</a>")
-    assert store.embedded(tmp_path / "page.html") == [store.from_plain(store.plain(run))]
+    assert store.embedded(tmp_path / "page.html") == [from_plain(plain(run))]
 
 
 # Words
@@ -144,7 +145,7 @@ def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
     assert rows.loc["verification", ["BASE", "HEAD"]].tolist() == ["PASSED", "PASSED"]
     assert said.run.summary[f"{NOTEBOOK}/multi_s"].verdict == "slower"
     assert said.run.summary[f"{NOTEBOOK}/multi_s"].value == pytest.approx(1 / 1.5, rel=0.05)
-    assert "slower" in results.markdown({"compare": said.run})
+    assert "slower" in results.markdown({"compare": said.run}, voice)
 
 
 def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
@@ -181,7 +182,7 @@ def test_nothing_to_compare_is_a_page_too(reports: Path) -> None:
     """Without two stored runs the page says what it takes, and everything on it can be shown."""
     run = ib.compare()
     said = page.study(run)
-    assert studies.answer(run).verdict == (
+    assert voice.answer(run).verdict == (
         "Nothing to compare: it takes two stored runs of one profile, or the names of two runs."
     )
     assert draw(page.ratios(said)).startswith(b"\x89PNG")
@@ -265,7 +266,7 @@ def test_a_measured_run_is_compared_from_end_to_end(measured: Report, tmp_path: 
     page.on("console", lambda message: messages.append(message.text))
     page.goto((folder / "compare.html").as_uri())
     assert {figure.verdict for figure in stored.summary.values()} == {"no significant difference"}
-    assert (page.locator(".answer").text_content() or "").strip() == studies.answer(stored).verdict
+    assert (page.locator(".answer").text_content() or "").strip() == voice.answer(stored).verdict
     for width in (360, 768, 1440):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from inferbench_lib import config, settings
+from inferbench_lib import studies
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
 
@@ -16,21 +16,21 @@ from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
 def refused(notebook: str, **values: Any) -> str:
     """The message with which parameters are refused."""
     with pytest.raises(ConfigError) as caught:
-        config.build(notebook, values, source="p.yaml")
+        studies.build(notebook, values, source="p.yaml")
     return str(caught.value)
 
 
 def test_defaults_are_the_reference_workload() -> None:
     """Without any parameter it is 500,000 rows of 50 features, 4 processes, batches of 125,000."""
-    built = config.build("cpu_multiprocess", {})
-    assert isinstance(built, settings.CpuMultiprocess)
+    built = studies.build("cpu_multiprocess", {})
+    assert isinstance(built, studies.params("cpu_multiprocess"))
     assert (built.n_samples, built.n_features, built.n_processes, built.batch_size) == (500_000, 50, 4, 125_000)
 
 
 def test_given_values_replace_defaults_and_stay() -> None:
     """A parameter that is given counts, and nobody can change it afterwards."""
-    built = config.build("cpu_multiprocess", {"n_processes": 2, "batch_size": 10})
-    assert isinstance(built, settings.CpuMultiprocess)
+    built = studies.build("cpu_multiprocess", {"n_processes": 2, "batch_size": 10})
+    assert isinstance(built, studies.params("cpu_multiprocess"))
     assert (built.n_processes, built.batch_size, built.n_samples) == (2, 10, 500_000)
     with pytest.raises(ValidationError):
         built.n_processes = 3  # type: ignore[misc]
@@ -97,7 +97,7 @@ def test_rows_that_fall_together_on_this_machine_are_named(monkeypatch: pytest.M
     monkeypatch.setattr(multiprocess, "usable_cpus", lambda: (2, ""))
     values = {"n_samples": 100, "batch_size": 10, "scaling_rows": [97, 100], "scaling_processes": []}
     with pytest.raises(ConfigError) as caught:
-        multiprocess.cpu_multiprocess(**values)
+        studies.run("cpu_multiprocess", **values)
     assert str(caught.value) == (
         "cpu_multiprocess: scaling_rows: expected entries that differ for each of 4 processes, got 97 and 100, both "
         "25 rows each; or set scaling_processes"
@@ -115,7 +115,7 @@ def test_every_unusable_value_is_named_at_once() -> None:
 def test_unknown_name_is_refused_with_the_known_ones() -> None:
     """A misspelt parameter is never ignored."""
     assert refused("summary", n_sample=1) == (
-        "p.yaml: 'n_sample': expected one of the parameters of summary (reuse, seed)"
+        "p.yaml: 'n_sample': expected one of the parameters of summary (reuse)"
     )
 
 
@@ -123,20 +123,20 @@ def test_unknown_name_is_refused_with_the_known_ones() -> None:
 def test_name_that_is_no_plain_name_is_refused(name: object) -> None:
     """Names are inserted into a notebook's source, so only known plain ones pass."""
     with pytest.raises(ConfigError, match="expected one of the parameters of summary"):
-        config.build("summary", {name: 1})  # type: ignore[dict-item]
+        studies.build("summary", {name: 1})  # type: ignore[dict-item]
 
 
 def test_long_values_are_shortened_in_messages() -> None:
     """A message shows at most 60 characters of what came."""
-    assert refused("summary", seed="x" * 500) == f"p.yaml: seed: expected integer, got '{'x' * 56}…"
+    assert refused("batch_sweep", seed="x" * 500) == f"p.yaml: seed: expected integer, got '{'x' * 56}…"
 
 
 def test_file_is_read_by_its_name(tmp_path: Path) -> None:
     """`load` takes the notebook from the file's name and the values from its lines."""
     path = tmp_path / "cpu_multiprocess.yaml"
     path.write_text("n_processes: 3\n# a comment\nseed: 7\n")
-    built = config.load(path)
-    assert isinstance(built, settings.CpuMultiprocess)
+    built = studies.load(path)
+    assert isinstance(built, studies.params("cpu_multiprocess"))
     assert (built.n_processes, built.seed) == (3, 7)
 
 
@@ -144,7 +144,7 @@ def test_empty_file_means_the_defaults(tmp_path: Path) -> None:
     """A file of comments alone changes nothing."""
     path = tmp_path / "summary.yaml"
     path.write_text("# nothing\n")
-    assert config.load(path) == settings.Summary()
+    assert studies.load(path) == studies.params("summary")()
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_empty_file_means_the_defaults(tmp_path: Path) -> None:
             "expected YAML (name: value lines), got: could not determine a constructor for the tag "
             "'tag:yaml.org,2002:python/object/apply:os.system'",
         ),
-        (b"seed: !!binary aGk=\n", "seed: expected integer, got b'hi'"),
-        (b"nosuch: 1\n", "'nosuch': expected one of the parameters of summary (reuse, seed)"),
+        (b"reuse: !!binary aGk=\n", "reuse: expected string, got b'hi'"),
+        (b"nosuch: 1\n", "'nosuch': expected one of the parameters of summary (reuse)"),
     ],
 )
 def test_unreadable_content_is_explained(content: bytes, expected: str, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_unreadable_content_is_explained(content: bytes, expected: str, tmp_path
     path = tmp_path / "summary.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        studies.load(path)
     assert str(caught.value) == f"{path}: {expected}"
 
 
@@ -179,7 +179,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A file that cannot be read is a message, not a traceback."""
     path = tmp_path / "summary.yaml"
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        studies.load(path)
     assert str(caught.value) == f"{path}: expected a readable parameter file, got: No such file or directory"
 
 
@@ -187,13 +187,60 @@ def test_file_of_no_notebook_is_named(tmp_path: Path) -> None:
     """A file whose name is no notebook's is refused before it is read."""
     path = tmp_path / "nosuch.yaml"
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        studies.load(path)
     assert str(caught.value) == (
-        f"{path}: expected a file named after a notebook ({', '.join(settings.CONFIGS)}), got nosuch.yaml"
+        f"{path}: expected a file named after a notebook ({', '.join(studies.names())}), got nosuch.yaml"
     )
 
 
 def test_parameters_of_a_notebook_leave_its_other_variables() -> None:
     """Of `globals()` only parameters are taken, so that a variable of JupyterLab never becomes one."""
     names = {"seed": 3, "In": [], "path": 1, "__name__": "__main__"}
-    assert config.parameters("summary", names) == {"seed": 3}
+    assert studies.parameters("batch_sweep", names) == {"seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("cells", "taken"),
+    [
+        (["seed: int = 3\nforest_batch_size = [1]", "path = 1"], {"seed": 3, "forest_batch_size": [1]}),
+        (["seed: int = 3", "# Parameters\nforest_batch_size = [1]\n"], {"seed": 3, "forest_batch_size": [1]}),
+        (["seed = 2\nforest_batch_size = [1]", "seed = 3", "%pwd", "path = 1"], {"seed": 3}),
+    ],
+)
+def test_misspelt_parameter_of_a_notebook_comes_along(cells: list[str], taken: dict[str, Any]) -> None:
+    """What the newest parameters cell assigns beside parameters is taken too, so that it is refused by its name."""
+    names = {"seed": 3, "forest_batch_size": [1], "In": ["", *cells], "path": 1}
+    assert studies.parameters("batch_sweep", names) == taken
+
+
+def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
+    """The message is that of a parameter file, before anything is measured."""
+    with pytest.raises(ConfigError, match=r"^parameters: 'forest_batch_size': expected one of the parameters of batch_"):
+        studies.run("batch_sweep", seed=3, forest_batch_size=[1])
+
+
+@pytest.mark.parametrize(
+    ("notebook", "values", "expected"),
+    [
+        ("cpu_multiprocess", {"scheduler": "tcp://x:1"}, "scheduler: has no effect, because executors holds no dask"),
+        (
+            "cpu_multiprocess",
+            {"executors": ["single", "loky"], "cold_executors": [], "start_method": "fork"},
+            "start_method: has no effect, because executors holds none of naive_pool, process_pool, shared_pool, ceiling",
+        ),
+        ("cpu_multiprocess", {"scaling_processes": [2]}, "scaling_processes: has no effect, because scaling_rows is empty"),
+        ("cpu_multiprocess", {"network_threads": [2]}, "network_threads: has no effect, because network_processes is empty"),
+        ("cpu_vs_gpu", {"sizes": ["small"], "iterations_large": 3},
+         "iterations_large: has no effect, because sizes holds no large"),
+        ("batch_sweep", {"forest_batch_sizes": [], "n_trees": 3},
+         "n_trees: has no effect, because forest_batch_sizes is empty"),
+        ("batch_sweep", {"device": "cpu", "memory_cap_bytes": 1},
+         "memory_cap_bytes: has no effect, because device is cpu, which has no cap"),
+    ],
+)  # fmt: skip
+def test_parameter_without_effect_is_refused(notebook: str, values: dict[str, Any], expected: str) -> None:
+    """A value that would change nothing is named with the reason; the default may stand there, as in a notebook."""
+    assert refused(notebook, **values) == f"p.yaml: {expected}; leave it out"
+    names = studies.params(notebook).model_fields
+    default = {name: names[name].default for name in expected.split(":")[:1]}
+    studies.build(notebook, values | default)

@@ -14,7 +14,7 @@ from page_texts import draw
 from tiny import ROOT
 
 import inferbench_lib as ib
-from inferbench_lib import config, store
+from inferbench_lib import store, studies
 from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import explore, notebooks
@@ -167,7 +167,7 @@ def test_a_run_that_is_not_there_is_refused(name: str, reports: Path) -> None:
     """`reuse` of an unknown run names those that there are, before anything is measured."""
     with pytest.raises(StoreError, match=rf"^reuse: expected a run that holds {name} \({STORED}\), got nowhere$"):
         getattr(ib, name)(reuse="nowhere")
-    assert config.build(name, {"reuse": STORED}).reuse == STORED
+    assert studies.build(name, {"reuse": STORED}).reuse == STORED
 
 
 @each_notebook

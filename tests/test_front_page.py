@@ -20,10 +20,11 @@ from tiny import ROOT
 from inferbench_lib import store
 from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
-from inferbench_lib.report import downloads, studies
+from inferbench_lib.report import downloads
 from inferbench_lib.report.trust import trust
+from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import page as summary
-from inferbench_lib.studies.summary.study import recommendations
+from inferbench_lib.studies.summary.recommended import recommendations
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     said = summary.answer(whole)
     assert said.verdict == (
         "Use the shared-memory pool for the forest: 3.33× (3.33× to 3.33×) the speed of one process; "
-        "use batches of 10,000 for the forest and 4 for the small network on cuda:0; "
-        "keep the networks on the processor, since no GPU was measured."
+        "keep the networks on the processor, since no GPU was measured; "
+        "use batches of 10,000 for the forest and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
         ("3.33×", "3.33× to 3.33×"),
@@ -112,7 +113,7 @@ def test_each_notebook_has_a_card_that_leads_to_its_page(whole: dict[str, Run]) 
     for card, (name, run) in zip(cards, whole.items(), strict=True):
         notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())
         assert f"# {card.a.get_text() if card.a else ''}" == notebook["cells"][0]["source"][0].strip()
-        assert studies.answer(run).verdict in card.get_text()
+        assert voice.answer(run).verdict in card.get_text()
 
 
 def test_parameters_are_those_of_the_run(whole: dict[str, Run]) -> None:

@@ -15,8 +15,7 @@ from inferbench_lib import store
 from inferbench_lib.records import Figure, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
 from inferbench_lib.studies.hardware_analysis import study as hardware
 
 RUN_ID = "20261130-164433-standard"

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from inferbench_lib.report.index import write_index
+from inferbench_lib.studies import voice
 
 
 def notebook(name: str, **changes: Any) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, floa
 
 
 def rows(reports: Path, page: Page) -> Locator:
-    page.goto(write_index(reports).as_uri())
+    page.goto(write_index(reports, voice.headlines()).as_uri())
     return page.locator("#runs tbody tr")
 
 

@@ -10,7 +10,7 @@ import nbformat
 import papermill
 import pytest
 
-from inferbench_lib import config, settings
+from inferbench_lib import config, studies
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,20 +56,20 @@ def cell_faults(notebook: Any) -> list[str]:
 
 def test_every_profile_has_every_notebook() -> None:
     """The four profiles hold one file for each notebook and nothing else."""
-    expected = {(profile, name) for profile in PROFILES for name in settings.CONFIGS}
+    expected = {(profile, name) for profile in PROFILES for name in studies.names()}
     assert {(path.parent.name, path.stem) for path in PARAMS} == expected
 
 
 @one_of_each(PARAMS)
 def test_parameter_file_is_valid(path: Path) -> None:
     """What is committed passes the same validation as a user's own file."""
-    assert config.load(path) == config.build(path.stem, config.read_params(path))
+    assert studies.load(path) == studies.build(path.stem, config.read_params(path))
 
 
 def test_standard_is_the_reference_workload() -> None:
     """`standard` names the published sizes: 500,000 × 50, 4 processes, batches of 125,000; batches 1 to 16, 10 + 50."""
-    forest = config.load(ROOT / "params/standard/cpu_multiprocess.yaml").model_dump()
-    network = config.load(ROOT / "params/standard/cpu_vs_gpu.yaml").model_dump()
+    forest = studies.load(ROOT / "params/standard/cpu_multiprocess.yaml").model_dump()
+    network = studies.load(ROOT / "params/standard/cpu_vs_gpu.yaml").model_dump()
     assert [forest[name] for name in ("n_samples", "n_features", "n_processes", "batch_size")] == [
         500_000,
         50,
@@ -83,27 +83,27 @@ def test_standard_is_the_reference_workload() -> None:
 def test_gtx_750_ti_caps_memory_at_two_gigabytes() -> None:
     """The profile of the reference card is the one with a memory cap, and no batch above 16."""
     for name in ("cpu_vs_gpu", "batch_sweep"):
-        built = config.load(ROOT / f"params/gtx_750_ti/{name}.yaml").model_dump()
+        built = studies.load(ROOT / f"params/gtx_750_ti/{name}.yaml").model_dump()
         assert built["memory_cap_bytes"] == 2_000_000_000
         assert max(built.get("batch_sizes", built.get("cnn_batch_sizes"))) == 16
-        assert config.load(ROOT / f"params/standard/{name}.yaml").model_dump()["memory_cap_bytes"] is None
+        assert studies.load(ROOT / f"params/standard/{name}.yaml").model_dump()["memory_cap_bytes"] is None
 
 
 def test_every_profile_asks_for_rounds_that_carry_an_interval() -> None:
     """Fewer than six rounds carry no 95 % interval, so no committed profile asks for fewer."""
-    asked = {path: config.load(path).model_dump().get("min_rounds", 6) for path in PARAMS}
+    asked = {path: studies.load(path).model_dump().get("min_rounds", 6) for path in PARAMS}
     assert {path: rounds for path, rounds in asked.items() if rounds < 6} == {}
 
 
 def test_every_notebook_has_its_model() -> None:
     """There is a notebook for each model and a model for each notebook."""
-    assert {path.stem for path in NOTEBOOKS} == set(settings.CONFIGS)
+    assert {path.stem for path in NOTEBOOKS} == set(studies.names())
 
 
 @one_of_each(NOTEBOOKS)
 def test_parameters_cell_equals_the_model(path: Path) -> None:
     """The parameters cell names exactly the model's fields, each with the model's default."""
-    defaults = settings.CONFIGS[path.stem]().model_dump()
+    defaults = studies.params(path.stem)().model_dump()
     assert parameters_cell(path) == defaults
 
 

@@ -17,8 +17,8 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from tiny import CANARIES, FULL_PROFILE, NOTEBOOKS, PROFILES, ROOT, Report, TinyReports, write_params
 
+from inferbench_lib import studies
 from inferbench_lib.privacy import ORDINARY
-from inferbench_lib.settings import REPORT_NOTEBOOKS
 from inferbench_lib.store import load_run, sha256_of
 
 pytestmark = pytest.mark.timeout(900)
@@ -79,7 +79,7 @@ def texts_of(folder: Path) -> dict[str, str]:
 
 def test_every_notebook_is_part_of_a_report_or_asked_for_by_name() -> None:
     """A new notebook is found by these tests; what `make report` executes exists."""
-    assert set(REPORT_NOTEBOOKS) <= set(NOTEBOOKS)
+    assert set(studies.in_report()) <= set(NOTEBOOKS)
 
 
 def test_a_notebook_without_a_tiny_size_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,12 @@ from processes import eventually, is_running
 from small_notebooks import GOOD, KILLS_ITSELF, RAISES, SLEEPS, job, with_children
 
 from inferbench_lib.errors import ConfigError, ReportError, StoreError
+from inferbench_lib.plan import plan
 from inferbench_lib.report.index import write_index
 from inferbench_lib.report.notebooks import execute
-from inferbench_lib.report.runner import plan, run_report
+from inferbench_lib.report.runner import run_report
 from inferbench_lib.store import sha256_of
+from inferbench_lib.studies import voice
 
 ROOT = Path(__file__).parents[1]
 SOON_S = 120.0
@@ -281,7 +283,7 @@ def test_a_full_disk_leaves_the_previous_report_intact(
     assert "Traceback" not in done.stderr
     assert re.search(r"expected room for .*free some space\n$", done.stderr), done.stderr
     assert {path: sha256_of(path) for path in before} == before
-    index = write_index(reports).read_text()
+    index = write_index(reports, voice.headlines()).read_text()
     assert "unfinished" in index
     assert "complete" in index
 
@@ -395,5 +397,5 @@ def test_a_killed_report_frees_the_folder_and_leaves_no_process(running: Running
     running.process.wait()
     kernel, _, worker = running.pids  # the notebook's own child is nobody's to end after the kernel's death
     assert eventually(lambda: not is_running(kernel) and not is_running(worker), within_s=SOON_S)
-    write_index(reports)
+    write_index(reports, voice.headlines())
     assert "unfinished" in index_row(reports)

@@ -10,9 +10,9 @@ from playwright.sync_api import Page
 from pydantic import TypeAdapter
 from tiny import FULL_PROFILE, NOTEBOOKS, Report, TinyReports
 
+from inferbench_lib import studies
 from inferbench_lib.records import Run
 from inferbench_lib.report.shell import page_name
-from inferbench_lib.settings import REPORT_NOTEBOOKS
 from inferbench_lib.store import load_run
 
 pytestmark = pytest.mark.timeout(900)
@@ -159,7 +159,7 @@ def test_download_is_the_stored_run(name: str, full: Report, page: Page) -> None
     """The raw data of a page, and of the front page, arrive as the stored record, all but spans of single samples."""
     stored = load_run(full.folder / "data" / f"{name}.json")
     slim = replace(stored, measurements=tuple(replace(row, spans=()) for row in stored.measurements))
-    for holder in dict.fromkeys((name, "summary" if name in REPORT_NOTEBOOKS else name)):
+    for holder in dict.fromkeys((name, "summary" if name in studies.in_report() else name)):
         page.goto((full.folder / page_name(holder)).as_uri())
         with page.expect_download() as waiting:
             page.locator("a.download", has_text=f"{name}.json").click()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib import settings, store
+from inferbench_lib import store, studies
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
@@ -45,7 +45,7 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
     """When the control workload's process is killed, all rounds are measured and every cell says what was not seen."""
     monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
     monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
-    config = settings.BatchSweep(min_rounds=6, max_rounds=6)
+    config = studies.params("batch_sweep")(min_rounds=6, max_rounds=6)
     with Session("batch_sweep", config, steps=7) as session:
         host = KillsControl(session)
         schedule = session.measure([Entry(case=Case(workload="w", batch_size=1), host=host)])

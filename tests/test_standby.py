@@ -12,7 +12,7 @@ import parallel_helpers as helpers
 import pytest
 from loss_kernels import LoadBurning
 
-from inferbench_lib import config, settings
+from inferbench_lib import studies
 from inferbench_lib.executors.pool import SharedPool
 from inferbench_lib.processes import cpu_demand
 from inferbench_lib.processes.cpu_demand import CpuDemand
@@ -120,8 +120,8 @@ def test_how_many_work_can_be_given() -> None:
 
 def test_scaling_shows_what_too_many_at_work_cost() -> None:
     """Where the notebook asks for the cost of more processes than CPUs none stands by; the way to work is protected."""
-    cfg = config.build("cpu_multiprocess", {"scaling_rows": [1000], "executors": ["single", "shared_pool"]})
-    assert isinstance(cfg, settings.CpuMultiprocess)
+    cfg = studies.build("cpu_multiprocess", {"scaling_rows": [1000], "executors": ["single", "shared_pool"]})
+    assert isinstance(cfg, studies.params("cpu_multiprocess"))
     forest = Forest()
     scaling = [way.bench.args[-1] for way in multiprocess._scaling(forest, (1, 4), cfg)]
     assert [options.get("n_at_once") for options in scaling] == [None, 4]

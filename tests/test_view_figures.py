@@ -10,7 +10,7 @@ import sample_runs as samples
 from matplotlib.figure import Figure
 from page_texts import row
 
-from inferbench_lib.report import studies
+from inferbench_lib.studies import voice
 from inferbench_lib.studies.batch_sweep import page as sweep
 from inferbench_lib.studies.cpu_multiprocess import page as multiprocess
 from inferbench_lib.studies.cpu_vs_gpu import page as devices
@@ -23,7 +23,7 @@ from inferbench_lib.studies.hardware_analysis.roofs import Bound
 
 def test_the_fastest_way_is_named_with_its_speedup() -> None:
     """4.0 s over 1.2 s is 3.33 times, and the way that loses is said to lose and to what."""
-    answer = studies.answer(samples.multiprocess())
+    answer = voice.answer(samples.multiprocess())
     assert answer.verdict == (
         "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
         "do. A new pool for each call is slower than one process: 0.80× (0.80× to 0.80×); it loses 4.00 s, of which "
@@ -96,7 +96,7 @@ def test_parts_of_the_time_add_up() -> None:
 )
 def test_verdict_on_ways_holds_back(name: str, expected: str) -> None:
     """What was not shown is not claimed, and why."""
-    assert studies.answer(samples.RUNS[f"multiprocess, {name}"]).verdict == expected
+    assert voice.answer(samples.RUNS[f"multiprocess, {name}"]).verdict == expected
 
 
 def test_an_unstable_way_does_not_hide_a_faster_one() -> None:
@@ -104,7 +104,7 @@ def test_an_unstable_way_does_not_hide_a_faster_one() -> None:
     run = samples.multiprocess(
         samples.way("single"), samples.way("threads"), samples.flagged(samples.way("shared_pool"))
     )
-    assert studies.answer(run).verdict.startswith("Use scikit-learn threads: 3.20×")
+    assert voice.answer(run).verdict.startswith("Use scikit-learn threads: 3.20×")
 
 
 def test_wrong_outputs_are_never_shown_as_fast() -> None:
@@ -126,7 +126,7 @@ def test_wrong_outputs_are_never_shown_as_fast() -> None:
 
 def test_without_a_gpu_it_is_said_plainly() -> None:
     """The reason stands first, then what the processor does: 16 images in 0.52 s are 30.8 a second."""
-    assert studies.answer(samples.vs_gpu()).verdict == (
+    assert voice.answer(samples.vs_gpu()).verdict == (
         "The GPU was not measured: no NVIDIA driver. The processor reaches 30.8 images/s with the small network "
         "(batch 16) and 1.54 images/s with the large network (batch 16)."
     )
@@ -142,7 +142,7 @@ def test_without_a_gpu_it_is_said_plainly() -> None:
 def test_with_a_gpu_each_network_has_its_speedup() -> None:
     """40 over 8 ms is five times, 800 over 100 ms eight times, at every batch."""
     run = samples.vs_gpu(gpu=True)
-    verdict = studies.answer(run).verdict
+    verdict = voice.answer(run).verdict
     assert "small: cuda:0: faster, 5.00× (5.00× to 5.00×) the speed of the processor" in verdict
     assert "large: cuda:0: faster, 8.00× (8.00× to 8.00×) the speed of the processor" in verdict
     cell = row(devices.table(devices.study(run)), network="small", device="cuda:0", batch="4")
@@ -174,7 +174,7 @@ def test_a_batch_that_does_not_fit_is_a_row() -> None:
     assert (cell["outcome"], cell["median"], cell["images/s"]) == ("oom", "–", "–")
     assert (
         "small network on cuda:0, batch 16: oom (CUDA out of memory: tried to allocate 2.00 GB)"
-        in studies.answer(run).flags
+        in voice.answer(run).flags
     )
     assert run.summary["throughput[small,cuda:0,b16]"].value is None
     assert run.summary["speedup[small]"].value == pytest.approx(5.0)
@@ -242,16 +242,16 @@ def test_best_batch_is_that_within_the_limits() -> None:
     assert run.summary["best_batch[forest,cpu]"].value == 10_000
     assert run.summary["best_throughput[forest,cpu]"].value == pytest.approx(10_000 / 0.021, rel=0.001)
     assert run.summary["best_batch[cnn-small,cuda:0]"].value == 4
-    verdict = studies.answer(run).verdict
+    verdict = voice.answer(run).verdict
     assert verdict.startswith("With latency of at most 100 ms and memory of at most 2.0 GB: use batches of 10,000 ")
-    assert studies.answer(samples.sweep(max_latency_s=None, max_memory_bytes=None)).verdict.startswith(
+    assert voice.answer(samples.sweep(max_latency_s=None, max_memory_bytes=None)).verdict.startswith(
         "Without stated limits: use batches of 100,000 for the forest on cpu"
     )
 
 
 def test_the_sentence_names_a_workloads_fastest_device_alone() -> None:
     """The small network is faster on the GPU: that batch is in the sentence, the processor's on its card only."""
-    answer = studies.answer(samples.sweep())
+    answer = voice.answer(samples.sweep())
     assert "the small CNN on cuda:0" in answer.verdict
     assert "the small CNN on cpu" not in answer.verdict
     assert "best for the small CNN on cpu" in [card.label for card in answer.cards]
@@ -298,7 +298,7 @@ def test_percentiles_stand_only_where_samples_carry_them() -> None:
 
 def test_limits_are_named_with_their_figures() -> None:
     """What binds leads, then peak, bandwidth and usable CPUs; a third of 60 ms at half of the arithmetic's roof."""
-    answer = studies.answer(samples.hardware_run())
+    answer = voice.answer(samples.hardware_run())
     assert [card.value for card in answer.cards] == ["arithmetic", "its program", "100 GFLOP/s", "20.0 GB/s", "4"]
     assert answer.verdict == (
         "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time, most in conv1, at 50 % of "
@@ -349,7 +349,7 @@ def test_each_bound_of_the_forest_has_its_sentence(bound: Bound, roof_share: flo
 
 def test_without_layers_whole_networks_are_placed() -> None:
     """16 images of 333 MFLOP in 0.52 s are 10.2 GFLOP/s, a tenth of the peak; why there are no layers is said."""
-    answer = studies.answer(samples.RUNS["hardware, layers not measured"])
+    answer = voice.answer(samples.RUNS["hardware, layers not measured"])
     assert answer.verdict.startswith(
         "The small network at batch 16 reaches 10.2 GFLOP/s, 10 % of the 100 attainable here"
     )

@@ -11,7 +11,7 @@ from page_texts import UNSAID, draw, sentences, texts, views
 
 from inferbench_lib import store
 from inferbench_lib.report import page_parts as common
-from inferbench_lib.report import studies
+from inferbench_lib.studies import voice
 
 each_run = pytest.mark.parametrize("name", samples.NAMES)
 
@@ -67,7 +67,7 @@ def test_page_is_the_same_from_the_stored_record(name: str, tmp_path: Path) -> N
 def test_every_cell_that_did_not_end_well_is_named(name: str) -> None:
     """The first screen carries the reason of each failed, invalid or unmeasured cell, ceilings of the machine aside."""
     run = samples.RUNS[name]
-    answer = studies.answer(run)
+    answer = voice.answer(run)
     text = " ".join([answer.verdict, *answer.flags])
     reasons = {cell.reason for cell in run.measurements if cell.reason and run.notebook != "hardware_analysis"}
     assert [reason for reason in reasons if reason not in text] == []

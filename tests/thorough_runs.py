@@ -18,8 +18,7 @@ from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
 from inferbench_lib.studies.common import samples_a_turn
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
 from inferbench_lib.studies.hardware_analysis.measure import process_counts
 from inferbench_lib.work.cnn import n_parameters, operators
 

@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib as mpl
 import yaml
 
+from inferbench_lib import config
 from inferbench_lib.report.shell import page_name
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,8 @@ CANARIES = {"home": "canaryhome", "user": "canaryuser", "host": "canaryhost", "v
 PROGRAM = """
 import sys
 from pathlib import Path
-from inferbench_lib.report.runner import plan, run_report
+from inferbench_lib.plan import plan
+from inferbench_lib.report.runner import run_report
 profile, params, *notebooks = sys.argv[1:]
 sys.exit(run_report(plan(profile, notebooks, params=Path(params), timeout_s=300)))
 """
@@ -125,7 +127,7 @@ class TinyReports:
 def write_params(folder: Path, profile: str, reuse: str | None = None) -> Path:
     """The profile as committed but tiny, in `folder`; a notebook without a tiny size raises KeyError."""
     for notebook in NOTEBOOKS:
-        values = yaml.safe_load((ROOT / "params" / profile / f"{notebook}.yaml").read_text()) | TINY[notebook]
+        values = config.read_params(ROOT / "params" / profile / f"{notebook}.yaml") | TINY[notebook]
         if profile != FULL_PROFILE:
             values |= SHORTER.get(notebook, {}) | ({"reuse": reuse} if notebook in REUSED else {})
         path = folder / profile / f"{notebook}.yaml"

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
+from inferbench_lib.config import Rounds, Seeded
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
@@ -21,8 +22,7 @@ from inferbench_lib.measure.variants import ControlBench
 from inferbench_lib.processes.lifeline import thread_limits
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
-from inferbench_lib.records import Figure, Flag, Measurement, Run
-from inferbench_lib.settings import Config, Rounds
+from inferbench_lib.records import Flag, Measurement, Run
 from inferbench_lib.timing.memory import PeakMemory
 from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
@@ -36,7 +36,7 @@ FLAGGED_SHARE = 1 / 3
 class Session:
     """One notebook's measuring, from the first process to the stored run. A context manager."""
 
-    def __init__(self, notebook: str, config: Config, *, steps: int = 0) -> None:
+    def __init__(self, notebook: str, config: Seeded, *, steps: int = 0) -> None:
         self.notebook, self.config = notebook, config
         self.progress = Progress(notebook, steps)
         self.schedules: dict[str, Schedule] = {}
@@ -107,11 +107,10 @@ class Session:
         self,
         measurements: Sequence[Measurement],
         tables: Mapping[str, Any],
-        figures: Callable[[Run], dict[str, Figure]],
         *,
         simulated: bool = False,
     ) -> Run:
-        """The run as a value, stored; `figures` gives its entries of `summary.json`, each marked when `simulated`."""
+        """Return the run as a value, before anything is concluded from it."""
         schedules = {
             name: {
                 "orders": schedule.orders,
@@ -120,7 +119,7 @@ class Session:
             }
             for name, schedule in self.schedules.items()
         }
-        run = Run(
+        return Run(
             notebook=self.notebook,
             run_id=store.run_folder().name,
             machine=self.machine,
@@ -131,9 +130,6 @@ class Session:
             tables={"schedules": schedules, **tables},
             simulated=simulated,
         )
-        run = replace(run, summary={name: _marked(figure, run.mark) for name, figure in figures(run).items()})
-        store.save_run(run)
-        return run
 
     def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
         """What the observer flagged in more than a third of a cell's turns."""
@@ -150,12 +146,7 @@ class Session:
         )
 
 
-def _marked(figure: Figure, mark: str) -> Figure:
-    """The figure with the mark before its verdict."""
-    return replace(figure, verdict=": ".join(filter(None, (mark, figure.verdict))))
-
-
-def _plan(config: Config) -> Plan:
+def _plan(config: Seeded) -> Plan:
     """The rounds that a notebook's parameters ask for."""
     assert isinstance(config, Rounds)
     return Plan(

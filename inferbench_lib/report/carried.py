@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferbench_lib import store
-from inferbench_lib.records import Run
+from inferbench_lib.records import Run, from_plain, plain
 from inferbench_lib.report.downloads import data_link, figures_csv, samples_csv
 
 ROOM_BYTES = 100_000
@@ -87,7 +87,7 @@ def _bare(run: Run) -> Run:
 
 
 def _rounded(run: Run) -> Run:
-    return store.from_plain(_short(store.plain(run)))
+    return from_plain(_short(plain(run)))
 
 
 def _short(values: Any) -> Any:

@@ -14,24 +14,18 @@ from markupsafe import Markup
 
 from inferbench_lib.records import Figure
 from inferbench_lib.report.words import digits, interval, plural, times
-from inferbench_lib.studies.compare.study import MIN_EFFECT
+from inferbench_lib.stats.unpaired import MIN_EFFECT
 
-HEADLINES: Mapping[str, str] = {
-    "cpu_multiprocess/speedup": "shared-memory pool over one process",
-    "batch_sweep/best_throughput[forest,cpu]": "forest, at its best batch",
-    "cpu_vs_gpu/best_throughput[small,cpu]": "small network on the processor",
-    "cpu_vs_gpu/speedup[small]": "small network, GPU over processor",
-    "hardware_analysis/memory_gb_s": "memory bandwidth",
-}
+Headlines = Mapping[str, str]
 """Names of `summary.json` and what a reader calls them; of each, more is better."""
 WIDTH, HEIGHT, EDGE = 160, 36, 4
 
 Figures = Mapping[str, Figure]
 
 
-def headlines(figures: Figures) -> list[tuple[str, str]]:
+def headlines(figures: Figures, names: Headlines) -> list[tuple[str, str]]:
     """What a run found: the name and the value with its interval, of each headline figure that it has."""
-    return [(name, said(figure)) for key, name in HEADLINES.items() if (figure := _number(figures, key))]
+    return [(name, said(figure)) for key, name in names.items() if (figure := _number(figures, key))]
 
 
 def said(figure: Figure) -> str:
@@ -40,11 +34,11 @@ def said(figure: Figure) -> str:
     return f"{_plain(figure)}{spread}"
 
 
-def changes(before: Figures, after: Figures) -> list[str]:
+def changes(before: Figures, after: Figures, names: Headlines) -> list[str]:
     """What differs significantly from the run before, in words; one sentence that says so where nothing does."""
     pairs = [
         (name, earlier, later)
-        for key, name in HEADLINES.items()
+        for key, name in names.items()
         if (earlier := _number(before, key)) and (later := _number(after, key))
     ]
     judged = [pair for pair in pairs if None not in (pair[1].low, pair[1].high, pair[2].low, pair[2].high)]
@@ -81,9 +75,9 @@ class Line:
     newest: str
 
 
-def lines(runs: Sequence[tuple[str, Figures]]) -> Iterator[Line]:
+def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Line]:
     """A line for each headline figure that two or more runs (day and figures, oldest first) have."""
-    for key, name in HEADLINES.items():
+    for key, name in names.items():
         seen = [(day, figure) for day, figures in runs if (figure := _number(figures, key))]
         if len(seen) > 1:
             yield Line(name=name, picture=_sparkline(name, seen), newest=said(seen[-1][1]))

@@ -19,7 +19,7 @@ from inferbench_lib.store import write_file
 
 MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
-FRONT_PAGES = ("index.html", "summary.html", "cpu_multiprocess.html")
+FRONT_PAGES = ("index.html", "summary.html")
 _RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 
 
@@ -74,6 +74,7 @@ class Row:
     manifest: Manifest | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
 
     @property
@@ -94,11 +95,6 @@ class Row:
         return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
 
     @property
-    def headlines(self) -> list[tuple[str, str]]:
-        """The headline figures that it found."""
-        return history.headlines(self.figures)
-
-    @property
     def is_changed(self) -> bool:
         """Whether a headline figure differs significantly from the run before."""
         return history.is_changed(self.changes)
@@ -110,37 +106,39 @@ class Row:
         return next((written[name] for name in FRONT_PAGES if name in written), next(iter(written.values()), ""))
 
 
-def write_index(reports: Path) -> Path:
+def write_index(reports: Path, headlines: history.Headlines) -> Path:
     """Scan the run folders and write `index.html` beside them, newest run first; its path.
 
+    `headlines` names the figures by which runs are compared.
     Raises StoreError where it cannot be written.
     """
     oldest_first = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id))
-    rows = list(_held_against_the_one_before(oldest_first))[::-1]
+    rows = list(_held_against_the_one_before(oldest_first, headlines))[::-1]
     text = shell.render(
         "runs.html.j2",
         rows=rows,
         n_troubled=sum(not row.is_complete for row in rows),
-        histories=list(_histories(oldest_first)),
+        histories=list(_histories(oldest_first, headlines)),
     )
     return write_file(reports / "index.html", text)
 
 
-def _held_against_the_one_before(oldest_first: Sequence[Row]) -> Iterator[Row]:
+def _held_against_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
     """Each run with what changed since the run before on the same machine with the same profile."""
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
-        yield replace(row, changes=tuple(history.changes(before.figures, row.figures))) if before else row
+        told = replace(row, headlines=tuple(history.headlines(row.figures, headlines)))
+        yield replace(told, changes=tuple(history.changes(before.figures, row.figures, headlines))) if before else told
         if row.figures:
             newest[row.series] = row
 
 
-def _histories(oldest_first: Sequence[Row]) -> Iterator[tuple[str, list[history.Line]]]:
+def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[tuple[str, list[history.Line]]]:
     """Machine and profile, and a line of each headline figure that two or more of its runs have."""
     known = sorted((row for row in oldest_first if row.figures and row.series[0]), key=lambda row: row.series)
     for (machine, profile, simulated), rows in groupby(known, key=lambda row: row.series):
-        found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows]))
+        found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows], headlines))
         if found:
             yield " · ".join(filter(None, [machine, profile, "SIMULATED" if simulated else ""])), found
 

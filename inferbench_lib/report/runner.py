@@ -16,11 +16,11 @@ from typing import Any
 
 import nbformat
 
-from inferbench_lib import config, settings, store
-from inferbench_lib.errors import ConfigError, ReportError
+from inferbench_lib import store
+from inferbench_lib.errors import ReportError
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
-from inferbench_lib.report import results, studies, words
+from inferbench_lib.report import results, words
 from inferbench_lib.report.console import Console, duration
 from inferbench_lib.report.index import write_index
 from inferbench_lib.report.notebooks import environment, execute
@@ -29,11 +29,9 @@ from inferbench_lib.report.place import new_folder, only_one, terminable
 from inferbench_lib.report.scrub import scrub
 from inferbench_lib.report.shell import FRONT, page_name
 from inferbench_lib.report.trust import trust
-from inferbench_lib.studies.summary import page as summary
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-PARAMS = ROOT / "params"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,34 +50,14 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to run: notebooks in order with their parameters, and how to call it again."""
+    """What to run: notebooks in order with their parameters, how to call it again, and what asks their pages."""
 
     profile: str
     parameters: Mapping[str, Mapping[str, Any]]
     command: str
+    voice: results.Voice
     timeout_s: int = 1800
     notebooks: Path = NOTEBOOKS
-
-
-def plan(profile: str, names: Sequence[str], params: Path = PARAMS, timeout_s: int = 1800) -> Job:
-    """Read and validate every parameter file of a profile; raises ConfigError before anything runs."""
-    folder = params / profile
-    if not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in params.iterdir() if path.is_dir()))
-        raise ConfigError(f"profile: expected one of {known}, got {profile}")
-    unknown = [name for name in names if name not in settings.CONFIGS]
-    if unknown:
-        raise ConfigError(f"notebook: expected one of {', '.join(settings.CONFIGS)}, got {unknown[0]}")
-    parameters = {}
-    for name in names:
-        path = folder / f"{name}.yaml"
-        config.load(path)
-        parameters[name] = config.read_params(path)
-    command = "make calibrate" if list(names) == ["calibration"] else "make report"
-    command += f" PROFILE={profile}"
-    if command.startswith("make report") and tuple(names) != settings.REPORT_NOTEBOOKS:
-        command += f' ARGS="{" ".join(f"--notebook {name}" for name in names)}"'
-    return Job(profile=profile, parameters=parameters, command=command, timeout_s=timeout_s)
 
 
 def run_report(job: Job) -> int:
@@ -105,7 +83,7 @@ def run_report(job: Job) -> int:
         complete = all(page.status == "complete" for page in pages)
         status = "interrupted" if interrupted else "complete" if complete else "incomplete"
         _finish(job, folder, pages, started, time.monotonic() - began_s, status)
-        write_index(reports)
+        write_index(reports, job.voice.headlines())
         _say_end(folder, status, reports)
         if interrupted:
             return 143 if terminated.is_set() else 130
@@ -127,7 +105,7 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime,
     notebook = execution.notebook
     heading = _title(job, name)
     complete = execution.status == "complete"
-    verdict = _verdict(name, run, here) if complete else ""
+    verdict = _verdict(job.voice, name, run, here) if complete else ""
     notebook.metadata["title"] = heading
     notebook.metadata["inferbench"] = {
         "title": heading,
@@ -167,11 +145,11 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime,
     )
 
 
-def _verdict(name: str, run: Run | None, here: Sequence[Run]) -> str:
+def _verdict(voice: results.Voice, name: str, run: Run | None, here: Sequence[Run]) -> str:
     """What a complete page says first: the front page speaks for all notebooks, and one without a record not at all."""
     if run is not None:
-        return studies.answer(run).verdict
-    return summary.answer({one.notebook: one for one in here}).verdict if name == FRONT else ""
+        return voice.answer(run).verdict
+    return voice.front({one.notebook: one for one in here}).verdict if name == FRONT else ""
 
 
 def _not_run(job: Job, name: str) -> Page:
@@ -202,8 +180,8 @@ def _finish(job: Job, folder: Path, pages: Sequence[Page], started: datetime, du
     store.write_summary(folder)
     incomplete = [(page.name, f"{page.status}: {page.reason}") for page in pages if page.status != "complete"]
     shown = {name: run for name, run in runs.items() if name not in dict(incomplete)}
-    store.write_file(folder / "results.md", results.markdown(shown, incomplete))
-    store.write_file(folder / "results.txt", results.plain_text(shown, incomplete))
+    store.write_file(folder / "results.md", results.markdown(shown, job.voice, incomplete))
+    store.write_file(folder / "results.txt", results.plain_text(shown, job.voice, incomplete))
     machine_line = next((words.machine_line(run.machine) for run in runs.values()), "")
     manifest = {
         "run_id": folder.name,

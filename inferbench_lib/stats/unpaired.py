@@ -17,6 +17,9 @@ from scipy import stats
 
 from inferbench_lib.records import Interval
 
+MIN_EFFECT = 0.03
+"""Between two runs nothing cancels: a difference whose interval reaches below this share is none."""
+
 
 @lru_cache
 def critical_count(m: int, n: int, level: float = 0.95) -> int | None:

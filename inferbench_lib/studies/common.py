@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from inferbench_lib import store
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.measure.rounds import Entry
-from inferbench_lib.records import Case, Measurement, Outcome, Run
-from inferbench_lib.studies.cpu_vs_gpu.study import CPU, LARGEST_BATCH
+from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, LARGEST_BATCH
 from inferbench_lib.timing.usable import oversubscription_flag
 from inferbench_lib.work.cnn import Cnn
 
@@ -52,10 +51,3 @@ def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) 
         return replace(row, reason=f"{row.reason}; {words}", figures={**row.figures, **figures})
 
     return [told(row) for row in rows]
-
-
-def reused(notebook: str, run_id: str) -> Run:
-    """A stored run instead of measuring, kept in this run's folder too."""
-    run = store.stored_run(notebook, run_id)
-    store.save_run(run)
-    return run

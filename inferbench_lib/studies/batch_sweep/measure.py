@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from inferbench_lib import config, settings
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import CnnBench, ForestBench
 from inferbench_lib.records import Case, Run
-from inferbench_lib.studies.batch_sweep import study as sweep
-from inferbench_lib.studies.common import cnn_case, reused, samples_a_turn, with_largest_batches
+from inferbench_lib.studies.batch_sweep.params import Params
+from inferbench_lib.studies.common import cnn_case, samples_a_turn, with_largest_batches
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.forest import Forest
 
 
-def batch_sweep(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """Latency, throughput and memory against batch size, for every workload and device."""
-    cfg = config.build("batch_sweep", params)
-    assert isinstance(cfg, settings.BatchSweep)
-    if cfg.reuse:
-        return reused("batch_sweep", cfg.reuse)
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     with Session("batch_sweep", cfg) as session:
         usable, _ = usable_cpus()
@@ -63,6 +57,5 @@ def batch_sweep(**params: Any) -> Run:
         return session.finish(
             rows,
             {"accelerator_reason": found.reason},
-            lambda run: sweep.figures(sweep.study(run)),
             simulated=found.is_simulated,
         )

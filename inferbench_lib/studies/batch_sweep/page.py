@@ -12,10 +12,11 @@ from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import capital, digits, gathered, joined, marked, measured, plural, seconds, size
 from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.studies.batch_sweep.advice import advise
 from inferbench_lib.studies.batch_sweep.batching import BestBatch
 from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy, study
 
-__all__ = ["VIEWS", "answer", "study", "table"]
+__all__ = ["VIEWS", "advise", "answer", "study", "table"]
 
 
 def answer(said: SweepStudy) -> Answer:
@@ -200,3 +201,8 @@ def _name(series: Series) -> str:
     names = {"forest": "the forest", "cnn-small": "the small CNN", "cnn-medium": "the medium CNN",
              "cnn-large": "the large CNN"}  # fmt: skip
     return f"{names.get(workload, workload)} on {device}"
+
+
+PICTURE = throughput_by_batch
+HEADLINES = {"best_throughput[forest,cpu]": "forest, at its best batch"}
+KEY_FIGURES = {r"best_batch\[(?:cnn-)?(\w+),(.+)\]": r"Best batch, \1 on \2"}

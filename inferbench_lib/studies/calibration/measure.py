@@ -13,16 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from inferbench_lib import config, settings, store
+from inferbench_lib import store
 from inferbench_lib.measure.benches import LoopBench
 from inferbench_lib.measure.rounds import Entry, Plan
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.records import Case, Measurement, Outcome, Run
-from inferbench_lib.studies.calibration import page
 from inferbench_lib.studies.calibration import study as analysis
 from inferbench_lib.studies.calibration.identical import IN_A_ROW, N_VARIANTS, ROW
-from inferbench_lib.studies.calibration.page_tables import FILE
+from inferbench_lib.studies.calibration.params import Params
 from inferbench_lib.studies.calibration.probes import AgreementBench, CnnCalls, HarnessBench
 from inferbench_lib.studies.calibration.simulation import AR1_LAGS, coverage, detection_rate
 from inferbench_lib.work.cnn import Cnn
@@ -39,14 +38,8 @@ RESERVED_S = 15.0
 Variant = tuple[Case, Callable[[], LoopBench]]
 
 
-def calibration(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """How true the clock, the loop, the intervals and the verdicts are on this machine; writes calibration.json."""
-    cfg = config.build("calibration", params)
-    assert isinstance(cfg, settings.Calibration)
-    if cfg.reuse:
-        run = store.stored_run("calibration", cfg.reuse)
-        store.save_run(run)
-        return run
     ends_s = time.monotonic() + cfg.time_limit_s - RESERVED_S
     n_turns = N_WORKLOADS * N_VARIANTS * (1 + _plan(cfg, ends_s).max_rounds)
     steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS + 1
@@ -59,16 +52,10 @@ def calibration(**params: Any) -> Run:
         simulated = _simulated(cfg)
         session.progress.step()
         identical = _identical(session, work, cfg, ends_s)
-        run = session.finish(
-            [*spins, *agreements, *identical],
-            {"overhead": looks, "simulated": simulated},
-            lambda run: analysis.figures(analysis.study(run)),
-        )
-    _leave_for_later_pages(run)
-    return run
+        return session.finish([*spins, *agreements, *identical], {"overhead": looks, "simulated": simulated})
 
 
-def _plan(cfg: settings.Calibration, ends_s: float) -> Plan:
+def _plan(cfg: Params, ends_s: float) -> Plan:
     """Rounds enough for comparisons that share no call, as far as time allows until `ends_s`; one block at least."""
     blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
     return Plan(
@@ -80,7 +67,7 @@ def _plan(cfg: settings.Calibration, ends_s: float) -> Plan:
     )
 
 
-def _work(cfg: settings.Calibration) -> tuple[Variant, ...]:
+def _work(cfg: Params) -> tuple[Variant, ...]:
     """A forest batch and a small network's batch: what they are, and what makes their bench."""
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     cnn = Cnn(seed=cfg.seed)
@@ -118,9 +105,7 @@ def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measureme
     return tuple(replace(row, notes={**row.notes, "part": analysis.AGREEMENT}) for row in rows)
 
 
-def _identical(
-    session: Session, work: tuple[Variant, ...], cfg: settings.Calibration, ends_s: float
-) -> tuple[Measurement, ...]:
+def _identical(session: Session, work: tuple[Variant, ...], cfg: Params, ends_s: float) -> tuple[Measurement, ...]:
     """Every workload in several processes that do the very same, in rounds; then each alone, many calls in a row."""
     hosts = [
         (case, session.host(make, f"{case.workload} {number + 1}"))
@@ -143,7 +128,7 @@ def _identical(
     )
 
 
-def _simulated(cfg: settings.Calibration) -> dict[str, list[dict[str, Any]]]:
+def _simulated(cfg: Params) -> dict[str, list[dict[str, Any]]]:
     """Coverage and detection on series whose truth is known, at the counts that are promised and at those used here."""
     found: dict[str, list[dict[str, Any]]] = {"coverage": [], "detection": []}
     for n_rounds, calls in (analysis.PROMISED, (cfg.rounds_a_comparison, cfg.samples_a_turn)):
@@ -157,13 +142,9 @@ def _simulated(cfg: settings.Calibration) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _leave_for_later_pages(run: Run) -> None:
+def publish(run: Run) -> None:
+    """Leave the figures in `reports/calibration.json`, where every later page of this machine finds them."""
     figures = {name: figure.value for name, figure in run.summary.items()}
-    about = {
-        "sentence": page.answer(analysis.study(run)).verdict,
-        "run_id": run.run_id,
-        "started_at": run.started_at,
-        "processor": run.machine.cpu_model,
-    }
+    about = {"run_id": run.run_id, "started_at": run.started_at, "processor": run.machine.cpu_model}
     text = json.dumps({**figures, **about}, indent=1, ensure_ascii=False)
-    store.write_file(store.reports_folder() / FILE, text)
+    store.write_file(store.reports_folder() / analysis.FILE, text)

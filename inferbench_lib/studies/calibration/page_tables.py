@@ -17,14 +17,13 @@ from inferbench_lib.studies.calibration.study import (
     BIAS_LIMITS,
     COVERAGE_BAND,
     DETECTION_LIMIT,
+    FILE,
     PROMISED,
     SLOWDOWN,
     Bias,
     CalibrationStudy,
 )
 
-FILE = "calibration.json"
-"""In the reports folder: the figures of the latest calibration, flat."""
 NAMES = {"forest": "the forest", "cnn-small": "the small CNN"}
 
 
@@ -93,7 +92,7 @@ def latest(machine: Machine | None = None) -> Table:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         rows = [{"what": what, "measured": _latest_row(said, name)} for name, what in _LATEST.items()]
-        about = f"{said['sentence']} Measured {said['started_at']} (run {said['run_id']})"
+        about = f"Measured {said['started_at']} (run {said['run_id']})"
         processor = said["processor"]
     except (ValueError, KeyError, TypeError) as error:
         return _nothing(f"{FILE}: expected what make calibrate wrote, got a damaged file ({error}); run it again.")

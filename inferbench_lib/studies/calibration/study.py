@@ -30,6 +30,10 @@ SHORT = {"forest": "forest", "cnn-small": "cnn"}
 """Workloads as the names of figures call them."""
 
 
+FILE = "calibration.json"
+"""In the reports folder: the figures of the latest calibration, flat."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bias:
     """How far the loop reads from a known true time: `ratio` is measured over true, `ratios` that of each sample."""

@@ -7,30 +7,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from inferbench_lib import config, settings, store
+from inferbench_lib import store, studies
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.records import Machine, Measurement, Run
-from inferbench_lib.studies.common import reused
-from inferbench_lib.studies.compare import page
+from inferbench_lib.records import Machine, Measurement, Run, plain
+from inferbench_lib.studies.compare.params import Params
 
-NOTEBOOKS = tuple(name for name in settings.REPORT_NOTEBOOKS if name != "summary")
-"""What is compared: calibration measures the harness, and a summary has no record of its own."""
 _RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
 
 
-def compare(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """BASE against each of the heads, cell by cell and figure by figure; raises StoreError for a run without data."""
-    cfg = config.build("compare", params)
-    assert isinstance(cfg, settings.Compare)
-    if cfg.reuse:
-        return reused("compare", cfg.reuse)
     began_s, started = time.monotonic(), datetime.now(UTC)
     runs = read_all(sources(cfg))
     names = [next(iter(of.values())).run_id for of in runs]
     everything = [run for of in runs for run in of.values()]
-    run = Run(
+    return Run(
         notebook="compare",
         run_id=store.run_folder().name,
         machine=everything[-1].machine if everything else Machine(),
@@ -39,18 +31,15 @@ def compare(**params: Any) -> Run:
         duration_s=time.monotonic() - began_s,
         tables={
             "runs": [
-                {"name": name, "notebooks": {notebook: store.plain(_slim(one)) for notebook, one in of.items()}}
+                {"name": name, "notebooks": {notebook: plain(_slim(one)) for notebook, one in of.items()}}
                 for name, of in zip(names, runs, strict=True)
             ]
         },
         simulated=any(one.simulated for one in everything),
     )
-    run = replace(run, summary=page.figures(page.study(run)))
-    store.save_run(run)
-    return run
 
 
-def sources(cfg: settings.Compare) -> list[str]:
+def sources(cfg: Params) -> list[str]:
     """BASE, then the heads: those named, else the newest two runs of one profile; fewer where there are none.
 
     Raises ConfigError when only one side is named.
@@ -65,7 +54,9 @@ def sources(cfg: settings.Compare) -> list[str]:
 
 def stored() -> list[str]:
     """The ids of all stored runs that hold something to compare, oldest first."""
-    found = {path.parents[1] for name in NOTEBOOKS for path in store.reports_folder().glob(f"*/data/{name}.json")}
+    found = {
+        path.parents[1] for name in studies.measured() for path in store.reports_folder().glob(f"*/data/{name}.json")
+    }
     return sorted(folder.name for folder in found if _RUN.fullmatch(folder.name))
 
 
@@ -85,10 +76,10 @@ def read_all(names: Sequence[str]) -> list[Mapping[str, Run]]:
 
 def _read(source: str) -> Mapping[str, Run]:
     found = store.runs_of(source)
-    kept = {name: found[name] for name in NOTEBOOKS if name in found}
+    kept = {name: found[name] for name in studies.measured() if name in found}
     if not kept:
         raise ConfigError(
-            f"{source}: expected a run that holds one of {', '.join(NOTEBOOKS)}, got one of {', '.join(found)}"
+            f"{source}: expected a run that holds one of {', '.join(studies.measured())}, got one of {', '.join(found)}"
         )
     return kept
 

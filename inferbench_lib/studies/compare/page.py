@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from inferbench_lib import store
-from inferbench_lib.records import Figure, Interval, Run, Verdict
+from inferbench_lib.records import Interval, Verdict
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.look import FAINT, INK, PALETTE
 from inferbench_lib.report.words import capital, interval, joined, plural, ratio, times
-from inferbench_lib.studies.compare.study import MIN_EFFECT, Change, NotebookPair, PairStudy, compare_runs, may_differ
+from inferbench_lib.stats.unpaired import MIN_EFFECT
+from inferbench_lib.studies.compare.changes import Change, NotebookPair, PairStudy, may_differ
+from inferbench_lib.studies.compare.study import SAME, CompareStudy, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,60 +22,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 24
 """Cells in the figure; of more, those that changed most."""
 MOST_NAMED = 3
-SAME = "no significant difference"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareStudy:
-    """BASE against each head. `names` are the runs' ids, BASE first."""
-
-    run: Run
-    names: tuple[str, ...]
-    pairs: tuple[PairStudy, ...]
-
-
-def study(run: Run) -> CompareStudy:
-    """The runs that a record holds, held against its first."""
-    runs = [
-        (str(of["name"]), {name: store.from_plain(values) for name, values in of["notebooks"].items()})
-        for of in run.tables["runs"]
-    ]
-    return CompareStudy(
-        run=run,
-        names=tuple(name for name, _ in runs),
-        pairs=tuple(compare_runs(*runs[0], *head) for head in runs[1:]),
-    )
-
-
-def figures(said: CompareStudy) -> dict[str, Figure]:
-    """The entries of `summary.json`: the ratio HEAD over BASE of whatever could be judged."""
-    return {
-        f"{notebook.notebook}/{change.name}{f' [{pair.head}]' if len(said.pairs) > 1 else ''}": Figure(
-            value=change.ratio.value, low=change.ratio.low, high=change.ratio.high, unit="×", verdict=verdict(change)
-        )
-        for pair in said.pairs
-        for notebook in pair.notebooks
-        for change in notebook.changes
-        if change.is_judged
-    }
 
 
 def label(change: Change) -> str:
     """A change's name, without the precision that most cells have."""
     return change.name.removesuffix(" · fp32")
-
-
-def verdict(change: Change) -> str:
-    """A change's verdict in words: times and rates are faster or slower, all else higher or lower."""
-    is_time = change.unit == "s" or change.unit.endswith("/s")
-    return {
-        Verdict.FASTER: "faster" if is_time else "higher",
-        Verdict.SLOWER: "slower" if is_time else "lower",
-        Verdict.INDISTINGUISHABLE: SAME,
-        Verdict.UNSTABLE: "unstable",
-        Verdict.TOO_FEW: "no verdict",
-        Verdict.INVALID: "not comparable",
-    }[change.ratio.verdict]
 
 
 def answer(said: CompareStudy) -> Answer:

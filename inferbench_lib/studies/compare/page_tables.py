@@ -10,8 +10,10 @@ import pandas as pd
 from inferbench_lib.records import Verdict
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import digits, interval, joined, plural, seconds, share, size, times
-from inferbench_lib.studies.compare.page import CompareStudy, label, verdict
-from inferbench_lib.studies.compare.study import MIN_EFFECT, PROCESS_SCATTER, Change, PairStudy, may_differ
+from inferbench_lib.stats.unpaired import MIN_EFFECT
+from inferbench_lib.studies.compare.changes import PROCESS_SCATTER, Change, PairStudy, may_differ
+from inferbench_lib.studies.compare.page import label
+from inferbench_lib.studies.compare.study import CompareStudy, verdict
 
 
 def differences(said: CompareStudy) -> Table:

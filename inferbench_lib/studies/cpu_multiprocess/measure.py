@@ -8,16 +8,16 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from inferbench_lib import config, settings
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.measure.benches import WarmUp
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
-from inferbench_lib.studies.common import flagged, reused
+from inferbench_lib.studies.common import flagged
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
 from inferbench_lib.studies.cpu_multiprocess.bench import ColdBench, ExecutorBench, NetworkPassBench, ScalingBench
+from inferbench_lib.studies.cpu_multiprocess.params import Params
 from inferbench_lib.studies.hardware_analysis.measure import process_counts
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work.cnn import Cnn
@@ -47,12 +47,8 @@ class _Way:
         return session.host(self.bench, str(self.cases[0]), n_threads=self.cases[0].n_threads)
 
 
-def cpu_multiprocess(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """One process against several: the forest over many rows by every executor, in interleaved rounds."""
-    cfg = config.build("cpu_multiprocess", params)
-    assert isinstance(cfg, settings.CpuMultiprocess)
-    if cfg.reuse:
-        return reused("cpu_multiprocess", cfg.reuse)
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     usable, _ = usable_cpus()
     parts = {
@@ -71,7 +67,7 @@ def cpu_multiprocess(**params: Any) -> Run:
                 session.progress.expect(session.progress.done + sum(steps.values()))
                 rows += _measured(session, name, ways, usable, memory=name == multiprocess.WAYS and cfg.measure_memory)
             del steps[name]
-        return session.finish(rows, {}, lambda run: multiprocess.figures(multiprocess.study(run)))
+        return session.finish(rows, {})
 
 
 def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *, memory: bool) -> list[Measurement]:
@@ -88,7 +84,7 @@ def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *,
     return [replace(flagged(row, usable), notes={**row.notes, "part": name}) for row in rows]
 
 
-def _ways(forest: Forest, cfg: settings.CpuMultiprocess, usable: int) -> list[_Way]:
+def _ways(forest: Forest, cfg: Params, usable: int) -> list[_Way]:
     """Every executor over all rows, and some of them from a cold start too, with no more processes than CPUs."""
 
     def way(name: str, *, cold: bool) -> _Way:
@@ -108,7 +104,7 @@ def _ways(forest: Forest, cfg: settings.CpuMultiprocess, usable: int) -> list[_W
     return [way(name, cold=False) for name in cfg.executors] + [way(name, cold=True) for name in cfg.cold_executors]
 
 
-def _scaling(forest: Forest, counts: Sequence[int], cfg: settings.CpuMultiprocess) -> list[_Way]:
+def _scaling(forest: Forest, counts: Sequence[int], cfg: Params) -> list[_Way]:
     """One process, and a pool of each number of them, over each number of rows in equal parts."""
     ways = []
     for n in counts if cfg.scaling_rows else ():
@@ -126,7 +122,7 @@ def _scaling(forest: Forest, counts: Sequence[int], cfg: settings.CpuMultiproces
     return ways
 
 
-def _network(cfg: settings.CpuMultiprocess) -> list[_Way]:
+def _network(cfg: Params) -> list[_Way]:
     """The small network over its images, by processes and by threads of each."""
     cnn = Cnn(seed=cfg.seed, n_images=2 * NETWORK_BATCH * max(cfg.network_processes, default=1))
     if cfg.network_processes and cfg.network_threads:
@@ -145,7 +141,7 @@ def _network(cfg: settings.CpuMultiprocess) -> list[_Way]:
     return ways
 
 
-def _options(name: str, cfg: settings.CpuMultiprocess) -> dict[str, Any]:
+def _options(name: str, cfg: Params) -> dict[str, Any]:
     """What an executor takes beside its processes and threads."""
     if name == "dask":
         return {"scheduler": cfg.scheduler}
@@ -153,7 +149,7 @@ def _options(name: str, cfg: settings.CpuMultiprocess) -> dict[str, Any]:
     return options | ({"on_worker_death": cfg.on_worker_death} if name == multiprocess.MULTI else {})
 
 
-def _all_at_once(case: Case, cfg: settings.CpuMultiprocess) -> dict[str, Any]:
+def _all_at_once(case: Case, cfg: Params) -> dict[str, Any]:
     """The same where the cost of more processes than CPUs is asked for: the pool would let the others stand by."""
     options = _options(case.executor, cfg)
     return options | ({"n_at_once": case.n_processes} if case.executor == multiprocess.MULTI else {})

@@ -24,6 +24,7 @@ from inferbench_lib.report.words import (
 )
 from inferbench_lib.stats.comparison import Ranking, rank
 from inferbench_lib.studies.cpu_multiprocess.accounts import BASELINE
+from inferbench_lib.studies.cpu_multiprocess.advice import advise
 from inferbench_lib.studies.cpu_multiprocess.breakdown import USEFUL
 from inferbench_lib.studies.cpu_multiprocess.names import NAMES, REFERENCE, is_known, lost, spread
 from inferbench_lib.studies.cpu_multiprocess.page_breakdown import cold_start, where_the_time_went
@@ -39,6 +40,7 @@ from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, stu
 __all__ = [
     "NAMES",
     "VIEWS",
+    "advise",
     "answer",
     "cold_start",
     "crossover_map",
@@ -247,3 +249,14 @@ def verification(said: MultiprocessStudy) -> Figure:
 
 def _spread_s(low: float | None, high: float | None) -> str:
     return "withheld" if low is None or high is None else f"{seconds(low)} to {seconds(high)}"
+
+
+PICTURE = executor_times
+HEADLINES = {"speedup": "shared-memory pool over one process"}
+KEY_FIGURES = {
+    r"single_s": "Forest, one process",
+    r"multi_s": "Forest, shared-memory pool",
+    r"speedup": "Speedup of that pool",
+    r"efficiency": "Speedup ÷ processes",
+    r"verification": "Outputs against the reference",
+}

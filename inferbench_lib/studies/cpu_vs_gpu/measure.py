@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from inferbench_lib import config, settings
 from inferbench_lib.machine import bandwidth, gemm, limits
 from inferbench_lib.measure.benches import WarmUp
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import CnnBench
 from inferbench_lib.records import Machine, Run
-from inferbench_lib.studies.common import cnn_case, reused, with_largest_batches
-from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.studies.hardware_analysis import predicted
+from inferbench_lib.studies.common import cnn_case, with_largest_batches
+from inferbench_lib.studies.cpu_vs_gpu.params import Params
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work.cnn import Cnn, n_parameters, operators
 
 
-def cpu_vs_gpu(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """The networks on the processor and, where there is one, on the accelerator; batch by batch."""
-    cfg = config.build("cpu_vs_gpu", params)
-    assert isinstance(cfg, settings.CpuVsGpu)
-    if cfg.reuse:
-        return reused("cpu_vs_gpu", cfg.reuse)
     iterations = {"small": cfg.iterations, "medium": cfg.iterations_medium, "large": cfg.iterations_large}
     with Session("cpu_vs_gpu", cfg) as session:
         usable, _ = usable_cpus()
@@ -60,7 +53,6 @@ def cpu_vs_gpu(**params: Any) -> Run:
         return session.finish(
             rows,
             tables,
-            lambda run: devices.figures(devices.study(run)) | predicted.figures(devices.study(run)),
             simulated=found.is_simulated,
         )
 

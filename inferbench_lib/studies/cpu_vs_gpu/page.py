@@ -11,6 +11,8 @@ from inferbench_lib.records import Outcome, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import compared, digits, gathered, joined, marked, ratio, seconds, size, times
+from inferbench_lib.studies.cpu_vs_gpu.advice import advise
+from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, DeviceCell, DeviceStudy, study
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     PUBLISHED_CARD,
     REFERENCE,
@@ -22,10 +24,10 @@ from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     published_sentences,
     spoken_band,
 )
-from inferbench_lib.studies.cpu_vs_gpu.study import CPU, DeviceCell, DeviceStudy, study
 
 __all__ = [
     "VIEWS",
+    "advise",
     "answer",
     "break_even_table",
     "gpu_table",
@@ -226,3 +228,14 @@ def reference_table(said: DeviceStudy) -> Table:
         reading="The published figures are of another machine and another processor. "
         + " ".join(published_sentences(said)),
     )
+
+
+PICTURE = inference_comparison
+HEADLINES = {
+    "best_throughput[small,cpu]": "small network on the CPU",
+    "speedup[small]": "small network, GPU over CPU",
+}
+KEY_FIGURES = {
+    r"best_throughput\[(\w+),(.+)\]": r"\1 network on \2",
+    r"speedup\[(\w+)\]": r"\1 network, GPU over CPU",
+}

@@ -7,10 +7,10 @@ import pandas as pd
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
 from inferbench_lib.report.words import digits, joined, plural, share, size, times
+from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, DeviceStudy
 from inferbench_lib.studies.cpu_vs_gpu.gpu_model import ALLOWANCE_BYTES, ALLOWANCE_SHARE, CARDS_BYTES
 from inferbench_lib.studies.cpu_vs_gpu.gpus import GPUS
-from inferbench_lib.studies.cpu_vs_gpu.study import CPU, DeviceStudy
-from inferbench_lib.studies.hardware_analysis.predicted import (
+from inferbench_lib.studies.cpu_vs_gpu.predicted import (
     Prediction,
     break_evens,
     checks,

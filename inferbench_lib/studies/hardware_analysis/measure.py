@@ -7,7 +7,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
-from inferbench_lib import config, settings
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine import limits
 from inferbench_lib.measure.benches import WarmUp
@@ -16,10 +15,10 @@ from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Run
-from inferbench_lib.studies.common import cnn_case, reused, samples_a_turn
+from inferbench_lib.studies.common import cnn_case, samples_a_turn
 from inferbench_lib.studies.cpu_multiprocess.bench import ExecutorBench
-from inferbench_lib.studies.hardware_analysis import study as hardware
 from inferbench_lib.studies.hardware_analysis.bench import ForestCells, NetworkCells
+from inferbench_lib.studies.hardware_analysis.params import Params
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work.cnn import Cnn, operators
 from inferbench_lib.work.forest import Forest
@@ -30,12 +29,8 @@ FOREST_BATCHES = (1, 16, 10_000)
 Seen = TypeVar("Seen")
 
 
-def hardware_analysis(**params: Any) -> Run:
+def measure(cfg: Params) -> Run:
     """What this machine is and can do, where the workloads stand against that, and what would change it."""
-    cfg = config.build("hardware_analysis", params)
-    assert isinstance(cfg, settings.HardwareAnalysis)
-    if cfg.reuse:
-        return reused("hardware_analysis", cfg.reuse)
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     usable, _ = usable_cpus()
     counts = process_counts(usable) if cfg.measure_scaling else ()
@@ -81,12 +76,12 @@ def hardware_analysis(**params: Any) -> Run:
             "operations": {size: operators(size) for size in cfg.sizes},
             **passes,
         }
-        return session.finish(rows, tables, lambda run: hardware.figures(hardware.study(run)))
+        return session.finish(rows, tables)
 
 
 def _passes(
     session: Session,
-    cfg: settings.HardwareAnalysis,
+    cfg: Params,
     trees: Remote,
     hosts: dict[str, Remote],
     cases: Sequence[Case],

@@ -228,3 +228,7 @@ VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth
 
 def _name(cell: Placed) -> str:
     return f"{standing.workload(cell.workload)} at batch {cell.batch_size}"
+
+
+HEADLINES = {"memory_gb_s": "memory bandwidth"}
+KEY_FIGURES = {r"memory_gb_s": "Memory bandwidth", r"gemm_gflops\[fp32,.+\]": "Matrix product, fp32"}

@@ -14,27 +14,9 @@ from inferbench_lib.report.display import View
 from inferbench_lib.report.look import FAINT, INK
 from inferbench_lib.report.page_parts import system_rows
 from inferbench_lib.report.words import capital, figure_cells, plural
-from inferbench_lib.studies.summary.study import recommendations
+from inferbench_lib.studies import voice
+from inferbench_lib.studies.summary.recommended import recommendations
 
-KEY_FIGURES: Mapping[str, Mapping[str, str]] = {
-    "cpu_multiprocess": {
-        r"single_s": "Forest, one process",
-        r"multi_s": "Forest, shared-memory pool",
-        r"speedup": "Speedup of that pool",
-        r"efficiency": "Speedup ÷ processes",
-        r"verification": "Outputs against the reference",
-    },
-    "cpu_vs_gpu": {
-        r"best_throughput\[(\w+),(.+)\]": r"\1 network on \2",
-        r"speedup\[(\w+)\]": r"\1 network, GPU over CPU",
-    },
-    "batch_sweep": {r"best_batch\[(?:cnn-)?(\w+),(.+)\]": r"Best batch, \1 on \2"},
-    "hardware_analysis": {r"memory_gb_s": "Memory bandwidth", r"gemm_gflops\[fp32,.+\]": "Matrix product, fp32"},
-}
-"""What goes into the table of key figures: whole names of `summary.json`, and what a reader calls them.
-
-Of several figures of one name the last stands: the matrix product on all threads.
-"""
 N_MACHINE_ROWS = 11
 LINE_INCHES = 0.2
 GAP = 0.25
@@ -72,11 +54,14 @@ def performance_summary(runs: Mapping[str, Run]) -> View:
 
 
 def _key(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
-    """By the name that a reader knows: the value, and its interval or verdict. What was not measured is left out."""
+    """By the name that a reader knows: the value, and its interval or verdict. What was not measured is left out.
+
+    Of several figures of one name the last stands: the matrix product on all threads.
+    """
     rows = {}
-    for notebook in [name for name in KEY_FIGURES if name in runs]:
-        summary = runs[notebook].summary
-        for pattern, words in KEY_FIGURES[notebook].items():
+    for notebook, run in runs.items():
+        summary = run.summary
+        for pattern, words in voice.key_figures(notebook).items():
             for key, value, spread, verdict in figure_cells(list(summary.items())):
                 if summary[key].value is not None and (found := re.fullmatch(pattern, key)):
                     rows[capital(found.expand(words))] = (value, spread or verdict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferbench_lib.records import Figure
+from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, DeviceStudy
 from inferbench_lib.studies.cpu_vs_gpu.gpu_model import (
     CARDS_BYTES,
     IMAGE_BYTES,
@@ -16,7 +17,6 @@ from inferbench_lib.studies.cpu_vs_gpu.gpu_model import (
     memory_need,
 )
 from inferbench_lib.studies.cpu_vs_gpu.gpus import GPUS, Gpu
-from inferbench_lib.studies.cpu_vs_gpu.study import CPU, DeviceStudy
 from inferbench_lib.studies.hardware_analysis.roofline import TRANSFER_EFFICIENCY, ModelBand, Operation, device_model
 
 

@@ -1,0 +1,56 @@
+"""What the pages of a run say, for the report, the front page and the index: each asked through its own page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferbench_lib import studies
+from inferbench_lib.records import Advice, Run
+from inferbench_lib.report.display import Answer, View
+
+
+def answer(run: Run) -> Answer:
+    """Return the first screen of a run's page."""
+    said: Answer = studies.page(run.notebook).answer(studies.study(run))
+    return said
+
+
+def readings(run: Run) -> list[str]:
+    """List every computed sentence of a run's page, in order."""
+    said = studies.study(run)
+    return [view(said).reading for view in studies.page(run.notebook).VIEWS]
+
+
+def front(runs: Mapping[str, Run], notebook: str = "summary") -> Answer:
+    """Return the first screen of the front page, which speaks for all notebooks of a run."""
+    said: Answer = studies.page(notebook).answer(runs)
+    return said
+
+
+def advice(run: Run) -> Advice | None:
+    """Return what a run's page recommends, None where it compares no ways of working."""
+    advise = getattr(studies.page(run.notebook), "advise", None)
+    said: Advice | None = advise(studies.study(run)) if advise else None
+    return said
+
+
+def picture(run: Run) -> View | None:
+    """Return the figure that stands for a run on the front page, None where it has none."""
+    draw = getattr(studies.page(run.notebook), "PICTURE", None)
+    drawn: View | None = draw(studies.study(run)) if draw else None
+    return drawn
+
+
+def key_figures(notebook: str) -> Mapping[str, str]:
+    """Return the patterns of figures that stand on the slide, and what a reader calls them."""
+    return dict(getattr(studies.page(notebook), "KEY_FIGURES", {}))
+
+
+def headlines() -> dict[str, str]:
+    """Return the figures by which runs are compared on the index, and what a reader calls them."""
+    found: dict[str, Any] = {}
+    for name in studies.in_report():
+        told = getattr(studies.page(name), "HEADLINES", {})
+        found |= {f"{name}/{figure}": words for figure, words in told.items()}
+    return found
