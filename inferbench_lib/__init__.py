@@ -14,7 +14,7 @@ __version__ = "0.2.0"
 
 QUESTIONS = sorted(path.parent.name for path in Path(__file__).parent.glob("studies/*/measure.py"))
 CALLS = {"parallel_predict": "executors.predict"} | dict.fromkeys(
-    ("answer", "download", "explore", "machine", "markup", "method", "parameters", "read", "show", "study", "table"),
+    ("answer", "download", "explore", "markup", "method", "parameters", "read", "show", "study", "system", "table"),
     "notebook",
 )
 __all__ = sorted([*QUESTIONS, *CALLS])

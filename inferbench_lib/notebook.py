@@ -1,20 +1,20 @@
-"""What a notebook's cells call, under one name each: `ib.show`, `ib.table`, `ib.machine`, …"""
+"""What a notebook's cells call, under one name each: `ib.show`, `ib.table`, `ib.system`, …"""
 
 from inferbench_lib.report.display import answer, download, markup, read, show, table
 from inferbench_lib.report.explore import explore
-from inferbench_lib.report.page_parts import machine, method
+from inferbench_lib.report.page_parts import method, system
 from inferbench_lib.studies import parameters, study
 
 __all__ = [
     "answer",
     "download",
     "explore",
-    "machine",
     "markup",
     "method",
     "parameters",
     "read",
     "show",
     "study",
+    "system",
     "table",
 ]

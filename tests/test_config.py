@@ -114,9 +114,7 @@ def test_every_unusable_value_is_named_at_once() -> None:
 
 def test_unknown_name_is_refused_with_the_known_ones() -> None:
     """A misspelt parameter is never ignored."""
-    assert refused("summary", n_sample=1) == (
-        "p.yaml: 'n_sample': expected one of the parameters of summary (reuse)"
-    )
+    assert refused("summary", n_sample=1) == ("p.yaml: 'n_sample': expected one of the parameters of summary (reuse)")
 
 
 @pytest.mark.parametrize("name", ["seed=1;import os", "__class__", "Seed", "", "seed\n", 3])
@@ -215,7 +213,9 @@ def test_misspelt_parameter_of_a_notebook_comes_along(cells: list[str], taken: d
 
 def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
     """The message is that of a parameter file, before anything is measured."""
-    with pytest.raises(ConfigError, match=r"^parameters: 'forest_batch_size': expected one of the parameters of batch_"):
+    with pytest.raises(
+        ConfigError, match=r"^parameters: 'forest_batch_size': expected one of the parameters of batch_"
+    ):
         studies.run("batch_sweep", seed=3, forest_batch_size=[1])
 
 

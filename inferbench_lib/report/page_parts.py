@@ -9,7 +9,7 @@ from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import joined, plural, seconds, share, size
 
 
-def machine(run: Run) -> Table:
+def system(run: Run) -> Table:
     """The machine and the software, as rows."""
     rows = [{"what": name, "value": value} for name, value in system_rows(run)]
     return Table(frame=pd.DataFrame(rows))
