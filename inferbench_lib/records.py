@@ -64,7 +64,7 @@ class Case:
         )
         spread += ", cold" if self.cold else ""
         batch = f"batch {self.batch_size:,}" if self.batch_size else "batches of its own"
-        return f"{self.workload} · {self.device} · {spread} · {batch} · {self.precision}"
+        return f"{self.workload} · {self.engine} · {self.device} · {spread} · {batch} · {self.precision}"
 
 
 @dataclass(frozen=True, kw_only=True)

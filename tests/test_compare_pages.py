@@ -133,14 +133,14 @@ def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
     answer = page.answer(said)
     n_judged = sum(change.is_judged for change in said.pairs[0].changes)
     assert f" of {n_judged} cells and figures changed: " in answer.verdict
-    assert "forest · cpu · shared_pool, 4 × 1 · batch 15,000 slower, 0.6" in answer.verdict
+    assert "forest · sklearn · cpu · shared_pool, 4 × 1 · batch 15,000 slower, 0.6" in answer.verdict
     assert [card.label.partition(":")[0] for card in answer.cards] == [
         "with no significant difference",
         "the largest change",
         "speed of the fixed control work, HEAD over BASE",
     ]
     rows = tables.changes(said).frame.set_index("what")
-    assert rows.loc["forest · cpu · shared_pool, 4 × 1 · batch 15,000", "verdict"] == "slower"
+    assert rows.loc["forest · sklearn · cpu · shared_pool, 4 × 1 · batch 15,000", "verdict"] == "slower"
     assert rows.loc["speedup[shared_pool]", "verdict"] == "lower"
     assert rows.loc["verification", ["BASE", "HEAD"]].tolist() == ["PASSED", "PASSED"]
     assert said.run.summary[f"{NOTEBOOK}/multi_s"].verdict == "slower"
