@@ -119,10 +119,11 @@ def _explain(source: str, values: Mapping[str, Any], item: Any) -> str:
     text = str(item["msg"]).removeprefix("Value error, ")
     if not item["loc"]:
         return f"{source}: {text}"
-    field = ".".join(str(part) for part in item["loc"])
+    field = ".".join(str(part) for part in item["loc"] if part != "[key]")
     got: Any = values
     for part in item["loc"]:
-        got = got[part] if isinstance(got, (dict, list)) else got
+        is_key = part == "[key]"  # pydantic's word for a key that is not usable itself
+        got = item["input"] if is_key else got[part] if isinstance(got, (dict, list)) else got
     expected = text[0].lower() + text[1:]
     for prefix in ("input should be ", "value should have ", "a valid "):
         expected = expected.removeprefix(prefix)

@@ -32,7 +32,7 @@ from inferbench_lib.timing.device_memory import (
     peak_memory,
     reset_peak_memory,
 )
-from inferbench_lib.timing.event_clock import EventClock, is_launch_bound
+from inferbench_lib.timing.clock import EventClock, is_launch_bound
 
 LAUNCH_NS, EVENT_NS, OP_NS = 50, 3, 7_000
 

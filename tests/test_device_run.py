@@ -25,8 +25,8 @@ from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.timing.device_cell import DeviceInputs
 from inferbench_lib.timing.device_memory import largest_batch_that_fits
 from inferbench_lib.timing.device_run import DeviceBench
-from inferbench_lib.timing.rules import after
-from inferbench_lib.timing.transfers import copy_times
+from inferbench_lib.timing.loop import after
+from inferbench_lib.timing.device_passes import copy_times
 from inferbench_lib.work.outputs import close
 
 LAUNCH, EVENT = 50, 3

@@ -11,7 +11,7 @@ import pytest
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.rules import after, block_size, once_level
+from inferbench_lib.timing.loop import after, block_size, once_level
 
 
 class FakeTime:

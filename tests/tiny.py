@@ -48,16 +48,21 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "network_processes": [],
         "network_threads": [],
     },
-    "cpu_vs_gpu": {**ROUNDS, "batch_sizes": [1, 2], "warmup": 1, "iterations": 2},
-    "batch_sweep": {**FOREST, **ROUNDS, "forest_batch_sizes": [1, 50], "cnn_batch_sizes": [1, 2], "sizes": ["small"]},
-    "hardware_analysis": {**FOREST, **ROUNDS, "n_samples": 2000, "sizes": ["small"], "budget_s": 0.1}
+    "cpu_vs_gpu": {
+        **ROUNDS,
+        "batch_sizes": [1, 2],
+        "warmup": 1,
+        "iterations": {"cnn-small": 2, "cnn-medium": 2, "cnn-large": 2},
+    },
+    "batch_sweep": {**FOREST, **ROUNDS, "batch_sizes": {"forest": [1, 50], "cnn-small": [1, 2]}},
+    "hardware_analysis": {**FOREST, **ROUNDS, "workloads": ["forest", "cnn-small"], "budget_s": 0.1}
     | {"profile_rounds": 1, "image_sides": [8, 16, 24], "feature_counts": [2, 4, 8], "tree_counts": [1, 2, 5]}
     | {"tree_depths": [1, 2, 4]},
     "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "simulated_series": 20, "time_limit_s": 1.0},
     "summary": {},
 }
 SHORTER: Mapping[str, Mapping[str, Any]] = {
-    "cpu_vs_gpu": {"sizes": ["small"]},
+    "cpu_vs_gpu": {"iterations": {"cnn-small": 2}},
 }
 REUSED = ("batch_sweep", "cpu_multiprocess", "hardware_analysis", "calibration")
 """What the other profiles show again from the full one's run: tiny or not, it takes its time."""

@@ -21,8 +21,7 @@ from inferbench_lib.machine.clean_process import answer_of
 from inferbench_lib.machine.gemm import ROWS, Product
 from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave
 from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
-from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.rules import after
+from inferbench_lib.timing.loop import after, collect
 
 if TYPE_CHECKING:
     from torch import Tensor

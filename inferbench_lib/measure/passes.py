@@ -10,8 +10,7 @@ from itertools import repeat
 from typing import Any
 
 from inferbench_lib.timing.clock import Clock, WallClock
-from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.rules import after
+from inferbench_lib.timing.loop import after, collect
 
 SHORTEST_BLOCK_S = 2e-4
 """A block of calls takes at least this long, so that the clock's own cost, about 100 ns, stays below 0.1 %."""

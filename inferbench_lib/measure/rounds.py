@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from inferbench_lib.errors import MeasurementError, OutOfMemory, WorkerError
-from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerError
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.stats.statistics import relative_width
@@ -102,7 +102,7 @@ class _Cells:
             for other, entry in enumerate(self.entries):
                 if entry.host is host:
                     self.failures.setdefault(other, (Outcome.FAILED, str(error)))
-        except MeasurementError as error:
+        except InferbenchError as error:  # also a device, scheduler or memory cap that is not here
             self.failures[index] = (Outcome.FAILED, str(error))
         return None
 

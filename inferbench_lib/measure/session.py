@@ -17,8 +17,8 @@ from inferbench_lib import store
 from inferbench_lib.config import Rounds, Seeded
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
+from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
-from inferbench_lib.measure.variants import ControlBench
 from inferbench_lib.processes.lifeline import thread_limits
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
@@ -77,7 +77,7 @@ class Session:
         Without a `plan` of its own it takes the rounds that the parameters ask for.
         """
         if self._control is None:
-            self._control = self.host(ControlBench, "control")
+            self._control = self.host(ControlWork, "control")
         schedule = run_rounds(
             entries,
             plan or _plan(self.config),

@@ -1,44 +1,95 @@
-"""What the experiments have in common: cells of a network, turns, flags, and a run shown again."""
+"""What the studies that measure share: the cells of a workload's calls, and what follows from their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 from inferbench_lib.errors import WorkerError
+from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.rounds import Entry
+from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, LARGEST_BATCH
+from inferbench_lib.studies.cpu_vs_gpu.devices import LARGEST_BATCH
 from inferbench_lib.timing.usable import oversubscription_flag
-from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.base import Engine, Workload
+from inferbench_lib.work.engines import ENGINES
+
+CPU = "cpu"
 
 
-def samples_a_turn(batch_size: int, inputs_a_turn: int) -> int:
-    """Calls in one turn: small batches are called often enough for their tails, large ones twice."""
+def engines_for(workload: Workload, names: Sequence[str] = ()) -> list[type[Engine]]:
+    """Return the engines of these names that can load a workload; without names, its own library's."""
+    return [engine for name in names or (workload.engine,) if workload.kind in (engine := ENGINES[name]).kinds]
+
+
+def call_entries(
+    session: Session,
+    workload: Workload,
+    engine: type[Engine],
+    batch_sizes: Sequence[int],
+    *,
+    usable: int,
+    n_samples: Callable[[int], int],
+    device: str = CPU,
+    memory_cap_bytes: int | None = None,
+    warmup: WarmUp | None = None,
+) -> list[Entry]:
+    """Start a process for a workload's calls by one engine on one device; return a cell for each batch size."""
+    source = Calls(workload=workload, engine=engine, n_pool=pool_size(workload, max(batch_sizes)), device=device)
+    n_threads = engine.threads(usable)
+    bench = partial(Bench, source, memory_cap_bytes=None if device == CPU else memory_cap_bytes)
+    host = session.host(bench, f"{workload.name} by {engine.name} on {device}", n_threads=n_threads)
+    return [
+        Entry(
+            case=Case(workload=workload.name, engine=engine.name, device=device, batch_size=batch, n_threads=n_threads),
+            host=host,
+            n_samples=n_samples(batch),
+            warmup=warmup or WarmUp(),
+        )
+        for batch in batch_sizes
+    ]
+
+
+def samples_a_turn(inputs_a_turn: int, batch_size: int) -> int:
+    """Return the calls in one turn: small batches are called often enough for their tails, large ones twice."""
     return max(2, min(40, inputs_a_turn // batch_size))
 
 
-def cnn_case(cnn: Cnn, device: str, batch_size: int, n_threads: int) -> Case:
-    return Case(workload=cnn.name, engine="torch", device=device, batch_size=batch_size, n_threads=n_threads)
-
-
 def flagged(row: Measurement, usable: int) -> Measurement:
+    """Flag a row whose workers want more CPUs than are usable."""
     flag = oversubscription_flag(row.case.n_processes, row.case.n_threads, usable)
     return row if flag is None else replace(row, flags=(*row.flags, flag))
 
 
+def operations(workload: Workload) -> list[Mapping[str, Any]]:
+    """Return a workload's operators as they are stored: FLOPs per image, bytes per call and per image."""
+    return [
+        {
+            "name": of.name,
+            "flops_per_image": of.flops,
+            "bytes_fixed": of.bytes_fixed,
+            "bytes_per_image": of.bytes_per_input,
+        }
+        for of in workload.operators()
+    ]
+
+
 def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) -> list[Measurement]:
-    """The rows; one that was out of memory on a device says which batch is the largest that fits there."""
-    hosts = {(entry.case.workload, entry.case.device): entry.host for entry in entries}
+    """Return the rows; one that was out of memory on a device says which batch is the largest that fits there."""
+    hosts = {entry.case: entry.host for entry in entries}
 
     @cache
-    def what_fits(workload: str, device: str) -> tuple[str, dict[str, float]]:
-        beside = [row for row in rows if (row.case.workload, row.case.device) == (workload, device)]
+    def what_fits(alike: Case) -> tuple[str, dict[str, float]]:
+        beside = [row for row in rows if replace(row.case, batch_size=0) == alike]
         low = max((row.case.batch_size for row in beside if row.samples_s), default=1)
-        high = min(row.case.batch_size for row in beside if row.outcome is Outcome.OOM)
+        lost = min((row.case for row in beside if row.outcome is Outcome.OOM), key=lambda case: case.batch_size)
         try:
-            largest = hosts[workload, device].call("largest_batch", low, high) or 0
+            largest = hosts[lost].call("largest_batch", lost, low, lost.batch_size) or 0
         except WorkerError as error:
             return f"the largest batch that fits was not found: {error}", {}
         words = f"the largest batch that fits is {largest}" if largest else "not even one input fits"
@@ -47,7 +98,7 @@ def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) 
     def told(row: Measurement) -> Measurement:
         if row.outcome is not Outcome.OOM or row.case.device == CPU:
             return row
-        words, figures = what_fits(row.case.workload, row.case.device)
+        words, figures = what_fits(replace(row.case, batch_size=0))
         return replace(row, reason=f"{row.reason}; {words}", figures={**row.figures, **figures})
 
     return [told(row) for row in rows]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inferbench_lib.errors import NotAvailable
-from inferbench_lib.timing.clock import Clock, WallClock
-from inferbench_lib.timing.event_clock import EventClock
+from inferbench_lib.timing.clock import Clock, EventClock, WallClock
 
 ReadNs = Callable[[], int]
 
@@ -177,15 +176,14 @@ def require_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_count
 
 
 def math_settings(backend: Backend) -> dict[str, str]:
-    """The settings that change what is computed or how fast, as words. TF32 rounds inputs to 10 mantissa bits."""
+    """Return the settings of a device's math library, as words. TF32 rounds inputs to 10 mantissa bits."""
     import torch
 
-    settings = {"deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled())}
-    if backend.cuda_math:
-        settings |= {
-            "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
-            "cudnn_deterministic": str(torch.backends.cudnn.deterministic),
-            "tf32_convolution": str(torch.backends.cudnn.conv.fp32_precision == "tf32"),  # type: ignore[attr-defined]
-            "tf32_matmul": str(torch.backends.cuda.matmul.fp32_precision == "tf32"),
-        }
-    return settings
+    if not backend.cuda_math:
+        return {}
+    return {
+        "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
+        "cudnn_deterministic": str(torch.backends.cudnn.deterministic),
+        "tf32_convolution": str(torch.backends.cudnn.conv.fp32_precision == "tf32"),  # type: ignore[attr-defined]
+        "tf32_matmul": str(torch.backends.cuda.matmul.fp32_precision == "tf32"),
+    }

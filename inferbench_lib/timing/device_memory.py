@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from inferbench_lib.errors import NotAvailable
+from inferbench_lib.records import Outcome
 from inferbench_lib.timing.accelerator import Accelerator
 
 
@@ -19,9 +21,9 @@ class PeakMemory:
 
 def empty_cache(accelerator: Accelerator) -> None:
     """Give back the memory that the allocator holds without need. Nothing to do on the CPU."""
-    import torch
-
     if accelerator.backend.is_device:
+        import torch
+
         accelerator.synchronize()
         torch.accelerator.empty_cache()
 
@@ -71,13 +73,22 @@ def cap_memory(accelerator: Accelerator, cap_bytes: int) -> None:
     torch.get_device_module(accelerator.device).set_per_process_memory_fraction(fraction, accelerator.device)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a device or on the host."""
-    import torch
+def device_failure(error: BaseException, device: str) -> tuple[Outcome, str] | None:
+    """Tell whether an error says that memory ran out or the device was lost, and in words; None for any other."""
+    if is_out_of_memory(error):
+        return Outcome.OOM, f"out of memory on {device}: {error}"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.AcceleratorError):
+        return Outcome.FAILED, f"{device} failed: {error}"
+    return None
 
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a device or on the host."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    # torch's CPU allocator raises a bare RuntimeError; its text is all that tells it apart.
+    # torch's CPU allocator raises a bare RuntimeError that only its text identifies.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 

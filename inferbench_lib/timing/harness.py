@@ -12,8 +12,7 @@ from itertools import pairwise, repeat
 from statistics import median
 
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.rules import after
+from inferbench_lib.timing.loop import after, collect
 
 ReadNs = Callable[[], int]
 

@@ -1,0 +1,42 @@
+"""The workloads, by name: one file each, and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from inferbench_lib.work.base import Workload
+from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.engines import ENGINES
+from inferbench_lib.work.forest import Forest
+
+WORKLOADS: Mapping[str, Callable[..., Workload]] = {
+    "forest": Forest,
+    "cnn-small": partial(Cnn, size="small"),
+    "cnn-medium": partial(Cnn, size="medium"),
+    "cnn-large": partial(Cnn, size="large"),
+}
+
+
+def known_workload(name: str) -> str:
+    """Return the name of a workload; raises ValueError naming those that there are."""
+    if name not in WORKLOADS:
+        raise ValueError(f"one of the workloads {', '.join(WORKLOADS)}")
+    return name
+
+
+def known_engine(name: str) -> str:
+    """Return the name of an engine; raises ValueError naming those that there are."""
+    if name not in ENGINES:
+        raise ValueError(f"one of the engines {', '.join(ENGINES)}")
+    return name
+
+
+def workload(name: str, settings: object) -> Workload:
+    """Make a workload; of `settings`, such as a notebook's parameters, it takes the attributes that are its fields."""
+    make = WORKLOADS[name]
+    kind: Any = make.func if isinstance(make, partial) else make
+    given = {of.name: getattr(settings, of.name) for of in fields(kind) if hasattr(settings, of.name)}
+    return make(**given)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferbench_lib.records import Verification
-from inferbench_lib.work.cache import cached
+from inferbench_lib.work.base import Work, Workload
 from inferbench_lib.work.outputs import close
 
 if TYPE_CHECKING:
@@ -28,27 +26,40 @@ The small network is the reference one, 8,765,066 parameters; the others scale i
 """
 RELATIVE_TOLERANCE = 1e-3
 """Of the largest logit, against float64. Float32 stays below 1e-5; TF32 keeps 10 bits of mantissa (2^-11 = 5e-4)."""
+BF16_TOLERANCE = 0.05
+"""The same for bf16, which keeps 8 bits: 2^-8 = 0.4 % per rounding, through five layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cnn:
-    """Three 3×3 convolutions with ReLU and 2×2 max pooling, two fully connected layers, dropout; 64×64 RGB in.
+class Cnn(Workload):
+    """Three 3×3 convolutions with ReLU and 2×2 max pooling, two fully connected layers, dropout; 64×64 RGB images.
 
     Another `side` (a multiple of 8) keeps the layers; the first fully connected one grows with the image.
     """
 
     size: str = "small"
     seed: int = 0
-    n_images: int = 32
     side: int = SIDE
 
+    unit = "image"
+    kind = "network"
+    engine = "torch"
+    depends_on = ("torch",)
+    n_spare = 16
+    inputs_a_turn = 32
+
     @property
-    def name(self) -> str:
-        """The workload's name in tables."""
+    def name(self) -> str:  # type: ignore[override]
+        """The workload's name in tables and figures."""
         return f"cnn-{self.size}"
 
-    def build(self) -> nn.Module:
-        """The network in evaluation mode, float32, on the processor; the same weights for the same seed."""
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """The network as a sentence calls it."""
+        return f"the {self.size} network"
+
+    def model(self) -> nn.Sequential:
+        """Return the network in evaluation mode, float32, on the CPU; the same weights for the same seed."""
         import torch
         from torch import nn
 
@@ -60,37 +71,57 @@ class Cnn:
                 layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
             flat = 4 * width * (self.side // 8) ** 2
             head = [nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, CLASSES)]
-            return nn.Sequential(*layers, *head).eval()
+            network = nn.Sequential(*layers, *head)
+            network.eval()
+            return network
 
-    def images(self) -> Tensor:
-        """`(n_images, 3, side, side)` float32 images; each has its own contrast, so that no two have like logits."""
+    def draw(self, n_inputs: int) -> np.ndarray:
+        """Return `(n_inputs, 3, side, side)` float32 images; each has its own contrast, so no two have like logits."""
         import torch
 
         generator = torch.Generator().manual_seed(self.seed)
-        contrast = torch.linspace(0.5, 2.0, self.n_images).reshape(-1, 1, 1, 1)
-        return torch.randn(self.n_images, 3, self.side, self.side, generator=generator) * contrast
+        contrast = torch.linspace(0.5, 2.0, n_inputs).reshape(-1, 1, 1, 1)
+        images: np.ndarray = (torch.randn(n_inputs, 3, self.side, self.side, generator=generator) * contrast).numpy()
+        return images
 
-    def reference(self) -> np.ndarray:
-        """`(n_images, 10)` logits of `images()`, computed in float64 and kept."""
-        key = asdict(self) | {"torch": version("torch")}
-        logits: np.ndarray = np.load(cached(f"{self.name}-logits", ".npy", key, self._write_reference))
-        return logits
-
-    def agree(self, output: np.ndarray, reference: np.ndarray) -> Verification:
-        """Logits must be close to the float64 ones."""
-        return close(output, reference, RELATIVE_TOLERANCE)
-
-    def _write_reference(self, path: Path) -> None:
+    def answers(self, inputs: np.ndarray) -> np.ndarray:
+        """Return `(n_inputs, 10)` logits, computed in float64."""
         import torch
 
-        model = self.build().double()
+        model = self.model().double()
         with torch.inference_mode():
-            logits = [model(image[None].double()) for image in self.images()]
-        np.save(path, torch.cat(logits).numpy())
+            logits = [model(torch.from_numpy(image[None].astype(np.float64))) for image in inputs]
+        return torch.cat(logits).numpy()
+
+    def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
+        """Require logits that are close to the float64 ones."""
+        return close(output, reference, BF16_TOLERANCE if precision == "bf16" else RELATIVE_TOLERANCE)
+
+    def operators(self) -> tuple[Work, ...]:
+        """Count FLOPs and least traffic in float32 of each layer, by formula.
+
+        A multiplication and an addition are two FLOPs, as torch's FlopCounterMode counts them.
+        """
+        width, hidden = WIDTH_AND_HIDDEN[self.size]
+        rows: list[Work] = []
+        side, channels = self.side, (3, width, 2 * width, 4 * width)
+        for number, (n_in, n_out) in enumerate(pairwise(channels), start=1):
+            pixels, weights = side * side, 9 * n_in * n_out
+            rows.append(_work(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
+            rows.append(_work(f"relu{number}", 0, 0, 2 * pixels * n_out))
+            rows.append(_work(f"pool{number}", 0, 0, pixels * n_out + pixels // 4 * n_out))
+            side //= 2
+        for number, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
+            rows.append(_work(f"linear{number}", 2 * n_in * n_out, n_in * n_out + n_out, n_in + n_out))
+        return tuple(rows)
+
+
+def _work(name: str, flops: int, weights: int, values: int) -> Work:
+    return Work(name=name, flops=flops, bytes_fixed=4 * weights, bytes_per_input=4 * values)
 
 
 def named_layers(model: nn.Sequential) -> list[tuple[str, nn.Module]]:
-    """The layers that move data, in order, named by kind and number; a flattening view and idle dropout do not."""
+    """Name the layers that move data by kind and number, in order; a flattening view and idle dropout do not."""
     kinds = {"Conv2d": "conv", "ReLU": "relu", "MaxPool2d": "pool", "Linear": "linear"}
     seen: Counter[str] = Counter()
     named = []
@@ -102,7 +133,7 @@ def named_layers(model: nn.Sequential) -> list[tuple[str, nn.Module]]:
 
 
 def layer_counts(model: nn.Sequential, images: Tensor) -> list[dict[str, Any]]:
-    """What each layer does with these images: `name`, `flops`, `bytes`, `weight_bytes`, `output_bytes`, `shape`.
+    """Count what each layer does with these images: `name`, `flops`, `bytes`, `weight_bytes`, `output_bytes`, `shape`.
 
     FLOPs by torch's FlopCounterMode; bytes are the sizes of the tensors that the layer must touch once: its input, its
     weights, its output. Elementwise layers and pooling count no FLOPs there.
@@ -130,36 +161,3 @@ def layer_counts(model: nn.Sequential, images: Tensor) -> list[dict[str, Any]]:
                 )
             batch = output
     return rows
-
-
-def n_parameters(size: str) -> int:
-    """The number of weights and biases, from the layers' shapes."""
-    width, hidden = WIDTH_AND_HIDDEN[size]
-    channels = (3, width, 2 * width, 4 * width)
-    convolutions = sum(9 * n_in * n_out + n_out for n_in, n_out in pairwise(channels))
-    flat = 4 * width * (SIDE // 8) ** 2
-    return convolutions + flat * hidden + hidden + hidden * CLASSES + CLASSES
-
-
-def operators(size: str) -> list[dict[str, Any]]:
-    """FLOPs and bytes of each layer of one forward pass: `flops_per_image`, `bytes_fixed`, `bytes_per_image`.
-
-    FLOPs count a multiplication and an addition as two, as torch's FlopCounterMode does. Bytes are the least
-    traffic in float32: weights once a batch, inputs and outputs once an image.
-    """
-    width, hidden = WIDTH_AND_HIDDEN[size]
-    rows: list[dict[str, Any]] = []
-    side, channels = SIDE, (3, width, 2 * width, 4 * width)
-    for number, (n_in, n_out) in enumerate(pairwise(channels), start=1):
-        pixels, weights = side * side, 9 * n_in * n_out
-        rows.append(_operator(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
-        rows.append(_operator(f"relu{number}", 0, 0, 2 * pixels * n_out))
-        rows.append(_operator(f"pool{number}", 0, 0, pixels * n_out + pixels // 4 * n_out))
-        side //= 2
-    for number, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
-        rows.append(_operator(f"linear{number}", 2 * n_in * n_out, n_in * n_out + n_out, n_in + n_out))
-    return rows
-
-
-def _operator(name: str, flops: int, weights: int, values: int) -> dict[str, Any]:
-    return {"name": name, "flops_per_image": flops, "bytes_fixed": 4 * weights, "bytes_per_image": 4 * values}

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inferbench_lib.records import Verification
+from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cache import cached
 from inferbench_lib.work.outputs import equal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forest:
-    """A scikit-learn `RandomForestClassifier`, and the rows it is asked about; fully grown but for `max_depth`.
+class Forest(Workload):
+    """A scikit-learn `RandomForestClassifier` and its rows; trees grow fully unless `max_depth` ends them.
 
-    Rows are float32, `(n_rows, n_features)`, standard normal. A row's class is the sign of a random linear
-    score of its features plus noise, so that trees grow deep.
+    Rows are float32, `(n_rows, n_features)`, standard normal. A row's class is the sign of a random linear score of
+    its features plus noise, so that trees grow deep.
     """
 
     n_features: int = 50
@@ -31,28 +31,37 @@ class Forest:
     max_depth: int | None = None
 
     name = "forest"
+    title = "the forest"
+    unit = "row"
+    kind = "estimator"
+    engine = "sklearn"
+    batches = (1, 16, 10_000)
+    depends_on = ("scikit-learn",)
+
+    def model(self) -> Any:
+        """Return the trained model, set to one thread."""
+        return load_model(self.model_path)
 
     @cached_property
     def model_path(self) -> Path:
         """The trained model, pickled by scikit-learn's version here; trained on first use."""
-        return cached("forest-model", ".pickle", self._key(), self._train)
+        return cached("forest-model", ".pickle", self.key(), self._train)
 
-    def inputs_path(self, n_rows: int) -> Path:
-        """`(n_rows, n_features)` float32 rows as `.npy`, which processes map rather than copy."""
-        return cached("forest-rows", ".npy", self._key(n_rows=n_rows), lambda path: self._write_rows(path, n_rows))
+    def draw(self, n_inputs: int) -> np.ndarray:
+        """Return `(n_inputs, n_features)` float32 rows."""
+        rng = np.random.default_rng([self.seed, 1])
+        return rng.standard_normal((n_inputs, self.n_features), dtype=np.float32)
 
-    def reference_path(self, n_rows: int) -> Path:
-        """The classes of the rows of `inputs_path(n_rows)` as `.npy`, from one plain call of the model."""
-        return cached(
-            "forest-classes", ".npy", self._key(n_rows=n_rows), lambda path: self._write_classes(path, n_rows)
-        )
+    def answers(self, inputs: np.ndarray) -> np.ndarray:
+        """Return `(n_inputs,)` classes, from one plain call of the model."""
+        model = self.model()
+        model.n_jobs = -1
+        classes: np.ndarray = model.predict(inputs)
+        return classes
 
-    def agree(self, output: np.ndarray, reference: np.ndarray) -> Verification:
-        """Classes must be equal, every one."""
+    def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
+        """Require equal classes, every one."""
         return equal(output, reference)
-
-    def _key(self, **more: Any) -> dict[str, Any]:
-        return asdict(self) | more | {"scikit-learn": version("scikit-learn"), "numpy": version("numpy")}
 
     def _train(self, path: Path) -> None:
         from sklearn.ensemble import RandomForestClassifier
@@ -66,18 +75,9 @@ class Forest:
         model.n_jobs = 1
         path.write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
 
-    def _write_rows(self, path: Path, n_rows: int) -> None:
-        rng = np.random.default_rng([self.seed, 1])
-        np.save(path, rng.standard_normal((n_rows, self.n_features), dtype=np.float32))
-
-    def _write_classes(self, path: Path, n_rows: int) -> None:
-        model = load_model(self.model_path)
-        model.n_jobs = -1
-        np.save(path, model.predict(np.load(self.inputs_path(n_rows), mmap_mode="r")))
-
 
 def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
-    """What one row costs: `visits` of nodes over all trees (each tree's own decision paths), and where they lie.
+    """Count what one row costs: `visits` of nodes over all trees, along each tree's decision path, and their sizes.
 
     `node_bytes` is the size of a node as scikit-learn keeps it, `tree_bytes` that of all nodes and leaf values of one
     tree (the mean), which is what stays in a cache, since trees are asked one after another; `depth` is the deepest.
@@ -101,6 +101,6 @@ def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
 
 
 def load_model(path: Path) -> Any:
-    """The model of a file that this module wrote into its own cache."""
+    """Read a model from a file that this module wrote into its own cache."""
     with path.open("rb") as file:
         return pickle.load(file)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from inferbench_lib.config import Counts, Each, PositiveFloat, PositiveInt, Rounds
+from inferbench_lib.work import known_engine, known_workload
+
+Workload = Annotated[str, AfterValidator(known_workload)]
+Engine = Annotated[str, AfterValidator(known_engine)]
 
 
 class Params(Rounds):
@@ -16,13 +20,13 @@ class Params(Rounds):
     title = "Which batch size?"
     position = 30
 
-    forest_batch_sizes: Counts = Field([1, 10, 100, 1_000, 10_000, 100_000], description="rows per call to the forest")
-    cnn_batch_sizes: Counts = Field([1, 2, 4, 8, 16, 32], description="images per call to the networks")
-    sizes: Annotated[list[Literal["small", "medium", "large"]], Each] = Field(
-        ["small"], description="networks: small (8.8 M parameters), medium (50 M), large (200 M)"
+    batch_sizes: Annotated[dict[Workload, Annotated[Counts, Field(min_length=1)]], Field(min_length=1)] = Field(
+        {"forest": [1, 10, 100, 1_000, 10_000, 100_000], "cnn-small": [1, 2, 4, 8, 16, 32]},
+        description="inputs per call, for each workload: forest, cnn-small, cnn-medium, cnn-large",
     )
+    engines: Annotated[list[Engine], Each] = Field([], description="engines; empty: each workload's own library")
     device: str = Field("auto", description="auto, cpu, or a device such as cuda:1")
-    n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row")
+    n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row of the forest")
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")
     max_latency_s: PositiveFloat | None = Field(None, description="limit on latency (p99 where the samples carry it)")
@@ -32,18 +36,8 @@ class Params(Rounds):
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield each parameter that has no effect beside the others, and the reason."""
-        if not self.forest_batch_sizes:
+        if "forest" not in self.batch_sizes:
             for name in ("n_features", "n_trees", "n_train"):
-                yield name, "forest_batch_sizes is empty"
-        if not self.sizes:
-            yield "cnn_batch_sizes", "sizes is empty"
-        if not self.cnn_batch_sizes:
-            yield "sizes", "cnn_batch_sizes is empty"
+                yield name, "batch_sizes holds no forest"
         if self.device == "cpu":
             yield "memory_cap_bytes", "device is cpu, which has no cap"
-
-    @model_validator(mode="after")
-    def _something_to_measure(self) -> Self:
-        if not self.forest_batch_sizes and not (self.sizes and self.cnn_batch_sizes):
-            raise ValueError("forest_batch_sizes, or cnn_batch_sizes and sizes: expected a batch size, got none")
-        return self

@@ -14,8 +14,7 @@ import numpy as np
 from inferbench_lib.measure.benches import CellSeries, LoopBench
 from inferbench_lib.records import Case, Measurement
 from inferbench_lib.timing.harness import Overhead, overhead, spin_samples
-from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.rules import after, block_size
+from inferbench_lib.timing.loop import after, block_size, collect
 from inferbench_lib.work.cnn import Cnn
 
 if TYPE_CHECKING:

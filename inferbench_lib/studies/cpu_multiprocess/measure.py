@@ -1,27 +1,27 @@
-"""`cpu_multiprocess`: from parameters to a stored run."""
+"""Measure one process against several: many inputs by every executor, how that scales, and a network's spread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.executor_passes import ColdPasses, Passes, prepare_files
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
-from inferbench_lib.studies.common import flagged
-from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_multiprocess.bench import ColdBench, ExecutorBench, NetworkPassBench, ScalingBench
-from inferbench_lib.studies.cpu_multiprocess.params import Params
-from inferbench_lib.studies.hardware_analysis.measure import process_counts
+from inferbench_lib.studies.common import engines_for, flagged
+from inferbench_lib.studies.cpu_multiprocess import study
+from inferbench_lib.studies.cpu_multiprocess.params import SPAWNS, Params
 from inferbench_lib.timing.usable import usable_cpus
-from inferbench_lib.work.cnn import Cnn
-from inferbench_lib.work.forest import Forest
+from inferbench_lib.work import workload
+from inferbench_lib.work.base import Workload
 
 WARM_UP = WarmUp(min_calls=1, max_calls=5, time_limit_s=1.0)
 SHORT_WARM_UP = WarmUp(min_calls=1, max_calls=2, time_limit_s=1.0)
@@ -29,9 +29,8 @@ NO_WARM_UP = WarmUp(min_calls=0, max_calls=0)
 """For what begins anew with every call: the first is like all others."""
 OWN_BATCHES = 0
 """The shared-memory pool sees what calls cost and sizes its batches by that."""
+NETWORK = "cnn-small"
 NETWORK_BATCH = 16
-SPAWNS = ("naive_pool", "process_pool", "shared_pool", "ceiling")
-"""The executors whose processes are of our making, by `start_method`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,39 +38,48 @@ class _Way:
     """One executor in a process of its own, the cells that it is measured in, and how they warm up."""
 
     cases: tuple[Case, ...]
-    bench: Callable[[], Any]
+    passes: Passes
     warmup: WarmUp = WARM_UP
 
     def host(self, session: Session) -> Remote:
-        """Its process, started."""
-        return session.host(self.bench, str(self.cases[0]), n_threads=self.cases[0].n_threads)
+        """Start its process."""
+        return session.host(partial(Bench, self.passes), str(self.cases[0]), n_threads=self.cases[0].n_threads)
 
 
-def measure(cfg: Params) -> Run:
-    """One process against several: the forest over many rows by every executor, in interleaved rounds."""
-    forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
+def measure(params: Params) -> Run:
+    """Measure each part in interleaved rounds, one part after the other."""
     usable, _ = usable_cpus()
+    work = workload(params.workload, params)
     parts = {
-        multiprocess.WAYS: _ways(forest, cfg, usable),
-        multiprocess.SCALING: _scaling(forest, cfg.scaling_processes or (*process_counts(usable), 2 * usable), cfg),
-        multiprocess.NETWORK: _network(cfg),
+        study.WAYS: _ways(work, params, usable),
+        study.SCALING: _scaling(work, params.scaling_processes or (*process_counts(usable), 2 * usable), params),
+        study.NETWORK: _network(params),
     }
-    steps = {name: sum(len(way.cases) for way in ways) * (1 + cfg.max_rounds) for name, ways in parts.items()}
+    steps = {name: sum(len(way.cases) for way in ways) * (1 + params.max_rounds) for name, ways in parts.items()}
     rows: list[Measurement] = []
-    with Session("cpu_multiprocess", cfg, steps=sum(steps.values())) as session:
-        session.progress.now("preparing the forest and its rows")
-        for n_rows in {cfg.n_samples, max(cfg.scaling_rows, default=cfg.n_samples)}:
-            ExecutorBench.prepare_files(forest, n_rows)
+    with Session("cpu_multiprocess", params, steps=sum(steps.values())) as session:
+        session.progress.now("preparing models, inputs and references")
+        for way in (way for ways in parts.values() for way in ways):
+            prepare_files(way.passes.workload, way.passes.n_inputs)
         for name, ways in parts.items():
             if ways:
                 session.progress.expect(session.progress.done + sum(steps.values()))
-                rows += _measured(session, name, ways, usable, memory=name == multiprocess.WAYS and cfg.measure_memory)
+                rows += _measured(session, name, ways, usable, memory=name == study.WAYS and params.measure_memory)
             del steps[name]
         return session.finish(rows, {})
 
 
+def process_counts(usable: int) -> tuple[int, ...]:
+    """Return 1, doubled up to the usable CPUs, and those themselves."""
+    counts, n = {usable}, 1
+    while n < usable:
+        counts.add(n)
+        n *= 2
+    return tuple(sorted(counts))
+
+
 def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *, memory: bool) -> list[Measurement]:
-    """The rows of one part, whose processes then end: the next part has the machine to itself."""
+    """Measure one part, whose processes then end: the next part has the machine to itself."""
     hosts = [way.host(session) for way in ways]
     entries = [
         Entry(case=case, host=host, warmup=way.warmup)
@@ -84,72 +92,88 @@ def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *,
     return [replace(flagged(row, usable), notes={**row.notes, "part": name}) for row in rows]
 
 
-def _ways(forest: Forest, cfg: Params, usable: int) -> list[_Way]:
-    """Every executor over all rows, and some of them from a cold start too, with no more processes than CPUs."""
+def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
+    """Take every executor over all inputs, and some from a cold start too, with no more processes than CPUs."""
 
     def way(name: str, *, cold: bool) -> _Way:
-        n_processes = min(cfg.n_processes, usable) if cold else cfg.n_processes
+        n_processes = min(params.n_processes, usable) if cold else params.n_processes
         case = Case(
-            workload=forest.name,
-            engine="sklearn",
+            workload=work.name,
+            engine=work.engine,
             executor=name,
-            batch_size=OWN_BATCHES if name == multiprocess.MULTI else cfg.batch_size,
+            batch_size=OWN_BATCHES if name == study.MULTI else params.batch_size,
             n_processes=1 if name in ("single", "threads") else n_processes,
             n_threads=n_processes if name == "threads" else 1,
             cold=cold,
         )
-        bench = partial(ColdBench if cold else ExecutorBench, forest, case, cfg.n_samples, _options(name, cfg))
-        return _Way(cases=(case,), bench=bench, warmup=NO_WARM_UP if cold or name == "naive_pool" else WARM_UP)
+        passes = _passes(work, case, params.n_samples, _options(name, params), cold=cold)
+        return _Way(cases=(case,), passes=passes, warmup=NO_WARM_UP if cold or name == "naive_pool" else WARM_UP)
 
-    return [way(name, cold=False) for name in cfg.executors] + [way(name, cold=True) for name in cfg.cold_executors]
+    return [way(name, cold=False) for name in params.executors] + [
+        way(name, cold=True) for name in params.cold_executors
+    ]
 
 
-def _scaling(forest: Forest, counts: Sequence[int], cfg: Params) -> list[_Way]:
-    """One process, and a pool of each number of them, over each number of rows in equal parts."""
+def _scaling(work: Workload, counts: Sequence[int], params: Params) -> list[_Way]:
+    """Take one process, and a pool of each number of them, over each number of inputs in equal parts."""
     ways = []
-    for n in counts if cfg.scaling_rows else ():
-        name = "single" if n == 1 else "shared_pool"
+    for n in counts if params.scaling_rows else ():
+        name = "single" if n == 1 else study.MULTI
         try:
-            n_rows = cfg.scaled_rows(n)
+            n_rows = params.scaled_rows(n)
         except ValueError as error:  # counts that follow from the CPUs are first known here
             raise ConfigError(f"cpu_multiprocess: {error}; or set scaling_processes") from None
         cases = tuple(
-            Case(workload=forest.name, engine="sklearn", executor=name, batch_size=batch_size, n_processes=n)
+            Case(workload=work.name, engine=work.engine, executor=name, batch_size=batch_size, n_processes=n)
             for batch_size in n_rows
         )
-        bench = partial(ScalingBench, forest, cases[0], n_rows, _all_at_once(cases[0], cfg))
-        ways.append(_Way(cases=cases, bench=bench, warmup=SHORT_WARM_UP))
+        most = max(params.scaling_rows)
+        passes = _passes(work, cases[0], most, _all_at_once(cases[0], params), by_batch=n_rows)
+        ways.append(_Way(cases=cases, passes=passes, warmup=SHORT_WARM_UP))
     return ways
 
 
-def _network(cfg: Params) -> list[_Way]:
-    """The small network over its images, by processes and by threads of each."""
-    cnn = Cnn(seed=cfg.seed, n_images=2 * NETWORK_BATCH * max(cfg.network_processes, default=1))
-    if cfg.network_processes and cfg.network_threads:
-        cnn.reference()  # made before any bench is timed
+def _network(params: Params) -> list[_Way]:
+    """Take the small network over its images, by processes and by threads of each."""
+    work = workload(NETWORK, params)
+    n_images = 2 * NETWORK_BATCH * max(params.network_processes, default=1)
     ways = []
-    for n_processes, n_threads in product(cfg.network_processes, cfg.network_threads):
+    for n_processes, n_threads in product(params.network_processes, params.network_threads):
         case = Case(
-            workload=cnn.name,
-            engine="torch",
-            executor="single" if n_processes == 1 else "shared_pool",
+            workload=work.name,
+            engine=work.engine,
+            executor="single" if n_processes == 1 else study.MULTI,
             batch_size=NETWORK_BATCH,
             n_processes=n_processes,
             n_threads=n_threads,
         )
-        ways.append(_Way(cases=(case,), bench=partial(NetworkPassBench, cnn, case, _all_at_once(case, cfg))))
+        ways.append(_Way(cases=(case,), passes=_passes(work, case, n_images, _all_at_once(case, params))))
     return ways
 
 
-def _options(name: str, cfg: Params) -> dict[str, Any]:
-    """What an executor takes beside its processes and threads."""
+def _passes(
+    work: Workload,
+    case: Case,
+    n_inputs: int,
+    options: Mapping[str, Any],
+    *,
+    cold: bool = False,
+    by_batch: Mapping[int, int] | None = None,
+) -> Passes:
+    (engine,) = engines_for(work)
+    kind = ColdPasses if cold else Passes
+    return kind(workload=work, engine=engine, case=case, n_inputs=n_inputs, options=options, by_batch=by_batch or {})
+
+
+def _options(name: str, params: Params) -> dict[str, Any]:
+    """Return what an executor takes beside its processes and threads."""
     if name == "dask":
-        return {"scheduler": cfg.scheduler}
-    options: dict[str, Any] = {"start_method": cfg.start_method} if name in SPAWNS else {}
-    return options | ({"on_worker_death": cfg.on_worker_death} if name == multiprocess.MULTI else {})
+        return {"scheduler": params.scheduler}
+    options: dict[str, Any] = {"start_method": params.start_method} if name in SPAWNS else {}
+    return options | ({"on_worker_death": params.on_worker_death} if name == study.MULTI else {})
 
 
-def _all_at_once(case: Case, cfg: Params) -> dict[str, Any]:
-    """The same where the cost of more processes than CPUs is asked for: the pool would let the others stand by."""
-    options = _options(case.executor, cfg)
-    return options | ({"n_at_once": case.n_processes} if case.executor == multiprocess.MULTI else {})
+def _all_at_once(case: Case, params: Params) -> dict[str, Any]:
+    """Return the same where the cost of more processes than CPUs is asked for: the pool would make the others wait."""
+    options = _options(case.executor, params)
+    return options | ({"n_at_once": case.n_processes} if case.executor == study.MULTI else {})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from inferbench_lib.config import Counts, Each, PositiveInt, Rounds
+from inferbench_lib.work import known_workload
 
+Workload = Annotated[str, AfterValidator(known_workload)]
 ExecutorName = Literal["single", "threads", "naive_pool", "process_pool", "shared_pool", "loky", "dask", "ceiling"]
 ColdName = Literal["process_pool", "shared_pool", "loky", "dask"]
 SPAWNS = ("naive_pool", "process_pool", "shared_pool", "ceiling")
@@ -21,8 +23,9 @@ class Params(Rounds):
     title = "One process against several"
     position = 10
 
-    n_samples: PositiveInt = Field(500_000, description="rows to predict")
-    n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row")
+    workload: Workload = Field("forest", description="forest, or another workload")
+    n_samples: PositiveInt = Field(500_000, description="inputs to predict")
+    n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row of the forest")
     n_processes: PositiveInt = Field(4, description="processes, and threads of the threaded way")
     batch_size: PositiveInt = Field(125_000, description="rows per batch, at most n_samples")
     n_trees: PositiveInt = Field(100, description="trees of the forest")
@@ -44,6 +47,9 @@ class Params(Rounds):
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield each parameter that has no effect beside the others, and the reason."""
+        if self.workload != "forest":
+            for name in ("n_features", "n_trees", "n_train"):
+                yield name, "workload is not the forest"
         used = {*self.executors, *self.cold_executors} | ({"shared_pool"} if self.scaling_rows else set())
         used |= {"shared_pool"} if max(self.network_processes, default=1) > 1 else set()
         if "dask" not in used:

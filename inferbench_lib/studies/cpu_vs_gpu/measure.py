@@ -1,64 +1,52 @@
-"""`cpu_vs_gpu`: from parameters to a stored run."""
+"""Measure workloads on the CPU and, where there is one, on the accelerator, batch by batch."""
 
 from __future__ import annotations
 
-from functools import partial
-
 from inferbench_lib.machine import bandwidth, gemm, limits
-from inferbench_lib.measure.benches import WarmUp
-from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
-from inferbench_lib.measure.variants import CnnBench
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import Machine, Run
-from inferbench_lib.studies.common import cnn_case, with_largest_batches
+from inferbench_lib.studies.common import CPU, call_entries, engines_for, operations, with_largest_batches
 from inferbench_lib.studies.cpu_vs_gpu.params import Params
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
-from inferbench_lib.work.cnn import Cnn, n_parameters, operators
+from inferbench_lib.work import workload
 
 
-def measure(cfg: Params) -> Run:
-    """The networks on the processor and, where there is one, on the accelerator; batch by batch."""
-    iterations = {"small": cfg.iterations, "medium": cfg.iterations_medium, "large": cfg.iterations_large}
-    with Session("cpu_vs_gpu", cfg) as session:
+def measure(params: Params) -> Run:
+    """Measure every batch size of every workload on each device, in interleaved rounds."""
+    with Session("cpu_vs_gpu", params) as session:
         usable, _ = usable_cpus()
         session.progress.now("looking for an accelerator")
-        found = find_accelerator(cfg.device)
-        on = ["cpu"] + ([found.accelerator.device] if found.accelerator else [])
-        session.progress.expect(len(cfg.sizes) * len(on) * len(cfg.batch_sizes) * (1 + cfg.max_rounds))
-        session.progress.now("measuring what the processor can do at most")
-        peak = _processor_peaks(session.machine, usable)
-        entries = []
-        for size in cfg.sizes:
-            cnn = Cnn(size=size, seed=cfg.seed)
-            session.progress.now(f"preparing the {size} network's reference")
-            cnn.reference()
-            share = -(-iterations[size] // cfg.max_rounds)
-            least = max(1, round(cfg.warmup * iterations[size] / cfg.iterations))
-            warmup = WarmUp(min_calls=least, max_calls=3 * cfg.warmup, time_limit_s=1.5)
-            for device in on:
-                factory = partial(CnnBench, cnn, device, usable, cfg.memory_cap_bytes)
-                host = session.host(factory, f"{cnn.name} on {device}", n_threads=usable)
-                entries += [
-                    Entry(case=cnn_case(cnn, device, batch, usable), host=host, n_samples=share, warmup=warmup)
-                    for batch in cfg.batch_sizes
-                ]
+        found = find_accelerator(params.device)
+        accelerators = [found.accelerator.device] if found.accelerator else []
+        session.progress.now("measuring what the CPU can do at most")
+        peak = _cpu_peaks(session.machine, usable)
+        warmup = WarmUp(min_calls=params.warmup, max_calls=3 * params.warmup, time_limit_s=1.5)
+        entries, works = [], {name: workload(name, params) for name in params.iterations}
+        for name, work in works.items():
+            session.progress.now(f"preparing the references of {name}")
+            n_samples = dict.fromkeys(params.batch_sizes, -(-params.iterations[name] // params.max_rounds))
+            for engine in engines_for(work):
+                for device in (CPU, *(accelerators if engine.on_devices else ())):
+                    entries += call_entries(
+                        session, work, engine, params.batch_sizes, usable=usable, device=device,
+                        n_samples=n_samples.__getitem__, memory_cap_bytes=params.memory_cap_bytes, warmup=warmup,
+                    )  # fmt: skip
+        session.progress.expect(len(entries) * (1 + params.max_rounds))
         rows = with_largest_batches(entries, session.measure(entries).measurements)
+        counted = {name.removeprefix("cnn-"): work for name, work in works.items() if work.operators()}
         tables = {
-            "parameters": {size: n_parameters(size) for size in cfg.sizes},
-            "operations": {size: operators(size) for size in cfg.sizes},
+            "parameters": {name: work.n_parameters() for name, work in counted.items()},
+            "operations": {name: operations(work) for name, work in counted.items()},
             "cpu_limits": peak,
             "accelerator_reason": found.reason,
         }
-        return session.finish(
-            rows,
-            tables,
-            simulated=found.is_simulated,
-        )
+        return session.finish(rows, tables, simulated=found.is_simulated)
 
 
-def _processor_peaks(machine: Machine, usable: int) -> dict[str, float]:
-    """The fp32 GEMM peak and the memory bandwidth of all usable CPUs, for the model's check; about 3 s."""
+def _cpu_peaks(machine: Machine, usable: int) -> dict[str, float]:
+    """Measure the fp32 GEMM peak and the memory bandwidth of all usable CPUs, for the model's check; about 3 s."""
     peak = gemm.gemm_peaks((usable,), dtypes=("fp32",), budget_s=1.0)[0]
     points = bandwidth.bandwidths(
         (usable,), caches=machine.caches, largest_bytes=limits.QUICK_LARGEST_BYTES, budget_s=1.5

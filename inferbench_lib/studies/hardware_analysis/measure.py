@@ -1,146 +1,106 @@
-"""`hardware_analysis`: from parameters to a stored run."""
+"""Measure what this machine can do at most, where the workloads stand against that, and what they are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine import limits
-from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
-from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Run
-from inferbench_lib.studies.common import cnn_case, samples_a_turn
-from inferbench_lib.studies.cpu_multiprocess.bench import ExecutorBench
-from inferbench_lib.studies.hardware_analysis.bench import ForestCells, NetworkCells
+from inferbench_lib.studies.common import engines_for, operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis.params import Params
+from inferbench_lib.studies.hardware_analysis.profile import bench_for
 from inferbench_lib.timing.usable import usable_cpus
-from inferbench_lib.work.cnn import Cnn, operators
+from inferbench_lib.work import workload
+from inferbench_lib.work.base import Engine, Workload
+from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.forest import Forest
 
-ROOFLINE_BATCHES = (1, 16)
-FOREST_BATCHES = (1, 16, 10_000)
+INPUTS_A_TURN = 32
+Pass = tuple[str, str, Callable[[], Any]]
+"""What is measured apart from the rounds: the table that it fills, what it is in words, and the call."""
 
-Seen = TypeVar("Seen")
 
-
-def measure(cfg: Params) -> Run:
-    """What this machine is and can do, where the workloads stand against that, and what would change it."""
-    forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
+def measure(params: Params) -> Run:
+    """Measure the machine's limits, the workloads in interleaved rounds, then each of them taken apart."""
     usable, _ = usable_cpus()
-    counts = process_counts(usable) if cfg.measure_scaling else ()
-    cnns = [Cnn(size=size, seed=cfg.seed) for size in cfg.sizes]
-    networks = {cnn.name: network_cases(cnn, usable) for cnn in cnns}
-    n_cells = len(counts) + len(forest_cases(usable)) + sum(map(len, networks.values()))
-    n_passes = sum(case.precision == "fp32" for cases in networks.values() for case in cases) + len(cnns[:1]) + 2
-    steps = len(limits.PARTS) + n_passes + n_cells * (1 + cfg.max_rounds)
-    with Session("hardware_analysis", cfg, steps=steps) as session:
+    works = [workload(name, params) for name in params.workloads]
+    with Session("hardware_analysis", params) as session:
+        n_cells = sum(len(cases_of(work, engine, usable)) for work in works for engine in engines_for(work))
+        session.progress.expect(len(limits.PARTS) + n_cells * (1 + params.max_rounds))
 
         def on_part(name: str) -> None:
             session.progress.now(f"measuring {name}")
             session.progress.step()
 
-        measured = limits.measure_limits(session.machine, budget_s=cfg.budget_s, on_part=on_part)
-        session.progress.now("preparing the forest and its rows")
-        ExecutorBench.prepare_files(forest, cfg.n_samples)
-        entries = []
-        for n in counts:
-            batch_size = max(1, cfg.n_samples // (4 * n))
-            case = Case(
-                workload=forest.name, engine="sklearn", executor="shared_pool", batch_size=batch_size, n_processes=n
-            )
-            host = session.host(partial(ExecutorBench, forest, case, cfg.n_samples), f"pool of {n}")
-            entries.append(Entry(case=case, host=host, warmup=WarmUp(min_calls=1, max_calls=5, time_limit_s=1.0)))
-        n_pool = ForestBench.prepare_files(forest, max(FOREST_BATCHES))
-        trees = session.host(partial(ForestCells, forest, n_pool), forest.name, n_threads=usable)
-        entries += [
-            Entry(case=case, host=trees, n_samples=samples_a_turn(case.batch_size, 32)) for case in forest_cases(usable)
-        ]
-        hosts = {}
-        for cnn in cnns:
-            cnn.reference()
-            hosts[cnn.name] = session.host(partial(NetworkCells, cnn), cnn.name, n_threads=usable)
-            entries += [
-                Entry(case=case, host=hosts[cnn.name], n_samples=samples_a_turn(case.batch_size, 16))
-                for case in networks[cnn.name]
-            ]
-        passes = _passes(session, cfg, trees, hosts, [case for cases in networks.values() for case in cases])
+        measured = limits.measure_limits(session.machine, budget_s=params.budget_s, on_part=on_part)
+        entries: list[Entry] = []
+        passes: list[Pass] = []
+        for work in works:
+            session.progress.now(f"preparing {work.name}, its inputs and references")
+            for engine in engines_for(work):
+                source = Calls(workload=work, engine=engine, n_pool=pool_size(work, max(work.batches)))
+                host = session.host(partial(bench_for(work), source), work.name, n_threads=usable)
+                cases = cases_of(work, engine, usable)
+                entries += [
+                    Entry(case=case, host=host, n_samples=samples_a_turn(INPUTS_A_TURN, case.batch_size))
+                    for case in cases
+                ]
+                passes += _passes(work, cases, host, params)
         rows = session.measure(entries).measurements
         tables = {
             "limits": {**asdict(measured), "memory": asdict(measured.memory)},
-            "operations": {size: operators(size) for size in cfg.sizes},
-            **passes,
+            "operations": {work.name.removeprefix("cnn-"): operations(work) for work in works if work.operators()},
+            **_taken_apart(session, passes),
         }
         return session.finish(rows, tables)
 
 
-def _passes(
-    session: Session,
-    cfg: Params,
-    trees: Remote,
-    hosts: dict[str, Remote],
-    cases: Sequence[Case],
-) -> dict[str, Any]:
-    """What is measured apart from the rounds: layers, node visits, growth. One that fails leaves its reason."""
-    reasons: list[str] = []
+def cases_of(work: Workload, engine: type[Engine], usable: int) -> list[Case]:
+    """Return every batch on the engine's own threads, and the largest on other threads and in other precisions."""
+    own = engine.threads(usable)
+    case = partial(Case, workload=work.name, engine=engine.name)
+    cases = [case(batch_size=batch, n_threads=own) for batch in work.batches]
+    most = max(work.batches)
+    cases += [case(batch_size=most, n_threads=n) for n in sorted({1, usable} - {own})]
+    return cases + [case(batch_size=most, n_threads=own, precision=of) for of in engine.precisions if of != "fp32"]
 
-    def attempt(what: str, act: Callable[[], Seen], otherwise: Seen) -> Seen:
+
+def _passes(work: Workload, cases: Sequence[Case], host: Remote, params: Params) -> Iterator[Pass]:
+    """Yield what a workload is taken apart into, a network's layers and growth or a forest's nodes and growth."""
+    n = params.profile_rounds
+    if isinstance(work, Cnn):
+        plain = [case for case in cases if case.precision == "fp32"]
+        for case in plain:
+            yield "layers", f"each layer of {case}", partial(host.call, "layers", case, n)
+        if work.name == next(name for name in params.workloads if name.startswith("cnn-")):
+            threads = max(case.n_threads for case in plain)
+            yield "growth", "growth with images", partial(host.call, "growth", params.image_sides, threads, n)
+    if isinstance(work, Forest):
+        yield "visits", "the forest's node visits", partial(host.call, "counts")
+        sizes = (params.feature_counts, params.tree_counts, params.tree_depths)
+        yield "growth", "growth with rows and trees", partial(host.call, "growth", *sizes, n)
+
+
+def _taken_apart(session: Session, passes: Sequence[Pass]) -> dict[str, Any]:
+    """Make every pass; one that fails leaves its reason and the others go on."""
+    tables: dict[str, Any] = {"layers": [], "visits": {}, "growth": []}
+    reasons: list[str] = []
+    session.progress.expect(session.progress.done + len(passes))
+    for table, what, act in passes:
         session.progress.now(f"measuring {what}")
         try:
-            return act()
+            found = act()
         except MeasurementError as error:
             reasons.append(f"{what} was not measured: {error}")
-            return otherwise
-        finally:
-            session.progress.step()
-
-    n = cfg.profile_rounds
-    profiled = [case for case in cases if case.precision == "fp32"]
-    layers = [
-        attempt(f"each layer of {case}", partial(hosts[case.workload].call, "layers", case, n), None)
-        for case in profiled
-    ]
-    visits: dict[str, Any] = attempt("the forest's node visits", partial(trees.call, "counts"), {})
-    growth: list[dict[str, Any]] = []
-    for host in list(hosts.values())[:1]:
-        threads = max(case.n_threads for case in profiled)
-        growth += attempt("growth with images", partial(host.call, "growth", cfg.image_sides, threads, n), [])
-    sizes = (cfg.feature_counts, cfg.tree_counts, cfg.tree_depths)
-    growth += attempt("growth with rows and trees", partial(trees.call, "growth", *sizes, n), [])
-    return {
-        "layers": [row for row in layers if row is not None],
-        "visits": visits,
-        "growth": growth,
-        "not_profiled": reasons,
-    }
-
-
-def network_cases(cnn: Cnn, usable: int) -> list[Case]:
-    """Small and large batches on all CPUs, and the largest on one thread and in bf16, where a change can be checked."""
-    most = max(ROOFLINE_BATCHES)
-    cases = [cnn_case(cnn, "cpu", batch, usable) for batch in ROOFLINE_BATCHES]
-    if usable > 1:
-        cases.append(cnn_case(cnn, "cpu", most, 1))
-    return [*cases, Case(workload=cnn.name, engine="torch", batch_size=most, n_threads=usable, precision="bf16")]
-
-
-def forest_cases(usable: int) -> list[Case]:
-    """Every batch on one thread, the largest on all CPUs too."""
-    cases = [Case(workload="forest", engine="sklearn", batch_size=batch) for batch in FOREST_BATCHES]
-    if usable > 1:
-        cases.append(Case(workload="forest", engine="sklearn", batch_size=max(FOREST_BATCHES), n_threads=usable))
-    return cases
-
-
-def process_counts(usable: int) -> tuple[int, ...]:
-    """1, doubled up to the usable CPUs, and those themselves."""
-    counts, n = {usable}, 1
-    while n < usable:
-        counts.add(n)
-        n *= 2
-    return tuple(sorted(counts))
+        else:
+            tables[table] = found if table == "visits" else [*tables[table], *(found if table == "growth" else [found])]
+        session.progress.step()
+    return {**tables, "not_profiled": reasons}

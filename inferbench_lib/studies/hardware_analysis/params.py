@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from inferbench_lib.config import Counts, Each, PositiveFloat, PositiveInt, Rounds
+from inferbench_lib.work import known_workload
 
+Workload = Annotated[str, AfterValidator(known_workload)]
 ImageSides = Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Each]
 
 
@@ -18,11 +20,9 @@ class Params(Rounds):
     position = 40
 
     budget_s: PositiveFloat = Field(40.0, description="seconds for the machine's own limits, at least about 8")
-    sizes: Annotated[list[Literal["small", "medium", "large"]], Each] = Field(
-        ["small", "medium"], description="networks: small (8.8 M parameters), medium (50 M), large (200 M)"
+    workloads: Annotated[list[Workload], Each, Field(min_length=1)] = Field(
+        ["forest", "cnn-small", "cnn-medium"], description="workloads: forest, cnn-small, cnn-medium, cnn-large"
     )
-    measure_scaling: bool = Field(True, description="measure the forest by number of processes too")
-    n_samples: PositiveInt = Field(100_000, description="rows to predict")
     n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row")
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")

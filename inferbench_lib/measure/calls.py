@@ -1,0 +1,89 @@
+"""A workload, one batch per call, by one engine on one device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from inferbench_lib.measure.source import Source
+from inferbench_lib.records import Case
+from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, math_settings, require_accelerator
+from inferbench_lib.timing.cell import Inputs
+from inferbench_lib.timing.cold_import import import_s
+from inferbench_lib.work.base import Engine, Runner, Workload
+
+
+def pool_size(workload: Workload, largest_batch: int) -> int:
+    """Make the files of enough inputs for different batches, before anything is timed; return how many inputs."""
+    n_pool = largest_batch + workload.n_spare
+    workload.reference_path(n_pool)
+    return n_pool
+
+
+@dataclass(kw_only=True)
+class Calls(Source):
+    """The calls of one workload by one engine. Cells may differ in batch size, threads and precision."""
+
+    workload: Workload
+    engine: type[Engine]
+    n_pool: int
+    device: str = "cpu"
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """The device; raises NotAvailable where it is not here."""
+        return CpuAccelerator() if self.device == "cpu" else require_accelerator(self.device)
+
+    def load(self) -> Mapping[str, float]:
+        """Import the engine's library and load the model on the host."""
+        imported_s = import_s(self.engine.library) or 0.0
+        started_s = time.perf_counter()
+        self._engine = self.engine(self.workload)
+        self._engine.load()
+        loaded_s = time.perf_counter() - started_s
+        self._pool = np.load(self.workload.inputs_path(self.n_pool))
+        self._reference = np.load(self.workload.reference_path(self.n_pool))
+        return {"import_s": imported_s, "load_s": loaded_s}
+
+    def to_device(self) -> None:
+        """Make the first runner, which moves the model to the device."""
+        if self.accelerator.backend.is_device:
+            self._engine.runner(device=self.accelerator.device)
+
+    def runner(self, case: Case) -> Runner:
+        """Return the model on the device, in the case's precision and with its threads."""
+        return self._engine.runner(device=self.accelerator.device, precision=case.precision, n_threads=case.n_threads)
+
+    def inputs(self, case: Case) -> Inputs:
+        """Return windows of the inputs at random places; a key is the first row of its window."""
+        size = case.batch_size
+        starts = places(self.n_pool - size + 1, self.workload.seed)
+        return Inputs(
+            full=((start, self._pool[start : start + size]) for start in starts),
+            check=lambda start, output: self.workload.agree(
+                output, self._reference[start : start + size], case.precision
+            ),
+        )
+
+    def some_batch(self, n_inputs: int) -> np.ndarray:
+        """Return the inputs over and over, as many as asked for."""
+        return np.resize(self._pool, (n_inputs, *self._pool.shape[1:]))
+
+    def notes(self) -> Mapping[str, str]:
+        """Return the settings of the engine and of the device's math library."""
+        backend = self.accelerator.backend
+        return {**self._engine.settings(), **(math_settings(backend) if backend.is_device else {})}
+
+
+def places(n_places: int, seed: int) -> Iterator[int]:
+    """Draw places below `n_places` without end, each unlike the one before."""
+    rng, last = np.random.default_rng(seed), -1
+    while True:
+        place = int(rng.integers(0, n_places))
+        if place != last or n_places == 1:
+            last = place
+            yield place

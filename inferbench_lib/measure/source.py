@@ -1,0 +1,94 @@
+"""What a bench measures: a source of runners and inputs, and how its cells are warmed up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from inferbench_lib.records import Case, Span
+from inferbench_lib.stats.level import is_level
+from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator
+from inferbench_lib.timing.cell import Inputs
+from inferbench_lib.timing.loop import Enough, once_level
+from inferbench_lib.work.base import Runner
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """Calls before the first round: at least, at most, and for how long."""
+
+    min_calls: int = 3
+    max_calls: int = 30
+    time_limit_s: float = 1.0
+
+    def rule(self) -> Enough:
+        """Return a new rule for one series."""
+        return once_level(
+            partial(is_level, minimum=self.min_calls),
+            min_samples=self.min_calls,
+            max_samples=self.max_calls,
+            time_limit_s=self.time_limit_s,
+        )
+
+
+class Source(ABC):
+    """What a bench measures. It is made in one process and used in another, so it loads nothing when it is made.
+
+    `returns_warm` says that an untimed call begins each turn, because other cells had theirs in between.
+    """
+
+    returns_warm: bool = True
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Where the runner computes; raises NotAvailable where that device is not here."""
+        return CpuAccelerator()
+
+    def load(self) -> Mapping[str, float]:
+        """Load what all cells share on the host; the seconds of each part."""
+        return {}
+
+    def to_device(self) -> None:
+        """Bring the model to the device."""
+        return
+
+    @abstractmethod
+    def runner(self, case: Case) -> Runner:
+        """Return the runner of a cell."""
+
+    @abstractmethod
+    def inputs(self, case: Case) -> Inputs:
+        """Return the inputs of a cell."""
+
+    def inputs_per_call(self, case: Case) -> int:
+        """Count the inputs of one call."""
+        return case.batch_size
+
+    def some_batch(self, n_inputs: int) -> np.ndarray:
+        """Return any host batch of this size, to see whether it fits."""
+        raise NotImplementedError
+
+    def run_untimed(self, case: Case, run: Callable[[], None], n_calls: int) -> None:
+        """Make calls that nobody times, for the memory pass; `run` is one call of the cell."""
+        for _ in range(n_calls):
+            run()
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return where the time of the last call went, where the runner knows."""
+        return ()
+
+    def figures(self, case: Case) -> Mapping[str, float]:
+        """Return single values of a cell that the source knows."""
+        return {}
+
+    def notes(self) -> Mapping[str, str]:
+        """Return settings that change what is computed or how fast."""
+        return {}
+
+    def close(self) -> None:
+        """Release what the source holds."""
+        return

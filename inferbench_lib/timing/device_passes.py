@@ -1,0 +1,158 @@
+"""What is measured on a device beside latency: throughput, transfers, end to end, memory. One pass of a turn each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from inferbench_lib.records import Verification
+from inferbench_lib.timing.accelerator import Accelerator, wall_clock
+from inferbench_lib.timing.cell import Cell, Keyed
+from inferbench_lib.timing.device_memory import peak_memory, reset_peak_memory
+from inferbench_lib.timing.loop import after, collect
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Check = Callable[[Any, Any], None]
+
+
+class Runner(Protocol):
+    """What these passes need of a loaded model."""
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray: ...
+
+    @property
+    def run(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def place(self) -> Callable[[np.ndarray], Any]: ...
+
+
+def open_context(accelerator: Accelerator) -> None:
+    """Make the process's first allocation on the device, which opens its context."""
+    import torch
+
+    torch.empty(1, device=accelerator.device)
+
+
+def throughput(
+    cell: Cell, accelerator: Accelerator, runner: Runner, placed: Sequence[Keyed], n_samples: int, check: Check
+) -> None:
+    """Call one batch after the other without waiting, between two instants at which the device is idle."""
+    n_passes = max(1, n_samples // len(placed))
+    clock = wall_clock(accelerator)
+    clock.start()
+    outputs = [(key, runner.run(batch)) for _ in range(n_passes) for key, batch in placed]
+    window_s = clock.stop()
+    for key, output in outputs:
+        check(key, output)
+    n_inputs = n_passes * sum(len(batch) for _, batch in placed)
+    cell.series["window_s"].append(window_s)
+    cell.series["window_inputs"].append(n_inputs)
+    cell.series["throughput_per_s"].append(n_inputs / window_s)
+
+
+def transfers(
+    cell: Cell,
+    accelerator: Accelerator,
+    runner: Runner,
+    hosted: Sequence[Keyed],
+    placed: Iterable[Keyed],
+    n_samples: int,
+) -> None:
+    """Copy batches to the device and outputs back, `n_samples` of each kind.
+
+    Destinations exist beforehand, so that nothing is allocated in the timed region. The `_pinned` kinds use page-locked
+    host memory, where the backend has it. Every copy is compared with its source.
+    """
+    import torch
+
+    inputs = [torch.from_numpy(batch) for _, batch in hosted]
+    outputs: list[Tensor] = [runner.run(batch) for _, batch in placed]
+    on_device, on_host = (
+        torch.empty_like(inputs[0], device=accelerator.device),
+        torch.empty_like(outputs[0], device="cpu"),
+    )
+    ways = {
+        "host_to_device_s": (inputs, on_device),
+        "device_to_host_s": (outputs, on_host),
+    }
+    if accelerator.backend.pinned_memory:
+        ways |= {
+            "host_to_device_pinned_s": ([batch.pin_memory() for batch in inputs], on_device),
+            "device_to_host_pinned_s": (outputs, on_host.pin_memory()),
+        }
+    for name, (sources, to) in ways.items():
+        cell.series[name] += copy_times(accelerator, sources, to, n_samples, cell.verify)
+    cell.figures["input_bytes"] = inputs[0].nbytes
+    cell.figures["output_bytes"] = outputs[0].nbytes
+
+
+def copy_times(
+    accelerator: Accelerator,
+    sources: Sequence[Tensor],
+    to: Tensor,
+    n_samples: int,
+    verify: Callable[[Verification], None],
+) -> list[float]:
+    """Time copies into `to` until each is complete; one untimed copy goes before."""
+
+    def copy(source: Tensor) -> Tensor:
+        return to.copy_(source, non_blocking=True)
+
+    copy(sources[-1])
+    return collect(
+        copy,
+        cycle(sources),
+        clock=wall_clock(accelerator),
+        enough=after(n_samples),
+        check=lambda source, copied: verify(_compare(source, copied)),
+    )
+
+
+def _compare(source: Tensor, copied: Tensor) -> Verification:
+    import torch
+
+    passed = torch.equal(source.cpu(), copied.cpu())
+    detail = "" if passed else f"a copy from {source.device} to {copied.device} differs from its source"
+    return Verification(passed=passed, n_checked=source.numel(), detail=detail)
+
+
+def end_to_end(
+    cell: Cell,
+    accelerator: Accelerator,
+    runner: Runner,
+    hosted: Sequence[Keyed],
+    n_samples: int,
+    check: Callable[[Any, np.ndarray], Verification],
+) -> None:
+    """Time calls from a batch in host memory to its output in host memory."""
+    runner(hosted[-1][1])
+    cell.series["end_to_end_s"] += collect(
+        lambda keyed: runner(keyed[1]),
+        cycle(hosted),
+        clock=wall_clock(accelerator),
+        enough=after(n_samples),
+        check=lambda keyed, output: cell.verify(check(keyed[0], output)),
+    )
+
+
+def memory(cell: Cell, accelerator: Accelerator, runner: Runner, batch: np.ndarray) -> Any:
+    """Note the peaks of one call, over the baseline of the model and that batch; return the call's output."""
+    placed = runner.place(batch)
+    cell.figures["baseline_bytes"] = reset_peak_memory(accelerator)
+    output = runner.run(placed)
+    peak = peak_memory(accelerator)
+    cell.figures["peak_allocated_bytes"] = peak.allocated_bytes
+    cell.figures["peak_reserved_bytes"] = peak.reserved_bytes
+    return output
+
+
+def launch_bound_share(cell: Cell) -> float:
+    """Return the share of calls that the host took as long to enqueue as the device to run (NVIDIA trtexec's rule)."""
+    pairs = list(zip(cell.series["enqueue_s"], cell.samples_s, strict=True))
+    return sum(enqueue_s >= device_s for enqueue_s, device_s in pairs) / len(pairs)

@@ -1,0 +1,174 @@
+"""The protocols of what is measured: a workload is computed by an engine, which loads its model into a runner.
+
+A workload says what is computed and which outputs are right; an engine says by which library. Each is one file and a
+line in the dictionary of its folder's `__init__.py`. `fake.py` has a small one of each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from inferbench_lib.errors import NotAvailable
+from inferbench_lib.records import Verification
+from inferbench_lib.work.cache import cached
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """FLOPs and least traffic of one operator: `bytes_fixed` per call (weights), the others per input."""
+
+    name: str
+    flops: float
+    bytes_fixed: float
+    bytes_per_input: float
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A loaded model. `place` puts a host batch where the model is, `run` computes, `fetch` brings the output back.
+
+    Only `run` is timed as latency. `activate` sets what belongs to the whole process, such as its number of threads:
+    it is called before the runner's turn. A runner called like a function takes and gives host arrays.
+    """
+
+    run: Callable[[Any], Any]
+    place: Callable[[np.ndarray], Any] = _same
+    fetch: Callable[[Any], np.ndarray] = _same
+    activate: Callable[[], None] = _nothing
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return self.fetch(self.run(self.place(batch)))
+
+
+class Workload(ABC):
+    """A model, its inputs and what its outputs must be. Subclasses are frozen dataclasses, drawn from their `seed`.
+
+    `title` is what a sentence calls it and `unit` what it calls one input. `kind` says which engines can load it:
+    "estimator" has scikit-learn's `predict`, "network" is a torch module. `n_spare` are the inputs that are kept beyond
+    the largest batch, so that calls can take different ones; `inputs_a_turn` is how many one turn computes, about,
+    and `batches` are the batch sizes at which it is held against the machine's limits.
+    """
+
+    name: str
+    title: str
+    unit: str
+    seed: int
+    kind: ClassVar[str]
+    engine: ClassVar[str]
+    depends_on: ClassVar[tuple[str, ...]] = ()
+    n_spare: ClassVar[int] = 1000
+    inputs_a_turn: ClassVar[int] = 20_000
+    batches: ClassVar[tuple[int, ...]] = (1, 16)
+
+    @abstractmethod
+    def model(self) -> Any:
+        """Return the model as its own library holds it, ready for inference on one thread of the CPU."""
+
+    @abstractmethod
+    def draw(self, n_inputs: int) -> np.ndarray:
+        """Return `(n_inputs, ...)` inputs, the same for the same seed."""
+
+    @abstractmethod
+    def answers(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the `(n_inputs, ...)` outputs that are right, from one plain and careful computation."""
+
+    @abstractmethod
+    def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
+        """Compare outputs with the reference, as strictly as the precision allows."""
+
+    def operators(self) -> tuple[Work, ...]:
+        """Count FLOPs and bytes, operator by operator; empty where they cannot be counted."""
+        return ()
+
+    def n_parameters(self) -> int:
+        """Count weights and biases in float32 from the operators; 0 where they cannot be counted."""
+        return sum(int(of.bytes_fixed) for of in self.operators()) // 4
+
+    def inputs_path(self, n_inputs: int) -> Path:
+        """Return the `.npy` file of `n_inputs` inputs, made on first use; processes map it rather than copy it."""
+        key = self.key() | {"n_rows": n_inputs}
+        return cached(f"{self.name}-inputs", ".npy", key, lambda path: np.save(path, self.draw(n_inputs)))
+
+    def reference_path(self, n_inputs: int) -> Path:
+        """Return the `.npy` file of the right outputs of `inputs_path(n_inputs)`, made on first use."""
+
+        def write(path: Path) -> None:
+            np.save(path, self.answers(np.load(self.inputs_path(n_inputs), mmap_mode="r")))
+
+        return cached(f"{self.name}-outputs", ".npy", self.key() | {"n_rows": n_inputs}, write)
+
+    def key(self) -> dict[str, Any]:
+        """Return all that the workload's files depend on: its fields, and the libraries that make them."""
+        libraries = {name: version(name) for name in ("numpy", *self.depends_on)}
+        return asdict(self) | libraries  # type: ignore[call-overload, no-any-return]
+
+
+class Engine(ABC):
+    """One library's way of running a workload's model, in the process that made it.
+
+    `kinds` are the kinds of workload that it can load, `precisions` what it can compute in. An engine with `on_devices`
+    runs on accelerators too. `library` is the module whose import is timed as the engine's.
+    """
+
+    name: ClassVar[str]
+    library: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    on_devices: ClassVar[bool] = False
+
+    @classmethod
+    def threads(cls, usable: int) -> int:
+        """Return the threads that the library takes when nothing is set, of so many usable CPUs."""
+        return usable
+
+    def __init__(self, workload: Workload) -> None:
+        if workload.kind not in self.kinds:
+            raise NotAvailable(
+                f"{self.name}: expected a workload of kind {' or '.join(self.kinds)}, got {workload.name}, "
+                f"a {workload.kind}; choose another engine"
+            )
+        self.workload = workload
+
+    @abstractmethod
+    def load(self) -> None:
+        """Import the library and load the model on the host; called once, timed as `load_s`."""
+
+    @abstractmethod
+    def runner(self, *, device: str = "cpu", precision: str = "fp32", n_threads: int = 1) -> Runner:
+        """Return the loaded model as a runner; raises NotAvailable for what the engine cannot do."""
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the library's settings that change what is computed or how fast, as words."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Make a runner in whichever process calls it; it can be pickled."""
+
+    workload: Workload
+    engine: type[Engine]
+    n_threads: int = 1
+    precision: str = "fp32"
+
+    def __call__(self) -> Runner:
+        engine = self.engine(self.workload)
+        engine.load()
+        runner = engine.runner(precision=self.precision, n_threads=self.n_threads)
+        runner.activate()
+        return runner
