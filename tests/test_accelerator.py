@@ -14,6 +14,7 @@ from simulated_device import NAME, SimulatedDevice
 from simulated_device.ready import ready_device
 
 from inferbench_lib.errors import MeasurementError, NotAvailable
+from inferbench_lib.records import Case
 from inferbench_lib.timing import accelerator as accelerators
 from inferbench_lib.timing.accelerator import (
     BACKENDS,
@@ -23,7 +24,8 @@ from inferbench_lib.timing.accelerator import (
     find_accelerator,
     require_accelerator,
 )
-from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.cell import Cell
+from inferbench_lib.timing.clock import EventClock, WallClock
 from inferbench_lib.timing.device_memory import (
     cap_memory,
     empty_cache,
@@ -32,7 +34,7 @@ from inferbench_lib.timing.device_memory import (
     peak_memory,
     reset_peak_memory,
 )
-from inferbench_lib.timing.clock import EventClock, is_launch_bound
+from inferbench_lib.timing.device_passes import launch_bound_share
 
 LAUNCH_NS, EVENT_NS, OP_NS = 50, 3, 7_000
 
@@ -129,9 +131,9 @@ def test_without_events_the_clock_is_the_wall_with_the_device_idle_at_both_ends(
 
 def test_a_call_is_launch_bound_when_enqueueing_takes_as_long_as_running() -> None:
     """At equality too; not when the device takes longer."""
-    assert is_launch_bound(2e-6, 1e-6)
-    assert is_launch_bound(1e-6, 1e-6)
-    assert not is_launch_bound(1e-6, 2e-6)
+    cell = Cell(case=Case(workload="x", batch_size=1), samples_s=[1e-6, 1e-6, 2e-6, 2e-6])
+    cell.series["enqueue_s"] = [2e-6, 1e-6, 1e-6, 3e-6]
+    assert launch_bound_share(cell) == 0.75
 
 
 def test_host_times_come_from_the_monotonic_wall_clock(device: SimulatedDevice) -> None:
@@ -219,9 +221,8 @@ def math_settings() -> Iterator[None]:
 
 def test_math_settings_are_recorded_where_they_apply(math_settings: None) -> None:
     """TF32 and cuDNN settings go with CUDA devices only, as torch has them at that moment."""
-    assert accelerators.math_settings(CpuAccelerator.backend) == {"deterministic_algorithms": "False"}
+    assert accelerators.math_settings(CpuAccelerator.backend) == {}
     assert accelerators.math_settings(BACKENDS["cuda"]) == {
-        "deterministic_algorithms": "False",
         "cudnn_benchmark": "True",
         "cudnn_deterministic": "False",
         "tf32_convolution": "False",

@@ -52,7 +52,13 @@ def test_given_values_replace_defaults_and_stay() -> None:
             "cold_executors.1: expected 'process_pool', 'shared_pool', 'loky' or 'dask', got 'threads'",
         ),
         ("cpu_multiprocess", {"executors": []}, "executors: expected at least 1 item, got []"),
-        ("cpu_vs_gpu", {"sizes": "small"}, "sizes: expected list, got 'small'"),
+        ("cpu_vs_gpu", {"iterations": "small"}, "iterations: expected dictionary, got 'small'"),
+        (
+            "cpu_vs_gpu",
+            {"iterations": {"small": 3}},
+            "iterations.small: expected one of the workloads forest, cnn-small, cnn-medium, cnn-large, got 'small'",
+        ),
+        ("batch_sweep", {"engines": ["nope"]}, "engines.0: expected one of the engines sklearn, torch, got 'nope'"),
         ("cpu_vs_gpu", {"batch_sizes": [1, 0]}, "batch_sizes.1: expected greater than or equal to 1, got 0"),
         ("batch_sweep", {"max_latency_s": float("nan")}, "max_latency_s: expected a finite number, got nan"),
         ("batch_sweep", {"time_limit_s": float("inf")}, "time_limit_s: expected a finite number, got inf"),
@@ -65,8 +71,8 @@ def test_given_values_replace_defaults_and_stay() -> None:
         ),
         (
             "batch_sweep",
-            {"forest_batch_sizes": [], "sizes": []},
-            "forest_batch_sizes, or cnn_batch_sizes and sizes: expected a batch size, got none",
+            {"batch_sizes": {"forest": []}},
+            "batch_sizes.forest: expected at least 1 item, got []",
         ),
         (
             "cpu_multiprocess",
@@ -200,23 +206,21 @@ def test_parameters_of_a_notebook_leave_its_other_variables() -> None:
 @pytest.mark.parametrize(
     ("cells", "taken"),
     [
-        (["seed: int = 3\nforest_batch_size = [1]", "path = 1"], {"seed": 3, "forest_batch_size": [1]}),
-        (["seed: int = 3", "# Parameters\nforest_batch_size = [1]\n"], {"seed": 3, "forest_batch_size": [1]}),
-        (["seed = 2\nforest_batch_size = [1]", "seed = 3", "%pwd", "path = 1"], {"seed": 3}),
+        (["seed: int = 3\nbatch_size = [1]", "path = 1"], {"seed": 3, "batch_size": [1]}),
+        (["seed: int = 3", "# Parameters\nbatch_size = [1]\n"], {"seed": 3, "batch_size": [1]}),
+        (["seed = 2\nbatch_size = [1]", "seed = 3", "%pwd", "path = 1"], {"seed": 3}),
     ],
 )
 def test_misspelt_parameter_of_a_notebook_comes_along(cells: list[str], taken: dict[str, Any]) -> None:
     """What the newest parameters cell assigns beside parameters is taken too, so that it is refused by its name."""
-    names = {"seed": 3, "forest_batch_size": [1], "In": ["", *cells], "path": 1}
+    names = {"seed": 3, "batch_size": [1], "In": ["", *cells], "path": 1}
     assert studies.parameters("batch_sweep", names) == taken
 
 
 def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
     """The message is that of a parameter file, before anything is measured."""
-    with pytest.raises(
-        ConfigError, match=r"^parameters: 'forest_batch_size': expected one of the parameters of batch_"
-    ):
-        studies.run("batch_sweep", seed=3, forest_batch_size=[1])
+    with pytest.raises(ConfigError, match=r"^parameters: 'batch_size': expected one of the parameters of batch_"):
+        studies.run("batch_sweep", seed=3, batch_size=[1])
 
 
 @pytest.mark.parametrize(
@@ -226,14 +230,17 @@ def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
         (
             "cpu_multiprocess",
             {"executors": ["single", "loky"], "cold_executors": [], "start_method": "fork"},
-            "start_method: has no effect, because executors holds none of naive_pool, process_pool, shared_pool, ceiling",
+            "start_method: has no effect, because executors holds none of naive_pool, process_pool, shared_pool, "
+            "ceiling",
         ),
-        ("cpu_multiprocess", {"scaling_processes": [2]}, "scaling_processes: has no effect, because scaling_rows is empty"),
-        ("cpu_multiprocess", {"network_threads": [2]}, "network_threads: has no effect, because network_processes is empty"),
-        ("cpu_vs_gpu", {"sizes": ["small"], "iterations_large": 3},
-         "iterations_large: has no effect, because sizes holds no large"),
-        ("batch_sweep", {"forest_batch_sizes": [], "n_trees": 3},
-         "n_trees: has no effect, because forest_batch_sizes is empty"),
+        ("cpu_multiprocess", {"scaling_processes": [2]},
+         "scaling_processes: has no effect, because scaling_rows is empty"),
+        ("cpu_multiprocess", {"network_threads": [2]},
+         "network_threads: has no effect, because network_processes is empty"),
+        ("cpu_multiprocess", {"workload": "cnn-small", "n_trees": 3},
+         "n_trees: has no effect, because workload is not the forest"),
+        ("batch_sweep", {"batch_sizes": {"cnn-small": [1]}, "n_trees": 3},
+         "n_trees: has no effect, because batch_sizes holds no forest"),
         ("batch_sweep", {"device": "cpu", "memory_cap_bytes": 1},
          "memory_cap_bytes: has no effect, because device is cpu, which has no cap"),
     ],

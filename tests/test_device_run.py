@@ -6,12 +6,14 @@ costs below and nothing of the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from simulated_device import NAME, SimulatedDevice
@@ -19,14 +21,15 @@ from simulated_device.ready import ready_device
 from torch import Tensor, nn
 
 from inferbench_lib.errors import MeasurementError, OutOfMemory
+from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Measurement, Outcome, Verification
-from inferbench_lib.timing.accelerator import CpuAccelerator, TorchAccelerator
+from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, TorchAccelerator
+from inferbench_lib.timing.cell import Inputs, listed
 from inferbench_lib.timing.cold_import import import_s
-from inferbench_lib.timing.device_cell import DeviceInputs
-from inferbench_lib.timing.device_memory import largest_batch_that_fits
-from inferbench_lib.timing.device_run import DeviceBench
-from inferbench_lib.timing.loop import after
 from inferbench_lib.timing.device_passes import copy_times
+from inferbench_lib.work.base import Runner
+from inferbench_lib.work.engines.torch import fetched, forward
 from inferbench_lib.work.outputs import close
 
 LAUNCH, EVENT = 50, 3
@@ -80,28 +83,65 @@ def case(batch_size: int = BATCH) -> Case:
     return Case(workload="linear", device=NAME, batch_size=batch_size)
 
 
-def inputs(batch_size: int = BATCH, ragged: int = RAGGED, n_full: int = N_FULL) -> DeviceInputs:
-    """Distinct batches, the last one ragged, with references from the CPU."""
+def batches(batch_size: int = BATCH) -> list[np.ndarray]:
+    """Distinct batches, the last one ragged."""
     torch.manual_seed(1)
-    sizes = [batch_size] * n_full + ([ragged] if ragged else [])
-    batches = [torch.rand(size, N_IN) for size in sizes]
+    return [torch.rand(size, N_IN).numpy() for size in [batch_size] * N_FULL + [RAGGED]]
+
+
+def check(batch_size: int) -> Callable[[int, np.ndarray], Verification]:
+    """Compare with references from the CPU."""
     with torch.inference_mode():
-        references = [model()(batch).numpy() for batch in batches]
-
-    def check(index: int, output: Tensor) -> Verification:
-        return close(output.numpy(), references[index], 1e-6)
-
-    return DeviceInputs(batches=batches, check=check)
+        references = [model()(torch.from_numpy(batch)).numpy() for batch in batches(batch_size)]
+    return lambda index, output: close(output, references[index], 1e-6)
 
 
-def bench_on(device: SimulatedDevice, **options: Any) -> DeviceBench:
-    return DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), lambda where: model().to(where), **options)
+Call = Callable[[Tensor], Tensor]
 
 
-def run(bench: DeviceBench, n_warm: int = 3, turns: tuple[int, ...] = (4,)) -> Measurement:
+class TorchSource(Source):
+    """`load(device)` brings a model there; each cell has three batches and a ragged one, or those of `given`."""
+
+    def __init__(
+        self, accelerator: Accelerator, load: Callable[[str], Call], given: Sequence[np.ndarray] | None = None
+    ) -> None:
+        self._accelerator, self._load, self._given = accelerator, load, given
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self._accelerator
+
+    def to_device(self) -> None:
+        self._call = self._load(self._accelerator.device)
+
+    def runner(self, case: Case) -> Runner:
+        return Runner(
+            run=partial(forward, self._call),
+            place=lambda batch: torch.from_numpy(batch).to(self._accelerator.device),
+            fetch=fetched,
+        )
+
+    def inputs(self, case: Case) -> Inputs:
+        return listed(case, self._given or batches(case.batch_size), check(case.batch_size))
+
+    def some_batch(self, n_inputs: int) -> np.ndarray:
+        return torch.rand(n_inputs, N_IN).numpy()
+
+
+def bench_on(device: SimulatedDevice, load: Callable[[str], Call] | None = None, **options: Any) -> Bench:
+    accelerator = TorchAccelerator(NAME, read_ns=device.read_ns)
+    return Bench(TorchSource(accelerator, load or (lambda where: model().to(where))), **options)
+
+
+def calls(n: int) -> WarmUp:
+    """Exactly so many calls of warm-up."""
+    return WarmUp(min_calls=n, max_calls=n)
+
+
+def run(bench: Bench, n_warm: int = 3, turns: tuple[int, ...] = (4,)) -> Measurement:
     """All of it for one cell."""
-    bench.cold_start()
-    bench.prepare(case(), inputs(), lambda: after(n_warm))
+    bench.start()
+    bench.prepare(case(), calls(n_warm))
     for n_samples in turns:
         bench.turn(case(), n_samples)
     return bench.finish(case())
@@ -121,9 +161,9 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
         torch.empty(30_000, dtype=torch.uint8, device=NAME)
 
     bench = bench_on(device)
-    startup_s = bench.cold_start()
+    startup_s = bench.start()
     soil()
-    warmup = bench.prepare(case(), inputs(), lambda: after(3))
+    warmup = bench.prepare(case(), calls(3))
     samples: list[float] = []
     for n_samples in (4, 9):
         soil()
@@ -179,7 +219,7 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
     assert seen.outcome is Outcome.OK
     assert seen.verification is not None
     assert seen.verification.passed
-    assert seen.notes == {"clock": "EventClock", "deterministic_algorithms": "False"}
+    assert seen.notes == {"clock": "EventClock"}
 
 
 def test_the_model_stays_usable_outside_the_bench(device: SimulatedDevice) -> None:
@@ -196,7 +236,7 @@ def test_the_model_stays_usable_outside_the_bench(device: SimulatedDevice) -> No
 
         return call
 
-    run(DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), load))
+    run(bench_on(device, load))
     assert modes == {True}
     assert not any(weight.is_inference() for weight in network.parameters())
 
@@ -230,8 +270,7 @@ def test_every_shape_is_tuned_before_the_throughput_window(device: SimulatedDevi
 
 def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
     """In every timed path, successive calls run on different inputs: batch 0, 1, 2, 0, ..."""
-    given = inputs()
-    known = {batch[0, 0].item(): index for index, batch in enumerate(given.batches)}
+    known = {batch[0, 0].item(): index for index, batch in enumerate(batches())}
     called: list[int] = []
 
     def load(where: str) -> Callable[[Tensor], Tensor]:
@@ -244,9 +283,9 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
 
         return call
 
-    bench = DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), load)
-    bench.cold_start()
-    bench.prepare(case(), given, lambda: after(4))
+    bench = bench_on(device, load)
+    bench.start()
+    bench.prepare(case(), calls(4))
     assert called == [0, *(0, 1, 2, 0), *(3, 3, 3, 3)]
     called.clear()
     bench.turn(case(), 8)
@@ -259,15 +298,14 @@ def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
     """On a fake host clock: latency as on a device; no throughput window, transfers, events or device memory."""
     ticks = count(0, 1_000)
     accelerator = CpuAccelerator(lambda: next(ticks))
-    bench = DeviceBench(accelerator, lambda where: model().to(where), startup_s={"import_s": 1.5})
-    seen = run(bench, turns=(4, 5))
-    assert seen.startup_s == {"import_s": 1.5}
+    seen = run(Bench(TorchSource(accelerator, lambda where: model().to(where))), turns=(4, 5))
+    assert seen.startup_s == {}
     assert seen.cold_s == 1e-6
     assert seen.samples_s == (1e-6,) * 9
     assert seen.round_sizes == (4, 5)
     assert dict(seen.series) == {"warmup_ragged_s": (1e-6,) * 3}
     assert seen.figures == {}
-    assert seen.notes == {"clock": "WallClock", "deterministic_algorithms": "False"}
+    assert seen.notes == {"clock": "WallClock"}
     assert seen.verification is not None
     assert seen.verification.passed
 
@@ -296,10 +334,10 @@ def test_a_batch_that_does_not_fit_is_a_row_and_the_others_go_on(
 ) -> None:
     """Out of memory ends its own cell, with the reason; its memory is given back; the next cell is measured."""
     bench = bench_on(device, memory_cap_bytes=1 << 10)
-    bench.cold_start()
-    bench.prepare(case(), inputs(), lambda: after(3))
+    bench.start()
+    bench.prepare(case(), calls(3))
     with pytest.raises(OutOfMemory) as raised:
-        bench.prepare(case(rows), inputs(rows), lambda: after(3))
+        bench.prepare(case(rows), calls(3))
     reason = (
         "out of memory on simgpu:0: simgpu out of memory. "
         f"Tried to allocate {tried} bytes; {1_024 - allocated} bytes of 1024 are free."
@@ -320,18 +358,18 @@ def test_the_largest_batch_that_fits_is_found(device: SimulatedDevice) -> None:
     """A call on n rows needs 20 n bytes of input and twice 12 n of outputs beside the model: 21 rows in 1,024 bytes,
     whose cap counts whole segments of 100."""
     bench = bench_on(device, memory_cap_bytes=1 << 10)
-    bench.cold_start()
-    assert largest_batch_that_fits(lambda n: bench.fits(torch.rand(n, N_IN)), 1, 64) == (1_000 - MODEL_BYTES) // 44
+    bench.start()
+    assert bench.largest_batch(case(), 1, 64) == (1_000 - MODEL_BYTES) // 44
     assert torch.accelerator.memory_allocated() == MODEL_BYTES
-    bench.prepare(case(), inputs(), lambda: after(1))
+    bench.prepare(case(), calls(1))
 
 
 def test_a_model_that_does_not_fit_gives_every_batch_its_row(device: SimulatedDevice) -> None:
     """Out of memory while the model is moved: no batch size can be measured, each says why."""
     bench = bench_on(device, memory_cap_bytes=64)
-    bench.cold_start()
+    bench.start()
     with pytest.raises(OutOfMemory):
-        bench.prepare(case(), inputs(), lambda: after(1))
+        bench.prepare(case(), calls(1))
     seen = bench.finish(case())
     assert seen.outcome is Outcome.OOM
     assert seen.reason.startswith("out of memory on simgpu:0: simgpu out of memory. Tried to allocate 60 bytes;")
@@ -342,8 +380,8 @@ def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: Simula
     before_second_turn = 2 * (1 + 3 + 3) + 2 * (4 + 4 + 4 + 3 + 5)
     device.configure(**SCRIPT | {"fail_after": before_second_turn + 9})
     bench = bench_on(device)
-    bench.cold_start()
-    bench.prepare(case(), inputs(), lambda: after(3))
+    bench.start()
+    bench.prepare(case(), calls(3))
     bench.turn(case(), 4)
     for _ in range(2):
         with pytest.raises(MeasurementError, match=r"^simgpu:0 failed: simulated device lost"):
@@ -356,12 +394,12 @@ def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: Simula
 
 def test_other_errors_of_the_model_are_not_hidden(device: SimulatedDevice) -> None:
     """An error that is neither memory nor device is the caller's to see."""
-    bench = DeviceBench(TorchAccelerator(NAME), lambda where: nn.Linear(N_IN + 1, N_OUT).to(where))
-    bench.cold_start()
+    bench = Bench(TorchSource(TorchAccelerator(NAME), lambda where: nn.Linear(N_IN + 1, N_OUT).to(where)))
+    bench.start()
     with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
-        bench.prepare(case(), inputs(), lambda: after(1))
+        bench.prepare(case(), calls(1))
     with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
-        bench.fits(torch.rand(2, N_IN))
+        bench.fits(2, case())
 
 
 def half_batch(network: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -394,7 +432,7 @@ def test_a_runner_that_does_not_do_its_work_is_invalid(
     runner: Callable[[nn.Module], Callable[[Tensor], Tensor]], detail: str
 ) -> None:
     """Half a batch, NaN, nothing at all or an old answer: the row is invalid and says how the outputs differ."""
-    bench = DeviceBench(CpuAccelerator(), lambda where: runner(model().to(where)))
+    bench = Bench(TorchSource(CpuAccelerator(), lambda where: runner(model().to(where))))
     seen = run(bench)
     assert seen.outcome is Outcome.INVALID
     assert seen.reason.startswith("outputs differ from the reference: ")
@@ -423,7 +461,7 @@ def test_one_wrong_output_in_any_timed_path_is_seen(device: SimulatedDevice, pat
     device.configure(pageable_ns_per_byte=1, op_cost_ns=10)
     last_of = {name: sum(list(IN_ORDER.values())[: place + 1]) for place, name in enumerate(IN_ORDER)}
     last_of |= {"end-to-end": last_of["copied"] + END_TO_END, "memory": last_of["copied"] + END_TO_END + 1}
-    bench = DeviceBench(TorchAccelerator(NAME, read_ns=device.read_ns), wrong_from(last_of[path]))
+    bench = bench_on(device, wrong_from(last_of[path]))
     assert run(bench).outcome is Outcome.INVALID
 
 
@@ -447,15 +485,15 @@ def test_a_copy_that_differs_from_its_source_is_seen() -> None:
 
 def test_inputs_that_make_a_measurement_worthless_are_refused() -> None:
     """One batch only, a ragged one in the middle, or two equal ones in a row: refused before anything is measured."""
-    bench = DeviceBench(CpuAccelerator(), lambda where: model())
-    bench.cold_start()
 
-    def refusal(batches: list[Tensor]) -> str:
+    def refusal(given: list[Tensor]) -> str:
+        bench = Bench(TorchSource(CpuAccelerator(), lambda where: model(), [batch.numpy() for batch in given]))
+        bench.start()
         with pytest.raises(MeasurementError) as raised:
-            bench.prepare(case(), DeviceInputs(batches=batches, check=inputs().check), lambda: after(1))
+            bench.prepare(case(), calls(1))
         return str(raised.value)
 
-    name = "linear · simgpu · 1 thread · batch 4 · fp32"
+    name = "linear · native · simgpu · 1 thread · batch 4 · fp32"
     for sizes in ([4], [4, 2, 4], [4, 2], [2, 4], [4, 4, 5]):
         assert refusal([torch.rand(size, N_IN) for size in sizes]) == (
             f"inputs of {name}: expected at least two batches of 4, only the last one smaller, "

@@ -6,8 +6,8 @@ from itertools import repeat
 from typing import Any
 
 import pytest
-
 from inferbench_lib.measure.benches import CellSeries, LoopBench
+
 from inferbench_lib.records import Case, Verification
 from inferbench_lib.studies.calibration.probes import AgreementBench, HarnessBench
 from inferbench_lib.timing import harness

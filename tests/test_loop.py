@@ -10,8 +10,7 @@ import pytest
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.timing.loop import collect
-from inferbench_lib.timing.loop import after, block_size, once_level
+from inferbench_lib.timing.loop import after, block_size, collect, once_level
 
 
 class FakeTime:

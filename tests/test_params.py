@@ -76,8 +76,8 @@ def test_standard_is_the_reference_workload() -> None:
         4,
         125_000,
     ]
-    assert (network["batch_sizes"], network["warmup"], network["iterations"]) == ([1, 2, 4, 8, 16], 10, 50)
-    assert network["sizes"] == ["small", "medium", "large"]
+    assert (network["batch_sizes"], network["warmup"]) == ([1, 2, 4, 8, 16], 10)
+    assert network["iterations"] == {"cnn-small": 50, "cnn-medium": 20, "cnn-large": 10}
 
 
 def test_gtx_750_ti_caps_memory_at_two_gigabytes() -> None:
@@ -85,7 +85,8 @@ def test_gtx_750_ti_caps_memory_at_two_gigabytes() -> None:
     for name in ("cpu_vs_gpu", "batch_sweep"):
         built = studies.load(ROOT / f"params/gtx_750_ti/{name}.yaml").model_dump()
         assert built["memory_cap_bytes"] == 2_000_000_000
-        assert max(built.get("batch_sizes", built.get("cnn_batch_sizes"))) == 16
+        sizes = built["batch_sizes"]
+        assert max(sizes["cnn-small"] if name == "batch_sweep" else sizes) == 16
         assert studies.load(ROOT / f"params/standard/{name}.yaml").model_dump()["memory_cap_bytes"] is None
 
 
@@ -109,10 +110,17 @@ def test_parameters_cell_equals_the_model(path: Path) -> None:
 
 @one_of_each(NOTEBOOKS)
 def test_parameters_are_typed_and_explained(path: Path) -> None:
-    """Each parameter carries a type that papermill reads and a comment for people."""
+    """Each parameter carries a type that papermill reads, and the model's description for people."""
     found = papermill.inspect_notebook(str(path))
     assert [name for name, item in found.items() if item["inferred_type_name"] in ("", "None")] == []
-    assert [name for name, item in found.items() if not item["help"]] == []
+    described = {name: of.description for name, of in studies.params(path.stem).model_fields.items()}
+    assert {name: item["help"] for name, item in found.items()} == described
+
+
+@one_of_each(NOTEBOOKS)
+def test_notebook_is_headed_by_the_title_of_its_question(path: Path) -> None:
+    """The page's heading and the title that other pages link to it by are one."""
+    assert nbformat.read(path, as_version=4).cells[0].source.splitlines()[0] == f"# {studies.params(path.stem).title}"
 
 
 @one_of_each(NOTEBOOKS)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from inferbench_lib.measure.benches import WarmUp
 
 from inferbench_lib.errors import MeasurementError, OutOfMemory, WorkerDied, WorkerHung
-from inferbench_lib.measure.benches import WarmUp
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.measure.session import control_flag
 from inferbench_lib.progress import PROGRESS_FILE, Progress

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from inferbench_lib.work import cnn as cnn_module
 from inferbench_lib.work.cache import cache_folder, cached
-from inferbench_lib.work.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn, n_parameters, operators
-from inferbench_lib.work.engines.native import load_forest
+from inferbench_lib.work.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn
+from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.forest import Forest, load_model
 from inferbench_lib.work.outputs import close, equal
 
@@ -38,30 +38,30 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_network_has_exactly_the_reference_parameters() -> None:
     """The small network has 8,765,066 parameters, as the reference."""
-    assert n_parameters("small") == 8_765_066
-    assert sum(weights.numel() for weights in Cnn(size="small").build().parameters()) == 8_765_066
+    assert Cnn(size="small").n_parameters() == 8_765_066
+    assert sum(weights.numel() for weights in Cnn(size="small").model().parameters()) == 8_765_066
 
 
 @pytest.mark.parametrize(("size", "about"), [("medium", 50e6), ("large", 200e6)])
 def test_larger_networks_have_about_the_named_parameters(size: str, about: float) -> None:
     """Medium is within 1 % of 50 million parameters, large within 1 % of 200 million."""
-    assert n_parameters(size) == pytest.approx(about, rel=0.01)
+    assert Cnn(size=size).n_parameters() == pytest.approx(about, rel=0.01)
 
 
 @pytest.mark.parametrize("size", WIDTH_AND_HIDDEN)
 def test_counted_parameters_are_those_of_the_module(size: str) -> None:
     """The count by formula equals the tensors' sizes of the built network, whatever its size."""
     with torch.device("meta"):
-        module = Cnn(size=size).build()
-    assert n_parameters(size) == sum(weights.numel() for weights in module.parameters())
+        module = Cnn(size=size).model()
+    assert Cnn(size=size).n_parameters() == sum(weights.numel() for weights in module.parameters())
 
 
 @pytest.mark.parametrize("size", WIDTH_AND_HIDDEN)
 def test_counted_flops_are_those_of_torch(size: str) -> None:
     """The layers' FLOPs add up to what torch counts for one image, and for a batch of three to three times that."""
-    flops = sum(row["flops_per_image"] for row in operators(size))
+    flops = sum(row.flops for row in Cnn(size=size).operators())
     with torch.device("meta"):
-        module = Cnn(size=size).build()
+        module = Cnn(size=size).model()
         for batch_size in (1, 3):
             with FlopCounterMode(display=False) as counter:
                 module(torch.empty(batch_size, 3, 64, 64))
@@ -70,7 +70,7 @@ def test_counted_flops_are_those_of_torch(size: str) -> None:
 
 def test_counted_bytes_are_those_of_the_tensors() -> None:
     """Each layer's bytes are its weights once and its input and output once an image, as hooks on the layers see."""
-    model, seen = Cnn().build(), []
+    model, seen = Cnn().model(), []
 
     def note(layer: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         weights = sum(w.numel() * 4 for w in layer.parameters())
@@ -82,12 +82,12 @@ def test_counted_bytes_are_those_of_the_tensors() -> None:
         layer.register_forward_hook(note)
     with torch.inference_mode():
         model(torch.zeros(1, 3, 64, 64))
-    assert [(row["bytes_fixed"], row["bytes_per_image"]) for row in operators("small")] == seen
+    assert [(row.bytes_fixed, row.bytes_per_input) for row in Cnn().operators()] == seen
 
 
 def test_network_is_the_reference_architecture() -> None:
     """Three 3×3 convolutions of 64, 128, 256 filters, ReLU and 2×2 pooling after each, 16384 → 512 → 10, dropout."""
-    layers = list(Cnn().build())
+    layers = list(Cnn().model())
     convolutions = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)]
     linear = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
     assert [(c.in_channels, c.out_channels, c.kernel_size) for c in convolutions] == [
@@ -103,7 +103,7 @@ def test_network_is_the_reference_architecture() -> None:
 
 def test_network_is_ready_for_inference() -> None:
     """Dropout and batch effects are off: the same image gives the same logits alone and in a batch."""
-    model, images = Cnn().build(), Cnn(n_images=3).images()
+    model, images = Cnn().model(), torch.from_numpy(Cnn().draw(3))
     with torch.inference_mode():
         together = model(images)
         alone = torch.cat([model(image[None]) for image in images])
@@ -116,28 +116,29 @@ def test_weights_and_images_follow_the_seed() -> None:
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    one, same, other = Cnn(seed=1).build(), Cnn(seed=1).build(), Cnn(seed=2).build()
+    one, same, other = Cnn(seed=1).model(), Cnn(seed=1).model(), Cnn(seed=2).model()
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(one[0].weight, same[0].weight)
     assert not torch.equal(one[0].weight, other[0].weight)
-    assert torch.equal(Cnn(seed=1).images(), Cnn(seed=1).images())
-    assert not torch.equal(Cnn(seed=1).images(), Cnn(seed=2).images())
+    assert np.array_equal(Cnn(seed=1).draw(3), Cnn(seed=1).draw(3))
+    assert not np.array_equal(Cnn(seed=1).draw(3), Cnn(seed=2).draw(3))
 
 
 def test_reference_is_close_to_the_plain_forward_pass() -> None:
     """The float64 reference agrees with the float32 pass far below the tolerance."""
-    cnn = Cnn(n_images=4)
+    cnn = Cnn()
+    reference = np.load(cnn.reference_path(4))
     with torch.inference_mode():
-        logits = cnn.build()(cnn.images()).numpy()
-    seen = cnn.agree(logits, cnn.reference())
+        logits = cnn.model()(torch.from_numpy(cnn.draw(4))).numpy()
+    seen = cnn.agree(logits, reference)
     assert seen.passed
     assert seen.max_abs_difference is not None
-    assert seen.max_abs_difference < 0.01 * RELATIVE_TOLERANCE * np.abs(cnn.reference()).max()
+    assert seen.max_abs_difference < 0.01 * RELATIVE_TOLERANCE * np.abs(reference).max()
 
 
 def test_no_image_passes_for_another() -> None:
     """The logits of any two images, windows of a batch included, lie far further apart than the tolerance."""
-    reference = Cnn().reference()
+    reference = np.load(Cnn().reference_path(32 + Cnn.n_spare))
     tolerance = RELATIVE_TOLERANCE * np.abs(reference).max()
     apart = [np.abs(reference[i] - reference[j]).max() for i, j in combinations(range(len(reference)), 2)]
     assert min(apart) > 20 * tolerance
@@ -145,11 +146,11 @@ def test_no_image_passes_for_another() -> None:
 
 def test_reference_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference is computed once and read afterwards; other images or weights have their own."""
-    cnn = Cnn(n_images=2)
-    first = cnn.reference()
-    other = replace(cnn, seed=5).reference()
-    monkeypatch.setattr(cnn_module.Cnn, "build", lambda self: pytest.fail("built again"))
-    assert np.array_equal(cnn.reference(), first)
+    cnn = Cnn(side=8)
+    first = np.load(cnn.reference_path(2))
+    other = np.load(replace(cnn, seed=5).reference_path(2))
+    monkeypatch.setattr(cnn_module.Cnn, "model", lambda self: pytest.fail("built again"))
+    assert np.array_equal(np.load(cnn.reference_path(2)), first)
     assert not np.array_equal(other, first)
 
 
@@ -205,11 +206,15 @@ def test_training_is_repeatable(tiny: Forest) -> None:
 
 
 def test_native_engine_predicts_with_the_threads_asked_for(tiny: Forest) -> None:
-    """`load_forest` gives scikit-learn's own `predict`, with its thread count set."""
+    """It gives scikit-learn's own `predict`; activating the runner sets its thread count."""
     rows, classes = np.load(tiny.inputs_path(64)), np.load(tiny.reference_path(64))
-    predict = load_forest(tiny.model_path, n_threads=2)
-    assert predict.__self__.n_jobs == 2  # type: ignore[attr-defined]
-    assert tiny.agree(predict(rows), classes).passed
+    engine = Sklearn(tiny)
+    engine.load()
+    one, two = engine.runner(n_threads=1), engine.runner(n_threads=2)
+    for runner, n_threads in ((two, 2), (one, 1)):
+        runner.activate()
+        assert runner.run.__self__.n_jobs == n_threads  # type: ignore[attr-defined]
+        assert tiny.agree(runner(rows), classes).passed
 
 
 # What is kept

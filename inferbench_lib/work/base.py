@@ -139,8 +139,8 @@ class Engine(ABC):
     def __init__(self, workload: Workload) -> None:
         if workload.kind not in self.kinds:
             raise NotAvailable(
-                f"{self.name}: expected a workload of kind {' or '.join(self.kinds)}, got {workload.name}, "
-                f"a {workload.kind}; choose another engine"
+                f"{self.name}: expected a workload of kind {' or '.join(self.kinds)}, got {workload.name} "
+                f"of kind {workload.kind}; choose another engine"
             )
         self.workload = workload
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ class Torch(Engine):
     on_devices = True
 
     def load(self) -> None:
+        # Inputs that processes share are mapped read-only, and nothing writes to them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         self._models = {("cpu", "fp32"): self.workload.model()}
 
     def runner(self, *, device: str = "cpu", precision: str = "fp32", n_threads: int = 1) -> Runner:

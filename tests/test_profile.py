@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.passes import block_size_for, in_rounds
-from inferbench_lib.measure.variants import ForestBench
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import Case
-from inferbench_lib.studies.hardware_analysis.bench import ForestCells, NetworkCells
+from inferbench_lib.studies.hardware_analysis.measure import cases_of
+from inferbench_lib.studies.hardware_analysis.profile import ForestBench, NetworkBench, bench_for
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.work.cnn import Cnn, layer_counts, operators
+from inferbench_lib.work.base import Workload
+from inferbench_lib.work.cnn import Cnn, layer_counts
+from inferbench_lib.work.engines import ENGINES
+from inferbench_lib.work.engines.sklearn import Sklearn
+from inferbench_lib.work.engines.torch import Torch
+from inferbench_lib.work.fake import FakeWorkload
 from inferbench_lib.work.forest import Forest, load_model, visit_counts
 
 ONCE = WarmUp(min_calls=1, max_calls=1, time_limit_s=0.1)
@@ -26,6 +33,14 @@ def _threads_as_before() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+def bench_of(work: Workload, largest: int) -> Bench:
+    """The started bench of a workload by its own library."""
+    source = Calls(workload=work, engine=ENGINES[work.engine], n_pool=pool_size(work, largest))
+    bench = bench_for(work)(source)
+    bench.start()
+    return bench
 
 
 # Passes
@@ -55,7 +70,7 @@ def test_a_block_lasts_long_enough_for_the_clock() -> None:
 @pytest.mark.usefixtures("_threads_as_before")
 def test_threads_and_precision_are_those_of_the_cell() -> None:
     """Each turn sets its cell's threads; bf16 is verified with its own tolerance, fp32 with the strict one."""
-    bench = NetworkCells(Cnn(n_images=2))
+    bench = bench_of(Cnn(side=16), 2)
     cases = [
         Case(workload="cnn-small", batch_size=2, n_threads=threads, precision=precision)
         for threads, precision in ((1, "fp32"), (2, "bf16"))
@@ -77,8 +92,9 @@ def test_threads_and_precision_are_those_of_the_cell() -> None:
 @pytest.mark.usefixtures("_threads_as_before")
 def test_a_wrong_network_is_invalid() -> None:
     """Weights that are not the reference's fail the check in either precision."""
-    bench = NetworkCells(Cnn(n_images=2))
-    bench._reference = bench._reference + 1.0
+    bench = bench_of(Cnn(side=16), 1)
+    assert isinstance(bench.source, Calls)
+    bench.source._reference = bench.source._reference + 1.0
     for precision in ("fp32", "bf16"):
         case = Case(workload="cnn-small", batch_size=1, precision=precision)
         bench.prepare(case, ONCE)
@@ -88,7 +104,8 @@ def test_a_wrong_network_is_invalid() -> None:
 @pytest.mark.usefixtures("_threads_as_before")
 def test_each_layer_is_timed_on_its_own_input() -> None:
     """All twelve layers, in order, once a round, and the whole network beside them."""
-    bench = NetworkCells(Cnn(n_images=2))
+    bench = bench_of(Cnn(), 2)
+    assert isinstance(bench, NetworkBench)
     found = bench.layers(Case(workload="cnn-small", batch_size=2, n_threads=1), n_rounds=2)
     assert [row["name"] for row in found["layers"]] == [
         *("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "conv3", "relu3", "pool3"),
@@ -103,7 +120,9 @@ def test_each_layer_is_timed_on_its_own_input() -> None:
 @pytest.mark.usefixtures("_threads_as_before")
 def test_images_may_be_larger() -> None:
     """Sides of 8 and 16: twice the side is four times the bytes."""
-    rows = NetworkCells(Cnn(n_images=1)).growth([8, 16], n_threads=1, n_rounds=1)
+    bench = bench_of(Cnn(side=8), 1)
+    assert isinstance(bench, NetworkBench)
+    rows = bench.growth([8, 16], n_threads=1, n_rounds=1)
     assert [(row["input"], row["value"], row["bytes"]) for row in rows] == [
         ("image side", 8, 4 * 3 * 8 * 8),
         ("image side", 16, 4 * 3 * 16 * 16),
@@ -112,11 +131,11 @@ def test_images_may_be_larger() -> None:
 
 def test_counts_of_layers_equal_the_formulas() -> None:
     """What torch counts for a batch of three is what the layers' shapes give by hand."""
-    counted = {row["name"]: row for row in layer_counts(Cnn().build(), Cnn(n_images=3).images())}
-    for row in operators("small"):
-        assert counted[row["name"]]["flops"] == 3 * row["flops_per_image"]
-        assert counted[row["name"]]["bytes"] == row["bytes_fixed"] + 3 * row["bytes_per_image"]
-        assert counted[row["name"]]["weight_bytes"] == row["bytes_fixed"]
+    counted = {row["name"]: row for row in layer_counts(Cnn().model(), torch.from_numpy(Cnn().draw(3)))}
+    for row in Cnn().operators():
+        assert counted[row.name]["flops"] == 3 * row.flops
+        assert counted[row.name]["bytes"] == row.bytes_fixed + 3 * row.bytes_per_input
+        assert counted[row.name]["weight_bytes"] == row.bytes_fixed
 
 
 # Forests
@@ -129,12 +148,13 @@ def forest() -> Forest:
 
 def test_the_forest_runs_on_the_threads_of_its_cell(forest: Forest) -> None:
     """One thread and two give the reference's classes; each turn sets its own."""
-    bench = ForestCells(forest, ForestBench.prepare_files(forest, 100))
+    bench = bench_of(forest, 100)
+    assert isinstance(bench.source, Calls)
     cases = [Case(workload="forest", batch_size=100, n_threads=n) for n in (1, 2)]
     for case in cases:
         bench.prepare(case, ONCE)
         bench.turn(case, 1)
-        assert bench._model.n_jobs == case.n_threads
+        assert bench.source.runner(case).run.__self__.n_jobs == case.n_threads  # type: ignore[attr-defined]
         assert bench.finish(case).outcome == "ok"
 
 
@@ -162,7 +182,8 @@ def test_visits_are_those_of_the_paths(forest: Forest) -> None:
 
 def test_forests_grow_in_features_trees_and_depth(forest: Forest) -> None:
     """A row a size, with the bytes of its rows; trees are the first of the forest's own, and no deeper than asked."""
-    bench = ForestCells(forest, ForestBench.prepare_files(forest, 100))
+    bench = bench_of(forest, 100)
+    assert isinstance(bench, ForestBench)
     rows = bench.growth([3, 6], [1, 4], [1, 2], n_rounds=1)
     assert [(row["input"], row["value"]) for row in rows] == [
         *(("features", 3), ("features", 6)),
@@ -170,6 +191,22 @@ def test_forests_grow_in_features_trees_and_depth(forest: Forest) -> None:
         *(("trees", 1), ("trees", 4)),
     ]
     assert [row["bytes"] for row in rows][:2] == [4 * 3 * 4000, 4 * 6 * 4000]
-    assert len(bench._model.estimators_) == 4
     shallow = load_model(Forest(n_features=6, n_trees=2, n_train=200, max_depth=1).model_path)
     assert max(estimator.get_depth() for estimator in shallow.estimators_) == 1
+
+
+# What is measured of a workload
+
+
+def test_the_largest_batch_is_measured_on_other_threads_and_in_other_precisions() -> None:
+    """Every batch on the library's own threads; of one CPU there are no other threads."""
+    network = [(c.batch_size, c.n_threads, c.precision) for c in cases_of(Cnn(), Torch, 2)]
+    assert network == [(1, 2, "fp32"), (16, 2, "fp32"), (16, 1, "fp32"), (16, 2, "bf16")]
+    forest = [(c.batch_size, c.n_threads, c.precision) for c in cases_of(Forest(), Sklearn, 2)]
+    assert forest == [(1, 1, "fp32"), (16, 1, "fp32"), (10_000, 1, "fp32"), (10_000, 2, "fp32")]
+    assert [c.n_threads for c in cases_of(Forest(), Sklearn, 1)] == [1, 1, 1]
+
+
+def test_a_workload_that_nothing_takes_apart_has_a_plain_bench() -> None:
+    """Its calls are measured like any other's."""
+    assert bench_for(FakeWorkload()) is Bench
