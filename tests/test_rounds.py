@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from inferbench_lib.measure.benches import WarmUp
+from inferbench_lib.measure.source import WarmUp
 
-from inferbench_lib.errors import MeasurementError, OutOfMemory, WorkerDied, WorkerHung
+from inferbench_lib.errors import ConfigError, MeasurementError, NotAvailable, OutOfMemory, WorkerDied, WorkerHung
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.measure.session import control_flag
 from inferbench_lib.progress import PROGRESS_FILE, Progress
@@ -286,13 +286,23 @@ def test_failed_cell_is_not_called_again_in_the_rounds(world: World, progress: P
     assert calls == ["start", "prepare", "finish"]
 
 
-def test_bench_that_cannot_start_takes_all_its_cells_along(world: World, progress: Progress) -> None:
-    """None of them is prepared, each says why; the cells of others are measured."""
-    shared = FakeHost(world, fault=failing("start", 0, "", OutOfMemory("no room for the model")))
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (OutOfMemory("no room for the model"), Outcome.OOM),
+        (NotAvailable("memory cap: expected a device whose memory can be capped, got mps"), Outcome.FAILED),
+        (ConfigError("scheduler: expected a Dask scheduler at tcp://x:1, got no answer"), Outcome.FAILED),
+    ],
+)
+def test_bench_that_cannot_start_takes_all_its_cells_along(
+    error: Exception, outcome: Outcome, world: World, progress: Progress
+) -> None:
+    """No room, a device, scheduler or cap that is not here: each of its cells says why, and the others are measured."""
+    shared = FakeHost(world, fault=failing("start", 0, "", error))
     cells = [*entries(world, "a", samples=noisy), *(Entry(case=case(name), host=shared) for name in "bc")]
     rows = run(world, cells, progress).measurements
-    assert [row.outcome for row in rows] == [Outcome.OK, Outcome.OOM, Outcome.OOM]
-    assert {row.reason for row in rows[1:]} == {"no room for the model"}
+    assert [row.outcome for row in rows] == [Outcome.OK, outcome, outcome]
+    assert {row.reason for row in rows[1:]} == {str(error)}
     assert [text for text in world.happened if text.startswith("prepare")] == ["prepare a"]
 
 

@@ -39,8 +39,8 @@ class _Open:
 class Bench:
     """The cells of one source, in the process that made it.
 
-    A batch that does not fit, or a device that is lost, ends its cell: memory is given back, `prepare` and `turn` raise
-    OutOfMemory or MeasurementError, and `finish` still returns the cell's row. A wrong output makes the row invalid.
+    A batch that does not fit, or a lost device, ends its cell and gives its memory back. `prepare` and `turn` then raise
+    OutOfMemory or MeasurementError; `finish` still returns the cell's row. A wrong output makes the row invalid.
     """
 
     _clock: Clock  # there from start on

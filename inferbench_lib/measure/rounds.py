@@ -40,9 +40,9 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How many rounds: at least, at most, until every median is this narrow or this much time has gone.
+    """The number of rounds: at least, at most, until every median is narrow enough or the time is up.
 
-    `min_rounds` holds whatever the time: fewer carry no interval.
+    `min_rounds` are made whatever the time, because fewer carry no interval.
     """
 
     min_rounds: int
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What was measured and in which order; `windows_s` are the monotonic times of each cell's turns."""
+    """The measured rows and the order of their turns; `windows_s` are the monotonic times of each cell's turns."""
 
     measurements: tuple[Measurement, ...]
     orders: tuple[tuple[int, ...], ...]
@@ -73,7 +73,7 @@ class _Cells:
         self.windows: list[list[tuple[float, float]]] = [[] for _ in entries]
 
     def ask(self, index: int, method: str, *arguments: Any) -> Any:
-        """Call the cell's host; None where the cell has failed or fails now."""
+        """Call the cell's host; return None where the cell has failed or fails now."""
         entry = self.entries[index]
         return self.attempt(index, lambda: entry.host.call(method, entry.case, *arguments))
 
@@ -90,7 +90,7 @@ class _Cells:
             self.failures |= {other: self.failures[first] for other in others if first in self.failures}
 
     def attempt(self, index: int, act: Callable[[], Any]) -> Any:
-        """What `act` gives; note a failure of the cell, or of every cell of a process that ended."""
+        """Return what `act` returns; note a failure of the cell, or of every cell of a process that ended."""
         if index in self.failures:
             return None
         host = self.entries[index].host
@@ -107,12 +107,12 @@ class _Cells:
         return None
 
     def is_settled(self, target_width: float) -> bool:
-        """Whether every living cell's median is known to within `target_width`."""
+        """Tell whether every living cell's median is known to within `target_width`."""
         living = [medians for index, medians in enumerate(self.round_medians) if index not in self.failures]
         return all(relative_width(medians) <= target_width for medians in living)
 
     def measurement(self, index: int) -> Measurement:
-        """The cell's row, whatever became of it; a host that still answers tells what it saw before a failure."""
+        """Return the cell's row, whatever became of it, with what was seen before a failure where its host still answers."""
         entry, failure = self.entries[index], self.failures.pop(index, None)
         measured: Measurement | None = self.ask(index, "finish")
         outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
@@ -132,9 +132,9 @@ def run_rounds(
 ) -> Schedule:
     """Prepare every cell, then let the cells take turns until `plan` is met; memory last, in a pass of its own.
 
-    When all hosts are up their benches start one after another, as starts and first calls are results too.
-    `control` runs a fixed small workload after every turn and gives its seconds, None where it cannot run any more.
-    Progress is made between turns only. A cell that fails keeps its row; the others go on.
+    Benches start one after another once all hosts are up, because starts and first calls are results too.
+    `control` runs a fixed small workload after every turn and returns its seconds, or None once it cannot run any more.
+    Progress is shown between turns only. A cell that fails keeps its row, and the others go on.
     """
     cells = _Cells(entries)
     cells.start(progress)

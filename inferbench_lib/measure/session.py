@@ -1,4 +1,4 @@
-"""What measuring needs around it: processes for the variants, an observer, a control workload, live progress."""
+"""The frame of one notebook's measuring: processes for the benches, an observer, a control workload, progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
 
 CONTROL_LIMIT = 0.10
-"""How far the control workload's rounds may lie apart before every cell is flagged: what a reader would act on."""
+"""The largest spread of the control workload's rounds without a flag: a reader would act on more."""
 FLAGGED_SHARE = 1 / 3
 """A cell is flagged when more than this share of its turns was."""
 
@@ -63,7 +63,7 @@ class Session:
         self._stack.close()
 
     def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Remote:
-        """A process of its own for a bench, its thread limits set before anything is imported there."""
+        """Start a process for a bench, its thread limits set before anything is imported there."""
         self.progress.now(f"starting {name}")
         host = Remote(factory, environment=thread_limits(n_threads), name=name)
         self._hosts.append(host)
@@ -72,7 +72,7 @@ class Session:
     def measure(
         self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
     ) -> Schedule:
-        """Let the cells take turns; their rows come back flagged with what was seen beside them.
+        """Let the cells take turns; return their rows, flagged with what was seen beside them.
 
         Without a `plan` of its own it takes the rounds that the parameters ask for.
         """
@@ -94,7 +94,7 @@ class Session:
         return self.schedules[name]
 
     def _control_s(self, control: Remote) -> float | None:
-        """Seconds of the control workload; None once its process has failed, which costs no cell its row."""
+        """Time the control workload; return None once its process has failed, which costs no cell its row."""
         if self._lost_control:
             return None
         try:
@@ -132,7 +132,7 @@ class Session:
         )
 
     def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
-        """What the observer flagged in more than a third of a cell's turns."""
+        """Return what the observer flagged in more than a third of a cell's turns."""
         texts: dict[str, Flag] = {}
         counts: Counter[str] = Counter()
         for start_s, end_s in windows:
@@ -147,7 +147,7 @@ class Session:
 
 
 def _plan(config: Seeded) -> Plan:
-    """The rounds that a notebook's parameters ask for."""
+    """Return the rounds that a notebook's parameters ask for."""
     assert isinstance(config, Rounds)
     return Plan(
         min_rounds=config.min_rounds,
@@ -159,9 +159,9 @@ def _plan(config: Seeded) -> Plan:
 
 
 def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
-    """A flag when the control workload's round medians lie further apart than `CONTROL_LIMIT`, or it was `lost`."""
+    """Return a flag when the control workload's round medians differ by more than `CONTROL_LIMIT`, or it was lost."""
     if lost:
-        text = f"the fixed work that watches the machine's speed could not go on, so a change was not seen: {lost}"
+        text = f"the control workload could not go on, so a change of the machine's speed was not seen: {lost}"
         return (Flag(name="drift", text=text),)
     medians = [median(values) for values in control_s if values]
     if len(medians) < 2:
@@ -170,14 +170,14 @@ def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[
     if spread <= CONTROL_LIMIT:
         return ()
     text = (
-        f"the same fixed work took up to {spread:.0%} longer in one round than in another (limit {CONTROL_LIMIT:.0%}): "
-        "the machine's speed changed while it measured; comparisons within a round hold, times less so"
+        f"the machine's speed changed by up to {spread:.0%} during the run (limit {CONTROL_LIMIT:.0%}): "
+        "ratios hold, seconds less so"
     )
     return (Flag(name="drift", text=text),)
 
 
 def _peak_memory(entry: Entry) -> int | None:
-    """The process tree's peak while it runs the cell untimed; None where its memory cannot be read."""
+    """Measure the process tree's peak while it runs the cell untimed; None where its memory cannot be read."""
     host = entry.host
     assert isinstance(host, Remote)
     with PeakMemory(host.pid) as peak:
@@ -187,6 +187,6 @@ def _peak_memory(entry: Entry) -> int | None:
 
 
 def _peak(row: Measurement) -> int | None:
-    """A device's own peak where its allocator tells, else the process tree's."""
+    """Return a device's own peak where its allocator tells, else the process tree's."""
     allocated = row.figures.get("peak_allocated_bytes")
     return row.peak_memory_bytes if allocated is None else int(allocated)

@@ -1,4 +1,4 @@
-"""What a bench measures: a source of runners and inputs, and how its cells are warmed up."""
+"""Sources: the runners and inputs that a bench measures, and the rule of its warm-up."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class WarmUp:
 
 
 class Source(ABC):
-    """What a bench measures. It is made in one process and used in another, so it loads nothing when it is made.
+    """The runners and inputs of a bench's cells. It is made in one process and used in another, so making it is cheap.
 
-    `returns_warm` says that an untimed call begins each turn, because other cells had theirs in between.
+    With `returns_warm`, an untimed call begins each turn, because other cells had theirs in between.
     """
 
     returns_warm: bool = True
 
     @property
     def accelerator(self) -> Accelerator:
-        """Where the runner computes; raises NotAvailable where that device is not here."""
+        """The device that computes; raises NotAvailable where it is not here."""
         return CpuAccelerator()
 
     def load(self) -> Mapping[str, float]:

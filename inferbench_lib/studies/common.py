@@ -1,4 +1,4 @@
-"""What the studies that measure share: the cells of a workload's calls, and what follows from their rows."""
+"""Make the cells of a workload's calls, and complete their rows: shared by the studies that measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages of a run say, for the report, the front page and the index: each asked through its own page."""
+"""Ask the pages of a run for what the report, the front page and the index need of them."""
 
 from __future__ import annotations
 

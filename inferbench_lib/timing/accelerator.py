@@ -1,8 +1,8 @@
 """The devices that can be timed, and how one is found.
 
 Everything rests on `torch.accelerator` and `torch.Event`, which serve CUDA, ROCm, XPU and out-of-tree devices alike.
-What a kind of device can do beyond that is written down in `BACKENDS`, never found out by trying: a build without
-the device answers many questions with a silent 0 (`torch.cuda.max_memory_allocated()` on a CPU build does).
+`BACKENDS` says what a kind of device can do beyond that. Trying it out would mislead: a build without the device answers
+many questions with a silent 0 (`torch.cuda.max_memory_allocated()` on a CPU build does).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ReadNs = Callable[[], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """What torch offers on one kind of device."""
+    """The features that torch offers on one kind of device."""
 
     is_device: bool = True  # has a queue and memory of its own: there are transfers, and calls return before the work
     events: bool = False  # torch.Event measures device time
@@ -46,7 +46,7 @@ OUT_OF_TREE = Backend(events=True, memory_statistics=True, memory_cap=True, pinn
 
 
 class Accelerator(Protocol):
-    """Where a model runs. `clock()` times one call there, with the synchronization inside."""
+    """The device that a model runs on; `clock()` times one call there, with the synchronization inside."""
 
     device: str
     backend: Backend
@@ -93,7 +93,7 @@ class TorchAccelerator:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the device says of itself that its times are made up (the one in the tests does)."""
+        """True where the device says of itself that its times are made up, as the one in the tests does."""
         import torch
 
         return bool(getattr(torch.get_device_module(self.device), "is_simulated", False))
@@ -133,7 +133,7 @@ class Found:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether what was found is no real device."""
+        """True where the accelerator is no real device."""
         return self.accelerator is not None and self.accelerator.is_simulated
 
 

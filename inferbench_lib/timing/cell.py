@@ -1,4 +1,4 @@
-"""What has been seen of one cell so far."""
+"""The series of one cell while it is measured, and the inputs that it runs on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Keyed = tuple[Any, Any]
 class Inputs:
     """The host batches of one cell: `full` ones without end, and perhaps a smaller last one, `ragged`.
 
-    Each batch differs from the one before, so that a runner that remembers its last answer is found out.
+    Each batch differs from the one before: a runner that remembers its last answer would be found out.
     `check(key, output)` compares an output, brought to the host, with the reference of its batch.
     """
 

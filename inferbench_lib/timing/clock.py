@@ -62,8 +62,8 @@ class WallClock:
 class EventClock:
     """Device seconds between two events on the current stream, begun with the device idle.
 
-    `side_series` gives, one value a sample, `wall_s` (host time until the device was done) and `enqueue_s` (host
-    time until the call returned and the end event was queued). Raises MeasurementError when time runs backwards.
+    `side_series` returns one value per sample of `wall_s`, the host time until the device was done, and of `enqueue_s`,
+    the host time until the end event was queued. Raises MeasurementError when time runs backwards.
     """
 
     def __init__(

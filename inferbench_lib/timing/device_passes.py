@@ -1,4 +1,4 @@
-"""What is measured on a device beside latency: throughput, transfers, end to end, memory. One pass of a turn each."""
+"""The passes of a turn on a device beside latency: throughput, transfers, end to end, memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Check = Callable[[Any, Any], None]
 
 
 class Runner(Protocol):
-    """What these passes need of a loaded model."""
+    """A loaded model, as these passes use it."""
 
     def __call__(self, batch: np.ndarray) -> np.ndarray: ...
 

@@ -23,8 +23,8 @@ def collect(
 ) -> list[float]:
     """Time calls until `enough(samples)`; the seconds per call, one value per sample.
 
-    A sample is `block_size` calls, each on the next batch of `batches`; its seconds are divided by
-    their number. `check(batch, output)` sees the last call of every sample, outside the timed region.
+    A sample is `block_size` calls, each on the next batch; its seconds are divided by their number.
+    `check(batch, output)` sees the last call of every sample, outside the timed region.
     """
     samples: list[float] = []
     while not enough(samples):

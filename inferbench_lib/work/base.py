@@ -56,12 +56,12 @@ class Runner:
 
 
 class Workload(ABC):
-    """A model, its inputs and what its outputs must be. Subclasses are frozen dataclasses, drawn from their `seed`.
+    """A model, its inputs and its right outputs. Subclasses are frozen dataclasses, drawn from their `seed`.
 
-    `title` is what a sentence calls it and `unit` what it calls one input. `kind` says which engines can load it:
-    "estimator" has scikit-learn's `predict`, "network" is a torch module. `n_spare` are the inputs that are kept beyond
-    the largest batch, so that calls can take different ones; `inputs_a_turn` is how many one turn computes, about,
-    and `batches` are the batch sizes at which it is held against the machine's limits.
+    A sentence calls it `title` and one of its inputs `unit`. `kind` says which engines can load it: an "estimator" has
+    scikit-learn's `predict`, a "network" is a torch module. `engine` is its own library's.
+    `n_spare` inputs are kept beyond the largest batch, so that calls take different ones. A turn computes about
+    `inputs_a_turn`. `batches` are the sizes at which it is compared with the machine's limits.
     """
 
     name: str
@@ -121,8 +121,8 @@ class Workload(ABC):
 class Engine(ABC):
     """One library's way of running a workload's model, in the process that made it.
 
-    `kinds` are the kinds of workload that it can load, `precisions` what it can compute in. An engine with `on_devices`
-    runs on accelerators too. `library` is the module whose import is timed as the engine's.
+    It loads workloads of these `kinds`, computes in these `precisions`, and with `on_devices` runs on accelerators too.
+    `library` is the module whose import is timed as the engine's.
     """
 
     name: ClassVar[str]

@@ -77,7 +77,7 @@ class Forest(Workload):
 
 
 def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
-    """Count what one row costs: `visits` of nodes over all trees, along each tree's decision path, and their sizes.
+    """Count the work per row: `visits` of nodes over all trees, along each decision path, and their sizes.
 
     `node_bytes` is the size of a node as scikit-learn keeps it, `tree_bytes` that of all nodes and leaf values of one
     tree (the mean), which is what stays in a cache, since trees are asked one after another; `depth` is the deepest.

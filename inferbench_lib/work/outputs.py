@@ -1,4 +1,4 @@
-"""How outputs are compared with the reference: the same shape, all finite, then equal or close."""
+"""Compare outputs with the reference: the same shape, all finite, then equal or close."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from inferbench_lib.records import Verification
 
 
 def equal(output: np.ndarray, reference: np.ndarray) -> Verification:
-    """PASSED where every element equals the reference."""
+    """Return PASSED where every element equals the reference."""
     return _judge(output, reference, tolerance=0.0)
 
 
 def close(output: np.ndarray, reference: np.ndarray, relative_tolerance: float) -> Verification:
-    """PASSED where no element is further off than `relative_tolerance` times the largest reference magnitude."""
+    """Return PASSED where no element differs by more than `relative_tolerance` times the largest reference."""
     return _judge(output, reference, tolerance=relative_tolerance * float(np.abs(reference).max(initial=0.0)))
 
 
