@@ -39,7 +39,7 @@ class _Open:
 class Bench:
     """The cells of one source, in the process that made it.
 
-    A batch that does not fit, or a lost device, ends its cell and gives its memory back. `prepare` and `turn` then raise
+    A batch that does not fit, or a lost device, ends its cell and frees its memory. `prepare` and `turn` then raise
     OutOfMemory or MeasurementError; `finish` still returns the cell's row. A wrong output makes the row invalid.
     """
 

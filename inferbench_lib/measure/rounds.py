@@ -112,7 +112,7 @@ class _Cells:
         return all(relative_width(medians) <= target_width for medians in living)
 
     def measurement(self, index: int) -> Measurement:
-        """Return the cell's row, whatever became of it, with what was seen before a failure where its host still answers."""
+        """Return the cell's row, whatever became of it; a host that still answers tells what it saw before."""
         entry, failure = self.entries[index], self.failures.pop(index, None)
         measured: Measurement | None = self.ask(index, "finish")
         outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))

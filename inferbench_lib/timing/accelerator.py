@@ -1,7 +1,7 @@
 """The devices that can be timed, and how one is found.
 
 Everything rests on `torch.accelerator` and `torch.Event`, which serve CUDA, ROCm, XPU and out-of-tree devices alike.
-`BACKENDS` says what a kind of device can do beyond that. Trying it out would mislead: a build without the device answers
+`BACKENDS` says what a kind of device can do beyond that. Trying out would mislead: a build without the device answers
 many questions with a silent 0 (`torch.cuda.max_memory_allocated()` on a CPU build does).
 """
 

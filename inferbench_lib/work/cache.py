@@ -12,13 +12,13 @@ from typing import Any
 
 
 def cache_folder() -> Path:
-    """Return the folder of models, inputs and references: `$INFERBENCH_CACHE`, else `.cache/inferbench` in the project."""
+    """Return the folder of models and data: `$INFERBENCH_CACHE`, else `.cache/inferbench` in the project."""
     default = Path(__file__).parents[2] / ".cache" / "inferbench"
     return Path(os.environ.get("INFERBENCH_CACHE", default))
 
 
 def cached(name: str, suffix: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-    """Return the file `name-<hash of key><suffix>`, made by `make(path)` where it is missing; it is whole or not there."""
+    """Return the file `name-<hash of key><suffix>`, made by `make(path)` where it is missing, whole or not at all."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}{suffix}"
     if not path.exists():
