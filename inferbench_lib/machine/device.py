@@ -107,16 +107,16 @@ def device_limits(
     return DeviceLimits(
         device=accelerator.description(),
         gemm=tuple(
-            DeviceGemm(
-                dtype=name, n=one.n, limit=_rate(seconds[name], one.n_operations, "GFLOP/s", f"{one.n} × {one.n}")
-            )
+            DeviceGemm(dtype=name, n=one.n, limit=one.peak(seconds[name], f"{one.n} × {one.n}"))
             for name, one in products.items()
         ),
-        memory_copy=_rate(seconds["copy"], 2 * copy_bytes, "GB/s", "copy, bytes read plus bytes written"),
+        memory_copy=ceiling(
+            seconds["copy"], 2 * copy_bytes / 1e9, unit="GB/s", method="copy, bytes read plus bytes written"
+        ),
         transfers=tuple(
             DeviceTransfer(
                 direction=key[0], is_pinned=key[1], size_bytes=key[2],
-                limit=_rate(seconds[key], key[2], "GB/s", "until the copy is complete"),
+                limit=ceiling(seconds[key], key[2] / 1e9, unit="GB/s", method="until the copy is complete"),
             )
             for key in transfers
         ),
@@ -131,10 +131,6 @@ def _free_bytes(accelerator: Accelerator) -> int:
     if accelerator.backend.memory_statistics:
         return int(torch.accelerator.get_memory_info(accelerator.device)[0])
     return 1 << 30
-
-
-def _rate(seconds: Sequence[float], amount: int, unit: str, method: str) -> Limit:
-    return ceiling(seconds, amount / 1e9, unit=unit, method=method)
 
 
 def _products(

@@ -50,14 +50,13 @@ class Product:
     multiply: Callable[[], Any]
     expected: float
 
-    @property
-    def n_operations(self) -> int:
-        """Floating-point operations of one multiplication."""
-        return 2 * self.n**3
-
     def call(self, _: object) -> Any:
         """Multiply, as the timing loop calls it."""
         return self.multiply()
+
+    def peak(self, seconds: Sequence[float], method: str) -> Limit:
+        """Return the highest rate of 2·n³ operations per multiplication."""
+        return ceiling(seconds, 2 * self.n**3 / 1e9, unit="GFLOP/s", method=method)
 
     def check(self, _: object, product: Any) -> None:
         """Raise WrongOutput when the first element of C is not the expected one."""
@@ -113,24 +112,19 @@ def gemm_peaks(
         seconds = interleave(probes, budget_s=budget.left_s)
     for (dtype, library), reason in refused.items():
         on_refusal(f"{dtype} by {library}", reason)
-    limits: dict[tuple[str, int, str], Limit] = {}
+    cells: dict[tuple[str, int], dict[str, Limit]] = {}
     for (dtype, n_threads, library, n), product in products.items():
-        if (dtype, library) in refused:
-            continue
-        seen = _limit(product, library, seconds[dtype, n_threads, library, n])
-        best = limits.get((dtype, n_threads, library), seen)
-        limits[dtype, n_threads, library] = max(best, seen, key=lambda limit: limit.value)
-    cells = dict.fromkeys((dtype, n_threads) for dtype, n_threads, _ in limits)
+        if (dtype, library) not in refused:
+            by_library = cells.setdefault((dtype, n_threads), {})
+            seen = product.peak(seconds[dtype, n_threads, library, n], f"{library}, {n} × {n}")
+            by_library[library] = max(by_library.get(library, seen), seen, key=lambda limit: limit.value)
     if "fp32" in dtypes and not any(dtype == "fp32" for dtype, _ in cells):
         raise WrongOutput(
             f"matrix product in fp32: expected a library that multiplies correctly, got none "
             f"({'; '.join(f'{library}: {why}' for (dtype, library), why in refused.items() if dtype == 'fp32')}); "
             "reinstall numpy or torch"
         )
-    return tuple(
-        _peak(cell, {library: limit for (*rest, library), limit in limits.items() if tuple(rest) == cell})
-        for cell in sorted(cells, key=lambda cell: (dtypes.index(cell[0]), cell[1]))
-    )
+    return tuple(_peak(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: (dtypes.index(cell[0]), cell[1])))
 
 
 def long_enough(
@@ -171,11 +165,6 @@ def _note_if_wrong(
         product.check(batch, output)
     except WrongOutput as error:
         refused.setdefault(which, str(error))
-
-
-def _limit(product: Product, library: str, seconds: Sequence[float]) -> Limit:
-    method = f"{library}, {product.n} × {product.n}"
-    return ceiling(seconds, product.n_operations / 1e9, unit="GFLOP/s", method=method)
 
 
 def _peak(cell: tuple[str, int], by_library: Mapping[str, Limit]) -> GemmPeak:

@@ -11,7 +11,8 @@ Every flag is an observation, its limit and what to do. The limits:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from inferbench_lib.records import Flag, Telemetry
 from inferbench_lib.timing.nvml import IDLE, THERMAL_OR_POWER
@@ -38,18 +39,15 @@ def summarize(
         return Telemetry(start_s=0.0, end_s=0.0, reason="no reading was taken", gpu_reason=gpu_reason)
     first, last = readings[0], readings[-1]
 
-    def grown(read: Callable[[Reading], float | None]) -> float | None:
-        before, after = read(first), read(last)
+    def grown(counter: str) -> Any:
+        before, after = getattr(first, counter), getattr(last, counter)
         return None if before is None or after is None or len(readings) < 2 else after - before
 
-    total_s, busy_s, steal_s = grown(lambda r: r.total_s), grown(lambda r: r.busy_s), grown(lambda r: r.steal_s)
-    own_s, elapsed_s = grown(lambda r: r.own_s), last.at_s - first.at_s
+    total_s, busy_s, steal_s, own_s = (grown(name) for name in ("total_s", "busy_s", "steal_s", "own_s"))
+    elapsed_s = last.at_s - first.at_s
     others_s = None if busy_s is None or own_s is None else max(0.0, busy_s - own_s)
-    swap_bytes, periods = grown(lambda r: r.swap_bytes), grown(lambda r: r.throttled_periods)
-    events = grown(lambda r: r.thermal_throttle_events)
     gpus = [reading.gpu for reading in readings if reading.gpu]
     alive = [gpu for gpu in gpus if not gpu["lost_reason"]]
-    memory = _most([gpu["memory_used_bytes"] for gpu in alive])
     return Telemetry(
         start_s=first.at_s,
         end_s=last.at_s,
@@ -58,18 +56,18 @@ def summarize(
         steal_share=steal_s / total_s if steal_s is not None and total_s else None,
         other_load_share=others_s / (elapsed_s * first.n_cpus) if others_s is not None and elapsed_s else None,
         own_cpus=own_s / elapsed_s if own_s is not None and elapsed_s else None,
-        swap_bytes=None if swap_bytes is None else int(swap_bytes),
-        throttled_s=grown(lambda r: r.throttled_s),
-        throttled_periods=None if periods is None else int(periods),
+        swap_bytes=grown("swap_bytes"),
+        throttled_s=grown("throttled_s"),
+        throttled_periods=grown("throttled_periods"),
         frequency_hz=_least([reading.frequency_hz for reading in readings]),
         temperature_c=_most([reading.temperature_c for reading in readings]),
-        thermal_throttle_events=None if events is None else int(events),
+        thermal_throttle_events=grown("thermal_throttle_events"),
         gpu_temperature_c=_most([gpu["temperature_c"] for gpu in alive]),
         gpu_power_w=_most([gpu["power_w"] for gpu in alive]),
         gpu_clock_hz=_least([gpu["sm_clock_hz"] for gpu in alive if IDLE not in gpu["throttle_reasons"]]),
         gpu_default_clock_hz=gpu_default_clock_hz,
         gpu_throttle_reasons=tuple(sorted({reason for gpu in alive for reason in gpu["throttle_reasons"]})),
-        gpu_memory_bytes=None if memory is None else int(memory),
+        gpu_memory_bytes=_most([gpu["memory_used_bytes"] for gpu in alive]),
         gpu_lost=len(alive) < len(gpus),
         gpu_reason=next((gpu["lost_reason"] for gpu in gpus if gpu["lost_reason"]), gpu_reason),
         series=_series(readings),
@@ -155,9 +153,9 @@ def _percent(share: float | None, digits: int = 0) -> str:
     return f"{100 * (share or 0.0):.{digits}f} %"
 
 
-def _most(values: Sequence[float | None]) -> float | None:
+def _most(values: Sequence[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
-def _least(values: Sequence[float | None]) -> float | None:
+def _least(values: Sequence[Any]) -> Any:
     return min((value for value in values if value is not None), default=None)
