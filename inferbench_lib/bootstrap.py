@@ -29,7 +29,7 @@ INDEX_TIMEOUT_S = 4.0
 READY, UPDATE, CREATE, ANEW = "ready", "update", "create", "anew"
 CPU, PYPI = "cpu", "pypi"  # the sources of torch: PyTorch's CPU index, or PyPI's default build (CUDA on Linux)
 
-# Measured with torch 2.13: installed 1.9 GB with the tools of the tests, and 0.5 GB of wheels in pip's cache.
+# Measured with torch 2.13: 1.9 GB installed with the test tools, and 0.5 GB of wheels in pip's cache.
 # With CUDA: 5.0 GB of torch, triton and CUDA libraries unpacked, their 3.0 GB of wheels, and 1 GB for the rest.
 NEEDED_GB, NEEDED_WITH_CUDA_GB = 2.5, 9.0
 
@@ -69,12 +69,11 @@ def check_ensurepip(is_present: bool, version: tuple[int, int], executable: str)
 def check_disk(folder: Path, needed_gb: float, free_bytes: int) -> None:
     """Refuse a disk that the installation would fill."""
     if free_bytes < needed_gb * 1e9:
-        smaller = (
-            f", or take torch without CUDA, {NEEDED_GB} GB in all (make TORCH=cpu)" if needed_gb > NEEDED_GB else ""
-        )
+        smaller = f", or take torch without CUDA, {NEEDED_GB} GB in all (make TORCH=cpu)"
         raise SetupError(
             f"Disk: expected {needed_gb} GB free in {folder}, got {free_bytes / 1e9:.1f} GB.\n"
-            f"Free some space, or put the environment elsewhere (make VENV=/path/to/folder){smaller}"
+            f"Free some space, or put the environment elsewhere (make VENV=/path/to/folder)"
+            f"{smaller if needed_gb > NEEDED_GB else ''}"
         )
 
 
@@ -132,10 +131,8 @@ def fingerprint(root: Path) -> str:
 
 def read_stamp(venv: Path) -> dict[str, object]:
     """Return the stamp's values: `{}` without one (a new environment, or one made by hand)."""
-    try:
-        return dict(json.loads((venv / STAMP).read_text()))
-    except FileNotFoundError:
-        return {}
+    stamp = venv / STAMP
+    return dict(json.loads(stamp.read_text())) if stamp.exists() else {}
 
 
 def write_stamp(venv: Path, stamp: dict[str, object]) -> None:

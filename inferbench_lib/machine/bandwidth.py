@@ -2,8 +2,8 @@
 
 Bytes are counted as STREAM counts them (McCalpin, www.cs.virginia.edu/stream): bytes read plus bytes written. A store
 that misses the cache may first read the line that it overwrites. That traffic is not counted: where the CPU does so,
-memory moved up to 1.5 times (copy) or 1.33 times (triad) as much. By STREAM's rule a working set measures memory when
-it is at least four times the last cache.
+memory moved up to 1.5 times (copy) or 1.33 times (triad) as much. A working set of at least four times the last cache
+measures memory (STREAM's rule).
 
 read: `torch.sum` of x. copy: `numpy.copyto(a, b)`. triad: `torch.add(b, c, alpha=s, out=a)`, a = b + s·c in one pass.
 Compared with loops in C (gcc -O3 -fopenmp, 0.5 GB, 2 threads) on a quiet machine: read 29.8 GB/s against 29–30,

@@ -20,7 +20,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def read_machine() -> Machine:
-    """Return this machine now; a fact that it does not reveal is None or "unknown" and raises nothing.
+    """Return this machine now; an unknown fact is None or "unknown", never an error.
 
     `threadpools` lists the libraries that are loaded at the time: call this where the work runs.
     """

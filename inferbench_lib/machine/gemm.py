@@ -80,9 +80,9 @@ def gemm_peaks(
 
     The size is a power of two at which one thread takes at least 10 ms, larger for many threads, at most 4096. Half
     of it is measured too, and the faster one counts.
-    Thread counts are set in this process and put back. `on_refusal` gets each precision in which a library cannot
-    multiply, or multiplies wrongly at any size, with the reason; that library then has no peak. Raises WrongOutput
-    when no library is left for fp32.
+    Thread counts are set in this process and restored. A library that cannot multiply in a precision, or multiplies
+    wrongly at any size, has no peak there, and `on_refusal` gets the reason. Raises WrongOutput when no library is
+    left for fp32.
     """
     budget = Budget(budget_s)
     refused: dict[tuple[str, str], str] = {}

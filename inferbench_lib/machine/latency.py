@@ -4,8 +4,8 @@ scikit-learn's compiled walk reads a node and goes on to the child that the node
 before, as in a forest. Here every node has one child, and the nodes of this chain lie in random order, so that no
 prefetcher can guess the next one. Comparing the feature with the threshold overlaps with the waiting.
 A node takes about one cache line (64 bytes). Pages are the allocator's, so TLB misses count, as in a forest.
-A child is an index, not an address. Compared with a pointer chase in C (64-byte steps, gcc -O2) on a Xeon, a load took
-1 ns longer in L1 and L2, and equally long beyond them, within the noise of other programs.
+A child is an index, not an address. On a Xeon, a load took 1 ns longer in L1 and L2 than in a pointer chase in C
+(64-byte steps, gcc -O2). Beyond them it took equally long, within the noise of other programs.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ Measured = TypeVar("Measured")
 class Limits:
     """The measured limits, with the `telemetry` of each part and a flag for each part that was disturbed.
 
-    `not_measured` holds, by part or by one thing in it, the reason why it has no figure. `threadpools` and
-    `torch_build` are the libraries that multiplied: BLAS and OpenMP with their kernels and default threads.
+    `not_measured` holds the reason for each part, or thing in a part, without a figure. `threadpools` and
+    `torch_build` are the libraries that multiplied: BLAS and OpenMP, with their kernels and default threads.
     """
 
     gemm: tuple[GemmPeak, ...]
@@ -108,9 +108,9 @@ def measure_limits(
 ) -> Limits:
     """Measure every limit with one thread and with all usable CPUs, in about `budget_s` seconds (6 to 90).
 
-    Below 20 s the largest working set is 256 MiB, which a large cache may hold, and `not_measured` names the probes
-    that would take seconds to prepare. `on_part` gets each of `PARTS` as it begins, outside every timed region.
-    Raises WrongOutput when no library multiplies correctly in fp32; a later part that fails is in `not_measured`.
+    Below 20 s the largest working set is 256 MiB, which a large cache may hold. Probes that take seconds to prepare
+    are then left out, and named in `not_measured`, like a part that fails. `on_part` gets each of `PARTS` as it begins,
+    outside every timed region. Raises WrongOutput when no library multiplies correctly in fp32.
     """
     thread_counts = tuple(sorted({1, machine.usable_cpus}))
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)

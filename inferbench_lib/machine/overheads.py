@@ -3,8 +3,7 @@
 A start lasts from before `Process.start()` until the child's first message. A spawned child is a new interpreter that
 imports the library itself. A child of fork or of a fork server has what its parent or the server had loaded. The first
 start of each method, which also starts its helpers, does not count. The parent is a bare Python with one thread, so
-that fork is safe and as cheap as possible: a fork copies the parent's page tables, so a parent that holds gigabytes
-pays more.
+that fork is safe and as cheap as possible. A fork copies page tables: a parent that holds gigabytes pays more.
 """
 
 from __future__ import annotations
