@@ -33,11 +33,7 @@ CPU, PYPI = "cpu", "pypi"  # the sources of torch: PyTorch's CPU index, or PyPI'
 # With CUDA: 5.0 GB of torch, triton and CUDA libraries unpacked, their 3.0 GB of wheels, and 1 GB for the rest.
 NEEDED_GB, NEEDED_WITH_CUDA_GB = 2.5, 9.0
 
-DRIVER_TRACES = (
-    "proc/driver/nvidia",  # Linux
-    "dev/nvidiactl",  # containers
-    "usr/lib/wsl/lib/libcuda.so.1",  # WSL2
-)
+DRIVER_TRACES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/libcuda.so.1")
 OFFLINE_SIGNS = ("connection broken", "failed to connect", "name resolution", "network is unreachable", "timed out")
 PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
 PIP_LINES_SHOWN = 15
@@ -88,7 +84,7 @@ def dotted(version: tuple[int, int]) -> str:
 
 
 def has_nvidia_driver(filesystem: Path = Path("/")) -> bool:
-    """Return True where this machine shows traces of an NVIDIA driver."""
+    """Return True where Linux, a container or WSL2 shows traces of an NVIDIA driver."""
     return shutil.which("nvidia-smi") is not None or any((filesystem / trace).exists() for trace in DRIVER_TRACES)
 
 
