@@ -1,9 +1,9 @@
 """Prepare the environment: a virtual environment, the locked packages, torch, this project.
 
-`make` runs this file with the system's Python, before any package exists: so it needs the standard library alone,
-imports nothing of ours, and starts under an old Python too, if only to say that it is too old.
+`make` runs this file with the system's Python, before any package exists. It needs the standard library alone, imports
+nothing of ours, and also starts under an old Python, to report that it is too old.
 
-A stamp in the environment says what was installed, and with it what is left to do (`plan`).
+A stamp in the environment records what was installed, from which `plan` derives the remaining steps.
 """
 
 from __future__ import annotations
@@ -29,22 +29,18 @@ INDEX_TIMEOUT_S = 4.0
 READY, UPDATE, CREATE, ANEW = "ready", "update", "create", "anew"
 CPU, PYPI = "cpu", "pypi"  # the sources of torch: PyTorch's CPU index, or PyPI's default build (CUDA on Linux)
 
-# Measured with torch 2.13: installed 1.9 GB with the tools of the tests, and 0.5 GB of wheels in pip's cache.
+# Measured with torch 2.13: 1.9 GB installed with the test tools, and 0.5 GB of wheels in pip's cache.
 # With CUDA: 5.0 GB of torch, triton and CUDA libraries unpacked, their 3.0 GB of wheels, and 1 GB for the rest.
 NEEDED_GB, NEEDED_WITH_CUDA_GB = 2.5, 9.0
 
-DRIVER_TRACES = (
-    "proc/driver/nvidia",  # Linux
-    "dev/nvidiactl",  # containers
-    "usr/lib/wsl/lib/libcuda.so.1",  # Linux under Windows
-)
+DRIVER_TRACES = ("proc/driver/nvidia", "dev/nvidiactl", "usr/lib/wsl/lib/libcuda.so.1")
 OFFLINE_SIGNS = ("connection broken", "failed to connect", "name resolution", "network is unreachable", "timed out")
 PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
 PIP_LINES_SHOWN = 15
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the text says why and what to do."""
+    """An environment that cannot be made; the text is the reason and what to do."""
 
 
 def check_python(version: tuple[int, int], executable: str) -> None:
@@ -57,7 +53,7 @@ def check_python(version: tuple[int, int], executable: str) -> None:
 
 
 def check_ensurepip(is_present: bool, version: tuple[int, int], executable: str) -> None:
-    """Refuse a Python that cannot put pip into a virtual environment, as Debian ships it."""
+    """Refuse a Python without ensurepip, as Debian ships it: it cannot put pip into a virtual environment."""
     if not is_present:
         raise SetupError(
             f"ensurepip: expected in {executable}, and it is missing, so no virtual environment can be made.\n"
@@ -69,32 +65,31 @@ def check_ensurepip(is_present: bool, version: tuple[int, int], executable: str)
 def check_disk(folder: Path, needed_gb: float, free_bytes: int) -> None:
     """Refuse a disk that the installation would fill."""
     if free_bytes < needed_gb * 1e9:
-        smaller = (
-            f", or take torch without CUDA, {NEEDED_GB} GB in all (make TORCH=cpu)" if needed_gb > NEEDED_GB else ""
-        )
+        smaller = f", or take torch without CUDA, {NEEDED_GB} GB in all (make TORCH=cpu)"
         raise SetupError(
             f"Disk: expected {needed_gb} GB free in {folder}, got {free_bytes / 1e9:.1f} GB.\n"
-            f"Free some space, or put the environment elsewhere (make VENV=/path/to/folder){smaller}"
+            f"Free some space, or put the environment elsewhere (make VENV=/path/to/folder)"
+            f"{smaller if needed_gb > NEEDED_GB else ''}"
         )
 
 
 def needed_gb(source: str, platform: str) -> float:
-    """Room for the environment and its downloads; only on Linux is PyPI's build one with CUDA."""
+    """Return the disk space for the environment and its downloads; PyPI's build has CUDA on Linux only."""
     return NEEDED_WITH_CUDA_GB if source == PYPI and platform == "linux" else NEEDED_GB
 
 
 def dotted(version: tuple[int, int]) -> str:
-    """`3.11` for (3, 11)."""
+    """Return `3.11` for (3, 11)."""
     return ".".join(map(str, version))
 
 
 def has_nvidia_driver(filesystem: Path = Path("/")) -> bool:
-    """Whether an NVIDIA driver has left its traces on this machine."""
+    """Return True where Linux, a container or WSL2 shows traces of an NVIDIA driver."""
     return shutil.which("nvidia-smi") is not None or any((filesystem / trace).exists() for trace in DRIVER_TRACES)
 
 
 def torch_sources(choice: str, has_driver: bool, platform: str) -> tuple[str, ...]:
-    """Where torch may come from, the preferred source first; `choice` is auto, cpu or cuda."""
+    """Return the sources of torch, the preferred one first; `choice` is auto, cpu or cuda."""
     if choice == "cpu":
         return (CPU,)
     if choice == "cuda" or has_driver or platform != "linux":
@@ -103,7 +98,7 @@ def torch_sources(choice: str, has_driver: bool, platform: str) -> tuple[str, ..
 
 
 def choose_source(sources: Sequence[str], answers: Callable[[], bool]) -> tuple[str, str]:
-    """The source to take, and why, in words; the CPU index is asked only where there is another way."""
+    """Return the source to use, and the reason; the CPU index is asked only where there is an alternative."""
     if sources[0] == PYPI:
         return PYPI, "torch: PyPI's default build (on Linux with CUDA, a download of 3 GB)"
     if len(sources) > 1 and not answers():
@@ -112,8 +107,8 @@ def choose_source(sources: Sequence[str], answers: Callable[[], bool]) -> tuple[
 
 
 def cpu_index_answers() -> bool:
-    """Whether PyTorch's CPU index answers within a few seconds."""
-    from urllib.request import urlopen  # here, because it would triple the start-up of a run that has nothing to do
+    """Return True where PyTorch's CPU index answers within a few seconds."""
+    from urllib.request import urlopen  # here, because it triples the start-up of a run with nothing to do
 
     try:
         with urlopen(f"{CPU_INDEX}/torch/", timeout=INDEX_TIMEOUT_S):
@@ -123,7 +118,7 @@ def cpu_index_answers() -> bool:
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 of the dependency files and of where the project lies (an editable installation points there)."""
+    """Return the SHA-256 of the dependency files and of the project's folder (an editable install points there)."""
     digest = hashlib.sha256(str(root).encode())
     for name in DEPENDENCY_FILES:
         digest.update(b"\0" + (root / name).read_bytes())
@@ -131,11 +126,9 @@ def fingerprint(root: Path) -> str:
 
 
 def read_stamp(venv: Path) -> dict[str, object]:
-    """What the stamp says: `{}` without one (a new environment, or one made by hand)."""
-    try:
-        return dict(json.loads((venv / STAMP).read_text()))
-    except FileNotFoundError:
-        return {}
+    """Return the stamp's values: `{}` without one (a new environment, or one made by hand)."""
+    stamp = venv / STAMP
+    return dict(json.loads(stamp.read_text())) if stamp.exists() else {}
 
 
 def write_stamp(venv: Path, stamp: dict[str, object]) -> None:
@@ -146,10 +139,10 @@ def write_stamp(venv: Path, stamp: dict[str, object]) -> None:
 
 
 def plan(stamp: dict[str, object], python: str, sources: Sequence[str], files: str, dev: bool) -> str:
-    """What is left to do in an environment with such a stamp.
+    """Return the remaining work in an environment with such a stamp.
 
-    READY: nothing (an environment for development serves users too). UPDATE: install over what is there. CREATE: there
-    is no stamp. ANEW: another Python, another source of torch, or an installation that was cut short.
+    READY: nothing (a development environment serves users too). UPDATE: install over the existing packages. CREATE:
+    there is no stamp. ANEW: another Python, another source of torch, or an interrupted installation.
     """
     if not stamp:
         return CREATE
@@ -159,13 +152,13 @@ def plan(stamp: dict[str, object], python: str, sources: Sequence[str], files: s
 
 
 def install_steps(root: Path, source: str, dev: bool) -> list[tuple[str, list[str]]]:
-    """What to install: a line for the user, and pip's arguments. The user's own pip configuration stays in force."""
+    """Return a line for the user and pip's arguments, per step. The user's own pip configuration stays in force."""
     lock = root / ("requirements-dev.lock" if dev else "requirements.lock")
-    import tomllib  # not at the top: older Pythons lack it, and must still be told that they are too old
+    import tomllib  # not at the top: older Pythons lack it, and check_python must still run there
 
     dependencies = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     torch = next(line for line in dependencies if line.startswith("torch=="))
-    # The lock holds what torch needs from PyPI, so the CPU index is asked for torch alone.
+    # The lock holds torch's dependencies from PyPI, so the CPU index is asked for torch alone.
     from_index = ["--index-url", CPU_INDEX, "--no-deps"] if source == CPU else []
     return [
         (f"the packages of {lock.name}", ["--require-hashes", "-r", str(lock)]),
@@ -175,9 +168,9 @@ def install_steps(root: Path, source: str, dev: bool) -> list[tuple[str, list[st
 
 
 def describe_failure(what: str, output: str) -> str:
-    """The end of pip's output and what to do about it."""
+    """Return the end of pip's output and what to do."""
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-PIP_LINES_SHOWN:])
-    remedy = "Run the same command again; if it fails in the same way, begin anew with `make clean`"
+    remedy = "Run the same command again. If it fails in the same way, start over with `make clean`"
     if any(sign in output.casefold() for sign in OFFLINE_SIGNS):
         remedy = (
             "A package index could not be reached: connect to the network, or name a mirror (PIP_INDEX_URL) or a "
@@ -194,15 +187,12 @@ def run(command: Sequence[str], what: str) -> None:
 
 
 def say(line: str) -> None:
-    """One line for the user, at once."""
+    """Print one line for the user at once."""
     print(f"inferbench setup: {line}", flush=True)
 
 
 def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
-    """Bring the environment up to date.
-
-    Raises: SetupError, before anything is downloaded where the machine cannot carry it.
-    """
+    """Bring the environment up to date; raise SetupError where it cannot be made, before any download if possible."""
     version = sys.version_info[:2]
     check_python(version, sys.executable)
     sources = torch_sources(choice, has_nvidia_driver(), sys.platform)
@@ -210,7 +200,7 @@ def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
     stamp = read_stamp(venv)
     python = venv / "bin/python"
     todo = plan(stamp, dotted(version), sources, files, dev)
-    if stamp and not python.exists():  # the Python that it was made with is gone
+    if stamp and not python.exists():  # the Python that made it is gone
         todo = ANEW
     if todo == READY:
         return
@@ -226,7 +216,7 @@ def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
         home = next(folder for folder in venv.absolute().parents if folder.exists())
         check_disk(home, needed_gb(source, sys.platform), shutil.disk_usage(home).free)
 
-    # Only what this file itself began is marked, and only what is marked is ever cleared.
+    # This file marks only the environments that it made, and clears only marked ones.
     if todo == ANEW or not python.exists():
         clear = ["--clear"] if todo == ANEW else []
         run([sys.executable, "-I", "-m", "venv", *clear, str(venv)], "the virtual environment")
@@ -239,7 +229,7 @@ def prepare(root: Path, venv: Path, choice: str, dev: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: exit 0 when the environment is ready, 1 when it cannot be made, 130 when interrupted."""
+    """Return exit code 0 when the environment is ready, 1 when it cannot be made, 130 when interrupted."""
     parser = argparse.ArgumentParser(description="Prepare inferbench's environment.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     parser.add_argument("--torch", choices=("auto", "cpu", "cuda"), default="auto")

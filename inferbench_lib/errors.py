@@ -1,10 +1,10 @@
-"""Every error that inferbench raises on purpose, as one tree.
+"""Define every error that inferbench raises on purpose, as one tree.
 
 InferbenchError
-├── ConfigError            a parameter or a parameter file is not usable (exit code 2)
+├── ConfigError            a parameter or a parameter file is invalid (exit code 2)
 ├── StoreError             a file of a run cannot be written or read
 ├── MeasurementError       a cell could not be measured
-│   ├── WorkerError        a process of ours failed
+│   ├── WorkerError        a child process failed
 │   │   ├── WorkerDied     it ended without an answer (signal or exit code)
 │   │   ├── WorkerRaised   its code raised; carries the traceback as text
 │   │   └── WorkerHung     it did not answer within its time limit
@@ -13,38 +13,38 @@ InferbenchError
 ├── NotAvailable           a device, library or facility is not on this machine
 └── ReportError            a notebook or a page could not be made
 
-Messages name the thing, what was expected, what came and what to do next.
+A message has the name, the expected value, the actual value and what to do next.
 """
 
 from __future__ import annotations
 
 
 class InferbenchError(Exception):
-    """Root of the tree; its text is written for the user."""
+    """Base class of all errors; its text is written for the user."""
 
 
 class ConfigError(InferbenchError):
-    """A parameter or a parameter file is not usable."""
+    """An invalid parameter or parameter file."""
 
 
 class StoreError(InferbenchError):
-    """A file of a run cannot be written or read."""
+    """A file of a run that cannot be written or read."""
 
 
 class MeasurementError(InferbenchError):
-    """A cell could not be measured."""
+    """A cell that could not be measured."""
 
 
 class WorkerError(MeasurementError):
-    """A process of ours failed."""
+    """A failed child process."""
 
 
 class WorkerDied(WorkerError):
-    """A process ended without an answer."""
+    """A child process that ended without an answer."""
 
 
 class WorkerRaised(WorkerError):
-    """Code in a process raised; `traceback_text` is the original traceback."""
+    """An exception in a child process; `traceback_text` is the original traceback."""
 
     def __init__(self, message: str, traceback_text: str = "") -> None:
         super().__init__(message)
@@ -55,20 +55,20 @@ class WorkerRaised(WorkerError):
 
 
 class WorkerHung(WorkerError):
-    """A process did not answer within its time limit."""
+    """A child process that did not answer within its time limit."""
 
 
 class OutOfMemory(MeasurementError):
-    """The device or the process ran out of memory."""
+    """Exhausted memory of the device or of the process."""
 
 
 class WrongOutput(MeasurementError):
-    """Outputs differ from the reference."""
+    """Outputs that differ from the reference."""
 
 
 class NotAvailable(InferbenchError):
-    """A device, a library or a facility is not on this machine."""
+    """A device, a library or a facility that this machine does not have."""
 
 
 class ReportError(InferbenchError):
-    """A notebook or a page could not be made."""
+    """A notebook or a page that could not be made."""

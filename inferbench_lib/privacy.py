@@ -1,4 +1,4 @@
-"""Text without where it was made: paths of this machine, the user's name and the host's become neutral words."""
+"""Remove the origin from a text: paths of this machine, the user's name and the host's become neutral words."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ORDINARY = frozenset(
     {"admin", "builder", "debian", "docker", "jovyan", "linux", "local", "localhost", "main", "master", "node"}
     | {"public", "root", "runner", "server", "system", "test", "ubuntu", "user", "worker"}
 )
-"""Names that are words of their own: replaced as parts of a path only."""
+"""Names that are ordinary words: replaced only as parts of a path."""
 SHORTEST_NAME = 3
 
 
 def scrub_text(text: str) -> str:
-    """`text` with this machine's folders, user and host replaced: `<repo>`, `<home>`, `<user>`, `<host>` and so on."""
+    """Return `text` with this machine's folders, user and host replaced: `<repo>`, `<home>`, `<user>`, `<host>` …"""
     for replace in _rules(str(ROOT), str(Path.home()), _user(), socket.gethostname()):
         text = replace(text)
     return text

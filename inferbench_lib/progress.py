@@ -1,8 +1,8 @@
-"""Live progress: what is measured now and how much is left.
+"""Show live progress: the current measurement and the remaining steps.
 
-With `$INFERBENCH_PROGRESS` naming a file (the runner sets it), each step is one JSON line appended there and
-nothing is printed, so that a page carries no trace of it. Otherwise it is a tqdm bar, in JupyterLab and in
-a terminal alike. Steps are made between timed regions only.
+Where `$INFERBENCH_PROGRESS` names a file (the runner sets it), each step appends one JSON line to it. Nothing is
+printed then, so the page holds no trace of it. Otherwise a tqdm bar shows it, in JupyterLab and in a terminal.
+Steps are made only between timed regions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROGRESS_FILE = "INFERBENCH_PROGRESS"
 
 
 class Progress:
-    """A bar of `total` steps named `label`; `total` may grow while it runs."""
+    """A progress bar of `total` steps named `label`; `total` may grow while it runs."""
 
     def __init__(self, label: str, total: int) -> None:
         self.label = label
@@ -41,7 +41,7 @@ class Progress:
             self._bar.close()
 
     def now(self, text: str) -> None:
-        """Say what is measured next."""
+        """Show what is measured next."""
         if self._bar is not None:
             self._bar.set_description_str(f"{self.label}: {text}")
         elif self._file:
@@ -50,13 +50,13 @@ class Progress:
                 file.write(json.dumps(line) + "\n")
 
     def step(self, n: int = 1) -> None:
-        """`n` more steps are done."""
+        """Add `n` completed steps."""
         self.done += n
         if self._bar is not None:
             self._bar.update(n)
 
     def expect(self, total: int) -> None:
-        """The whole turned out to be `total` steps."""
+        """Set the number of all steps to `total`."""
         self.total = total
         if self._bar is not None:
             self._bar.total = total

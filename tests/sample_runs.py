@@ -10,7 +10,7 @@ from inferbench_lib.machine.bandwidth import Bandwidth
 from inferbench_lib.machine.gemm import GemmPeak
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.limits import PARTS, Limits
-from inferbench_lib.machine.process_cost import StartCost
+from inferbench_lib.machine.overheads import StartCost
 from inferbench_lib.machine.transfer import TransferCost
 from inferbench_lib.records import (
     Case,

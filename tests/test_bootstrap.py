@@ -175,7 +175,7 @@ def test_failure_of_pip() -> None:
     shown = "\n".join(f"    line {n}" for n in range(5, 20))
     assert bootstrap.describe_failure("torch==2.13.0", output) == (
         f"Installing torch==2.13.0 failed. The end of pip's output:\n{shown}\n"
-        "Run the same command again; if it fails in the same way, begin anew with `make clean`"
+        "Run the same command again. If it fails in the same way, start over with `make clean`"
     )
 
 
@@ -376,7 +376,7 @@ def test_real_step_fails() -> None:
     bootstrap.run([sys.executable, "-c", script, "0"], "nothing")
     assert message_of(lambda: bootstrap.run([sys.executable, "-u", "-c", script, "3"], "nothing")) == (
         "Installing nothing failed. The end of pip's output:\n    out\n    err\n"
-        "Run the same command again; if it fails in the same way, begin anew with `make clean`"
+        "Run the same command again. If it fails in the same way, start over with `make clean`"
     )
 
 

@@ -12,26 +12,25 @@ from pathlib import Path
 import pytest
 from machine_trees import FOLDER, parts, unpack
 
-from inferbench_lib.machine.apple import hardware_from_sysctl
-from inferbench_lib.machine.environment import speed_environment
 from inferbench_lib.machine.facts import gpu_text, read_machine
-from inferbench_lib.machine.hardware import Hardware
 from inferbench_lib.machine.linux import read_linux, virtualisation
+from inferbench_lib.machine.macos import machine_from_sysctl
 from inferbench_lib.machine.software import (
     git_state,
     library_versions,
     parse_torch_build,
+    speed_environment,
     threadpool_text,
     torch_build,
 )
-from inferbench_lib.machine.windows import hardware_from_cim
+from inferbench_lib.records import Machine
 from inferbench_lib.timing.nvml import Gpu
 
 KIB, MIB = 1 << 10, 1 << 20
 VNNI = ("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8")
 ARM = ("asimd", "asimddp", "asimdhp", "bf16", "i8mm")
 
-CLOUD = Hardware(
+CLOUD = Machine(
     cpu_model="Intel(R) Xeon(R) Platinum 8259CL CPU @ 2.50GHz", physical_cores=4, logical_cores=8, threads_per_core=2,
     instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f"), frequency_hz=2.499998e9, memory_bytes=32380188 * KIB,
     steal_share=0.02, operating_system="Linux",
@@ -40,74 +39,74 @@ CLOUD = Hardware(
 # Expected values of the recordings from util-linux: what `lscpu` says of them (tests/expected/lscpu there); of the
 # others: read off the recording by hand.
 MACHINES = {
-    "laptop_tiger_lake": Hardware(
+    "laptop_tiger_lake": Machine(
         cpu_model="11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", physical_cores=4, logical_cores=8, numa_nodes=1,
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 12 * MIB},
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni"),
         frequency_hz=4.7e9, governor="powersave", virtualisation="none", operating_system="Linux",
         threads_per_core=2,
     ),
-    "laptop_arrandale": Hardware(
+    "laptop_arrandale": Machine(
         cpu_model="Intel(R) Core(TM) i5 CPU M 560 @ 2.67GHz", physical_cores=2, logical_cores=4, numa_nodes=1,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 3 * MIB},
         frequency_hz=2.667e9, governor="ondemand", virtualisation="none", operating_system="Linux",
         threads_per_core=2,
     ),
-    "server_epyc_two_sockets": Hardware(
+    "server_epyc_two_sockets": Machine(
         cpu_model="AMD EPYC 7451 24-Core Processor", physical_cores=48, logical_cores=96, numa_nodes=8,
         caches={"L1d": 32 * KIB, "L1i": 64 * KIB, "L2": 512 * KIB, "L3": 8 * MIB},
         instruction_sets=("avx", "avx2", "fma", "f16c"),
         frequency_hz=2.3e9, governor="performance", virtualisation="none", operating_system="Linux",
         threads_per_core=2,
     ),
-    "server_xeon_four_sockets": Hardware(
+    "server_xeon_four_sockets": Machine(
         cpu_model="Intel(R) Xeon(R) CPU X7550 @ 2.00GHz", physical_cores=32, logical_cores=64, numa_nodes=3,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 18 * MIB},
         frequency_hz=1.996e9, governor="ondemand", virtualisation="none", operating_system="Linux",
         threads_per_core=2,
     ),
-    "server_opteron": Hardware(
+    "server_opteron": Machine(
         cpu_model="AMD Opteron(tm) Processor 6328", physical_cores=8, logical_cores=16, numa_nodes=4,
         caches={"L1d": 16 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 6 * MIB},
         instruction_sets=("avx", "fma", "f16c"),
         frequency_hz=3.2e9, governor="ondemand", virtualisation="none", operating_system="Linux",
         threads_per_core=2,
     ),
-    "server_sapphire_rapids": Hardware(
+    "server_sapphire_rapids": Machine(
         cpu_model="Intel(R) Xeon(R) Platinum 8480+", physical_cores=1, logical_cores=1,
         instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2e9, virtualisation="none", operating_system="Linux",
         threads_per_core=1,
     ),
-    "server_power8": Hardware(
+    "server_power8": Machine(
         cpu_model="POWER8NVL (raw), altivec supported", logical_cores=1, operating_system="Linux"
     ),
-    "board_riscv": Hardware(cpu_model="sifive,u74-mc", logical_cores=1, operating_system="Linux"),
-    "mainframe_s390": Hardware(operating_system="Linux"),
-    "cloud_graviton3": Hardware(
+    "board_riscv": Machine(cpu_model="sifive,u74-mc", logical_cores=1, operating_system="Linux"),
+    "mainframe_s390": Machine(operating_system="Linux"),
+    "cloud_graviton3": Machine(
         cpu_model="Neoverse V1", logical_cores=1, instruction_sets=(*ARM, "sve"), operating_system="Linux"
     ),
-    "laptop_apple_m2_linux": Hardware(
+    "laptop_apple_m2_linux": Machine(
         cpu_model="Apple M2 Blizzard", logical_cores=1, instruction_sets=ARM, operating_system="Linux"
     ),
-    "phone_arm_three_kinds_of_core": Hardware(
+    "phone_arm_three_kinds_of_core": Machine(
         cpu_model="Cortex-A510 + Cortex-A715 + Cortex-A710 + Cortex-X3", physical_cores=8, logical_cores=8,
         instruction_sets=ARM, frequency_hz=3.1872e9, governor="walt", operating_system="Linux",
         threads_per_core=1,
         core_kinds={"Cortex-A510": 3, "Cortex-A715": 2, "Cortex-A710": 2, "Cortex-X3": 1},
     ),
-    "guest_virtualbox": Hardware(
+    "guest_virtualbox": Machine(
         cpu_model="Intel(R) Core(TM) i5-3317U CPU @ 1.70GHz", physical_cores=2, logical_cores=2, numa_nodes=1,
         caches={"L1d": 32 * KIB, "L2": 6 * MIB},
         frequency_hz=3.8e9, governor="powersave", virtualisation="none", operating_system="Linux",
         threads_per_core=1,
     ),
-    "guest_wsl2": Hardware(
+    "guest_wsl2": Machine(
         cpu_model="AMD Ryzen 7 5800X 8-Core Processor", physical_cores=1, logical_cores=2,
         instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=3.80001e9, memory_bytes=8024412 * KIB,
         virtualisation="WSL", operating_system="Ubuntu 24.04 LTS, kernel 5.15.153.1-microsoft-standard-WSL2",
         threads_per_core=2,
     ),
-    "container_cloud_guest": Hardware(
+    "container_cloud_guest": Machine(
         cpu_model="Intel(R) Xeon(R) Processor", physical_cores=2, logical_cores=2, numa_nodes=1,
         caches={"L1d": 48 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 480 * MIB},
         instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2.6e9, memory_bytes=24684084 * KIB,
@@ -115,35 +114,35 @@ MACHINES = {
         operating_system="Debian GNU/Linux 12 (bookworm), kernel 6.18.44-fc-v669",
         threads_per_core=1,
     ),
-    "mac_m2": Hardware(
+    "mac_m2": Machine(
         cpu_model="Apple M2", physical_cores=8, logical_cores=8, memory_bytes=16 << 30, instruction_sets=ARM,
         caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB}, operating_system="macOS",
         threads_per_core=1,
         cache_shared_by={"L2": 4}, core_kinds={"level 0": 4, "level 1": 4},
     ),
-    "mac_m4": Hardware(
+    "mac_m4": Machine(
         cpu_model="Apple M4 Max", physical_cores=16, logical_cores=16, memory_bytes=64 << 30,
         instruction_sets=(*ARM, "sme"), caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB},
         operating_system="macOS",
         threads_per_core=1,
         cache_shared_by={"L2": 6}, core_kinds={"performance": 12, "efficiency": 4},
     ),
-    "mac_skylake": Hardware(
+    "mac_skylake": Machine(
         cpu_model="Intel(R) Core(TM) i7-6700K CPU @ 4.00GHz", instruction_sets=("avx", "avx2", "fma", "f16c"),
         operating_system="macOS",
     ),
-    "mac_sandy_bridge": Hardware(
+    "mac_sandy_bridge": Machine(
         cpu_model="Intel(R) Core(TM) i5-2557M CPU @ 1.70GHz", physical_cores=2, logical_cores=4,
         instruction_sets=("avx",), frequency_hz=1.7e9, operating_system="macOS",
         threads_per_core=2,
     ),
-    "mac_intel_i9": Hardware(
+    "mac_intel_i9": Machine(
         cpu_model="Intel(R) Core(TM) i9-9880H CPU @ 2.30GHz", physical_cores=8, logical_cores=16, threads_per_core=2,
         memory_bytes=32 << 30, instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=2.3e9,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 16 * MIB},
         cache_shared_by={"L1d": 2, "L2": 2, "L3": 16}, virtualisation="none", operating_system="macOS 13.6.1",
     ),
-    "laptop_intel_hybrid": Hardware(
+    "laptop_intel_hybrid": Machine(
         cpu_model="12th Gen Intel(R) Core(TM) i7-1260P", physical_cores=12, logical_cores=16, numa_nodes=1,
         threads_per_core=2, core_kinds={"performance": 8, "efficiency": 8}, memory_bytes=16065832 * KIB,
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 18 * MIB},
@@ -151,7 +150,7 @@ MACHINES = {
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx_vnni"),
         frequency_hz=4.7e9, governor="powersave", virtualisation="none", operating_system="Linux",
     ),
-    "desktop_amd": Hardware(
+    "desktop_amd": Machine(
         cpu_model="AMD Ryzen 9 7950X 16-Core Processor", physical_cores=16, logical_cores=32, numa_nodes=1,
         threads_per_core=2, memory_bytes=65024000 * KIB, huge_pages="always",
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 1 * MIB, "L3": 32 * MIB},
@@ -159,11 +158,11 @@ MACHINES = {
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
         frequency_hz=5.881e9, governor="schedutil", virtualisation="none", operating_system="Linux",
     ),
-    "board_raspberry_pi": Hardware(
+    "board_raspberry_pi": Machine(
         cpu_model="Cortex-A72", physical_cores=4, logical_cores=4, threads_per_core=1, memory_bytes=3884360 * KIB,
         instruction_sets=("asimd",), frequency_hz=1.8e9, governor="ondemand", operating_system="Linux",
     ),
-    "server_two_sockets_cpu_offline": Hardware(
+    "server_two_sockets_cpu_offline": Machine(
         cpu_model="Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", physical_cores=4, logical_cores=7, numa_nodes=2,
         threads_per_core=2, memory_bytes=263856544 * KIB,
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 48 * MIB},
@@ -173,32 +172,18 @@ MACHINES = {
     ),
     "container_quota_v1": replace(CLOUD, virtualisation="Amazon EC2 guest, Docker container"),
     "container_quota_v2": replace(CLOUD, virtualisation="Amazon EC2 guest, Podman container"),
-    "guest_without_caches": Hardware(
+    "guest_without_caches": Machine(
         cpu_model="QEMU Virtual CPU version 2.5+", logical_cores=2, memory_bytes=2030396 * KIB, frequency_hz=2.399996e9,
         steal_share=0.1, virtualisation="QEMU guest", operating_system="Linux",
-    ),
-    "windows_laptop": Hardware(
-        cpu_model="AMD Ryzen 7 2700X Eight-Core Processor", physical_cores=8, logical_cores=16,
-        caches={"L2": 512 * KIB, "L3": 16 * MIB}, instruction_sets=("avx", "avx2"), frequency_hz=3.693e9,
-        memory_bytes=16955469824, virtualisation="VMware guest", operating_system="Windows 11",
-        threads_per_core=2,
-    ),
-    "windows_two_sockets": Hardware(
-        cpu_model="Intel(R) Xeon(R) Gold 6130 CPU @ 2.10GHz", physical_cores=32, logical_cores=64,
-        caches={"L2": 1 * MIB, "L3": 22 * MIB}, instruction_sets=("avx", "avx2"), frequency_hz=2.101e9,
-        memory_bytes=128 << 30, virtualisation="none", operating_system="Windows 11",
-        threads_per_core=2,
     ),
 }  # fmt: skip
 
 
-def read_recorded(name: str, folder: Path) -> Hardware:
+def read_recorded(name: str, folder: Path) -> Machine:
     """The recorded machine through the reader of its system."""
     archive = parts(name)
     if "sysctl" in archive:
-        return hardware_from_sysctl(archive["sysctl"])
-    if "cim" in archive:
-        return hardware_from_cim(archive["cim"], "Windows 11", lambda number: number in {39, 40})
+        return machine_from_sysctl(archive["sysctl"])
     return read_linux(unpack(name, folder))
 
 
@@ -214,13 +199,9 @@ def test_recorded_machine(name: str, tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_is_all_unknown(tmp_path: Path) -> None:
-    """A Linux without `/proc` and `/sys` is unknown, not an error; so are empty answers elsewhere."""
-    assert read_linux(tmp_path) == Hardware(operating_system="Linux")
-    assert hardware_from_sysctl("") == Hardware(operating_system="macOS")
-    assert hardware_from_cim("", "Windows 10", lambda _: False) == Hardware(operating_system="Windows 10")
-    assert hardware_from_cim('{"processors": [], "system": null}', "Windows 10", lambda _: False) == Hardware(
-        operating_system="Windows 10"
-    )
+    """A Linux without `/proc` and `/sys` is unknown, not an error; so is an empty answer of `sysctl`."""
+    assert read_linux(tmp_path) == Machine(operating_system="Linux")
+    assert machine_from_sysctl("") == Machine(operating_system="macOS")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inferbench_lib.errors import MeasurementError, NotAvailable, WrongOutput
-from inferbench_lib.machine import gemm, latency, limits, process_cost, transfer
+from inferbench_lib.machine import gemm, latency, limits, overheads, transfer
 from inferbench_lib.machine.bandwidth import (
     Bandwidth,
     bandwidths,
@@ -23,16 +25,23 @@ from inferbench_lib.machine.bandwidth import (
     n_passes,
     working_sets,
 )
-from inferbench_lib.machine.calls import call_costs
-from inferbench_lib.machine.clean_process import answer_of
 from inferbench_lib.machine.gemm import Product, gemm_peaks, long_enough, size_for
 from inferbench_lib.machine.latency import LoadLatency, chain, latencies, n_rows
 from inferbench_lib.machine.latency import working_sets as chain_sizes
-from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave, least
-from inferbench_lib.machine.process_cost import StartCost, bare_cells, cells, loaded_cells, start_costs
+from inferbench_lib.machine.limit import Limit, call_in_a_process, ceiling, cost, least
+from inferbench_lib.machine.overheads import (
+    StartCost,
+    bare_cells,
+    call_costs,
+    cells,
+    loaded_cells,
+    start_costs,
+    start_seconds,
+)
 from inferbench_lib.machine.transfer import transfer_costs
 from inferbench_lib.records import Flag, Machine, Telemetry
 from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.turns import Budget, Probe, interleave, take_turns
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 CACHES = {"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 2 * MIB, "L3": 32 * MIB}
@@ -57,7 +66,8 @@ class Time:
 def test_a_ceiling_is_the_best_repeat_and_names_the_worst() -> None:
     """12 GB in 2, 3 and 4 seconds are 6, 4 and 3 GB/s."""
     found = ceiling([3.0, 2.0, 4.0], 12.0, unit="GB/s", method="copy")
-    assert found == Limit(value=6.0, low=3.0, high=6.0, unit="GB/s", method="copy", repeats=3)
+    method = "copy, best of interleaved repeats"
+    assert found == Limit(value=6.0, low=3.0, high=6.0, unit="GB/s", method=method, repeats=3)
 
 
 def test_a_cost_is_the_median_repeat() -> None:
@@ -129,6 +139,25 @@ def test_every_round_runs_every_probe_in_an_order_of_its_own() -> None:
         assert all(before == f"prepare {after}" for before, after in zip(one[::2], one[1::2], strict=True))
     assert orders(seed=1) == seen
     assert orders(seed=2) != seen
+
+
+def test_turns_are_drawn_anew_per_round() -> None:
+    """Every round has every name once; orders differ, and repeat with the seed."""
+    rounds = list(islice(take_turns("abcd", seed=1), 10))
+    assert all(sorted(order) == ["a", "b", "c", "d"] for order in rounds)
+    assert len(set(rounds)) > 1
+    assert rounds == list(islice(take_turns("abcd", seed=1), 10))
+    assert rounds != list(islice(take_turns("abcd", seed=2), 10))
+
+
+def test_a_budget_counts_down_and_below_zero() -> None:
+    """Three seconds of work leave two of five, and three more overspend it by one."""
+    time = Time()
+    budget = Budget(5.0, time.now_s)
+    time.work(3.0)(None)
+    assert budget.left_s == 2.0
+    time.work(3.0)(None)
+    assert budget.left_s == -1.0
 
 
 def test_blocks_are_divided_by_their_calls_and_checked() -> None:
@@ -295,8 +324,8 @@ def test_a_library_that_is_wrong_only_at_a_larger_size_is_left_out(monkeypatch: 
     with pytest.raises(WrongOutput) as caught:
         gemm_peaks((1,), budget_s=0.0, on_refusal=refused.__setitem__)
     assert str(caught.value) == (
-        "matrix product in fp32: expected a library that multiplies rightly, got none "
-        f"(torch: {refused['fp32 by torch']}); install numpy or torch anew"
+        "matrix product in fp32: expected a library that multiplies correctly, got none "
+        f"(torch: {refused['fp32 by torch']}); reinstall numpy or torch"
     )
 
 
@@ -348,25 +377,26 @@ def test_process_starts_of_this_machine() -> None:
 
 def test_starts_with_a_loaded_library_come_where_the_budget_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process, whose parent or fork server has loaded it, is asked from 8 s on, and its rows are marked."""
-    asked: list[tuple[str, ...]] = []
+    asked: list[tuple[float, str]] = []
 
-    def answer(module: str, *arguments: str, timeout_s: float) -> list[list[Any]]:
+    def answer(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> list[list[Any]]:
         asked.append(arguments)
         return [[*cell, [2.0, 1.0, 3.0]] for cell in (loaded_cells() if arguments[1] else bare_cells())]
 
-    monkeypatch.setattr(process_cost, "answer_of", answer)
+    monkeypatch.setattr(overheads, "call_in_a_process", answer)
     short, long = start_costs(budget_s=7.0), start_costs(budget_s=10.0)
-    assert asked == [("7.0", ""), ("6.0", ""), ("4.0", "sklearn.ensemble")]
+    assert asked == [(7.0, ""), (6.0, ""), (4.0, "sklearn.ensemble")]
     assert not any(one.is_preloaded for one in short)
     assert [(one.method, one.imports) for one in long] == cells()
     assert [(one.method, one.imports) for one in long if one.is_preloaded] == loaded_cells()
     assert {method for method, _ in loaded_cells()} == {method for method, _ in cells()} - {"spawn"}
-    assert long[0].limit == cost([2.0, 1.0, 3.0], method="until the child's first word, median of interleaved repeats")
+    method = "until the child's first message, median of interleaved repeats"
+    assert long[0].limit == cost([2.0, 1.0, 3.0], method=method)
 
 
 def test_a_parent_that_has_loaded_the_library_starts_processes_too() -> None:
     """Forked from it, or from a fork server that has loaded it."""
-    rows = answer_of("inferbench_lib.machine.process_cost", "0", "sklearn.ensemble", timeout_s=60)
+    rows = call_in_a_process(start_seconds, 0.0, "sklearn.ensemble", timeout_s=60)
     assert [tuple(row[:2]) for row in rows] == loaded_cells()
     assert all(min(seconds) > 1e-5 for _, _, seconds in rows)
 
@@ -428,7 +458,7 @@ def test_a_walk_that_ends_elsewhere_is_no_latency(monkeypatch: pytest.MonkeyPatc
         latencies(caches=CACHES, largest_bytes=16 * KIB, budget_s=0.0)
     assert str(caught.value) == (
         f"load latency: expected every walk to end at node 5, got {[chain(16 * KIB).last] * 3}; "
-        "this scikit-learn keeps its trees another way"
+        "this version of scikit-learn stores trees differently"
     )
 
 
@@ -459,20 +489,27 @@ def test_a_receiver_that_saw_other_data_is_an_error() -> None:
 
 def test_a_measuring_process_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code and the last line of its error, or its time limit."""
-    (tmp_path / "failing_probe.py").write_text("raise SystemExit('no such thing')")
-    (tmp_path / "talking_probe.py").write_text("print('hello')")
-    (tmp_path / "endless_probe.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "probes.py").write_text(
+        "import time\n"
+        "def fail(): raise SystemExit('no such thing')\n"
+        "def talk(): print('hello')\n"
+        "def endless(): time.sleep(60)\n"
+        "def double(number): return [2 * number]\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    probes = import_module("probes")
+    assert call_in_a_process(probes.double, 2.5, timeout_s=30) == [5.0]
     with pytest.raises(MeasurementError) as failed:
-        answer_of("failing_probe", timeout_s=30)
-    assert str(failed.value) == "failing_probe: expected exit code 0, got 1: no such thing"
+        call_in_a_process(probes.fail, timeout_s=30)
+    assert str(failed.value) == "probes.fail: expected exit code 0, got 1: no such thing"
     with pytest.raises(MeasurementError) as talking:
-        answer_of("talking_probe", timeout_s=30)
-    assert str(talking.value) == "talking_probe: expected JSON on its output, got 'hello\\n'"
+        call_in_a_process(probes.talk, timeout_s=30)
+    assert str(talking.value) == "probes.talk: expected JSON on its output, got 'hello\\nnull\\n'"
     with pytest.raises(MeasurementError) as endless:
-        answer_of("endless_probe", timeout_s=0.5)
+        call_in_a_process(probes.endless, timeout_s=0.5)
     assert str(endless.value) == (
-        "endless_probe: expected an answer within 0 s, got none; measure again on a quieter machine"
+        "probes.endless: expected an answer within 0 s, got none; measure again on a quieter machine"
     )
 
 
@@ -519,8 +556,8 @@ def test_all_limits_together(parts: dict[str, Any]) -> None:
     assert found.flags == (
         Flag(
             name="steal",
-            text="memory bandwidth: the hypervisor took 50.0% of the CPU time (limit 2%): "
-            "measure again when the host is quieter, or on a machine of your own",
+            text="memory bandwidth: the hypervisor took 50.0 % of the CPU time (limit 2 %). "
+            "Run again when the host is quieter, or on a dedicated machine.",
         ),
     )
 

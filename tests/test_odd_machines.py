@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from machine_trees import FOLDER, parts, unpack
 
-from inferbench_lib.machine import microarchitecture as microarchitecture_module
-from inferbench_lib.machine.apple import hardware_from_sysctl
-from inferbench_lib.machine.hardware import Hardware
+from inferbench_lib.machine.hardware import microarchitecture
 from inferbench_lib.machine.linux import read_linux
-from inferbench_lib.machine.microarchitecture import microarchitecture
-from inferbench_lib.machine.windows import hardware_from_cim
-from inferbench_lib.timing.cgroup import memory_limit_bytes, parse_throttling, throttling
+from inferbench_lib.machine.macos import machine_from_sysctl
+from inferbench_lib.records import Machine
 from inferbench_lib.timing.procfs import parse_cpu_list, parse_number
-from inferbench_lib.timing.usable import usable_cpus
+from inferbench_lib.timing.usable import memory_limit_bytes, parse_throttling, throttling, usable_cpus
 
-LINUX = sorted(path.stem for path in FOLDER.glob("*.txt") if not {"sysctl", "cim"} & parts(path.stem).keys())
+LINUX = sorted(path.stem for path in FOLDER.glob("*.txt") if "sysctl" not in parts(path.stem))
 MAC = sorted(path.stem for path in FOLDER.glob("*.txt") if "sysctl" in parts(path.stem))
-WINDOWS = sorted(path.stem for path in FOLDER.glob("*.txt") if "cim" in parts(path.stem))
 
 NEARLY = ["", "-1", "0", "1", "max", "²", "9" * 30, "1-", "0-3,x", "[", "K", "4.2.1", "nan", "1e9", "0x10", "\0", ":"]
 GARBAGE = st.one_of(
@@ -35,7 +29,7 @@ GARBAGE = st.one_of(
 TREE = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
-def kinds_are_right(found: Hardware) -> None:
+def kinds_are_right(found: Machine) -> None:
     """Every field holds its type: a number, a text, or what stands for unknown."""
     for name in ("physical_cores", "logical_cores", "numa_nodes", "threads_per_core", "memory_bytes"):
         assert getattr(found, name) is None or isinstance(getattr(found, name), int)
@@ -100,29 +94,7 @@ def test_garbage_from_sysctl(data: st.DataObject) -> None:
     lines = parts(data.draw(st.sampled_from(MAC)))["sysctl"].splitlines()
     for index in data.draw(st.sets(st.integers(0, len(lines) - 1), min_size=1, max_size=8)):
         lines[index] = f"{lines[index].partition(':')[0]}: {data.draw(GARBAGE)}"
-    kinds_are_right(hardware_from_sysctl("\n".join(lines)))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@TREE
-@given(data=st.data())
-def test_garbage_from_powershell(data: st.DataObject) -> None:
-    """No JSON, JSON of another shape, and any value of any property."""
-    answer: Any = json.loads(parts(data.draw(st.sampled_from(WINDOWS)))["cim"])
-    for socket in answer["processors"]:
-        for name in data.draw(st.sets(st.sampled_from(sorted(socket)))):
-            socket[name] = data.draw(JSON)
-    shape = data.draw(st.sampled_from(["fields", "processors", "system", "all", "text"]))
-    if shape in ("processors", "system"):
-        answer[shape] = data.draw(JSON)
-    text = data.draw(GARBAGE) if shape == "text" else json.dumps(data.draw(JSON) if shape == "all" else answer)
-    kinds_are_right(hardware_from_cim(text, "Windows 11", lambda number: False))
+    kinds_are_right(machine_from_sysctl("\n".join(lines)))
 
 
 def test_numbers_lists_and_counters_that_are_none() -> None:
@@ -150,6 +122,6 @@ def test_a_microarchitecture_is_named_with_its_level(monkeypatch: pytest.MonkeyP
     import archspec.cpu
 
     monkeypatch.setattr(archspec.cpu, "host", lambda: archspec.cpu.TARGETS["zen3"])
-    assert microarchitecture_module.microarchitecture() == "zen3 (x86_64_v3)"
+    assert microarchitecture() == "zen3 (x86_64_v3)"
     monkeypatch.setattr(archspec.cpu, "host", lambda: archspec.cpu.TARGETS["aarch64"])
-    assert microarchitecture_module.microarchitecture() == "aarch64"
+    assert microarchitecture() == "aarch64"

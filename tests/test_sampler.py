@@ -16,7 +16,7 @@ from machine_trees import write_tree
 from nvml_stub import ready
 from processes import eventually, is_running
 
-from inferbench_lib.errors import NotAvailable
+from inferbench_lib.errors import MeasurementError, NotAvailable
 from inferbench_lib.records import Flag, Telemetry
 from inferbench_lib.timing import memory
 from inferbench_lib.timing.memory import PeakMemory, TreeMemory, highest, memory_of_tree
@@ -211,24 +211,25 @@ QUIET: dict[str, Any] = {
 }  # fmt: skip
 LOUD = [
     ({"steal_share": 0.0201}, "steal", False,
-     "the hypervisor took 2.0% of the CPU time (limit 2%): "
-     "measure again when the host is quieter, or on a machine of your own"),
+     "the hypervisor took 2.0 % of the CPU time (limit 2 %). "
+     "Run again when the host is quieter, or on a dedicated machine."),
     ({"other_load_share": 0.25}, "other_load", False,
-     "other processes took 25% of the CPUs (limit 10%): close them and measure again"),
+     "other programs used 25 % of the CPUs. Close them and run again."),
     ({"swap_bytes": 3_000_000}, "swap", False,
-     "3.0 MB went through swap (limit 1.0 MB): free memory or use a smaller data set"),
+     "3.0 MB went through swap (limit 1.0 MB). Free memory or use a smaller data set."),
     ({"throttled_periods": 1, "throttled_s": 0.25}, "cgroup_throttled", False,
-     "the CPU quota stopped the process in 1 periods, 0.25 s in all (limit 0): "
-     "use fewer processes and threads, or raise the quota"),
+     "the CPU quota stopped the process in 1 periods, 0.25 s in all (limit 0). "
+     "Use fewer processes and threads, or raise the quota."),
     ({"thermal_throttle_events": 3}, "cpu_thermal", False,
-     "the CPU slowed down from heat 3 times (limit 0): let it cool, and improve the cooling"),
+     "the CPU slowed down from heat 3 times (limit 0). Let it cool, and improve the cooling."),
     ({"gpu_lost": True, "gpu_reason": "GPU is lost"}, "gpu_lost", True,
-     "the GPU stopped answering (GPU is lost): look into the kernel's log, then restart the machine"),
+     "the GPU stopped answering (GPU is lost). Check the kernel log, then restart the machine."),
     ({"gpu_throttle_reasons": ("gpu idle", "hardware slowdown")}, "gpu_throttled", True,
-     "the GPU held its clock down (hardware slowdown): improve its cooling, or lock its clock where it can be held"),
+     "the GPU throttled its clock (hardware slowdown). "
+     "Improve its cooling, or lock its clock at a rate that it can hold."),
     ({"gpu_clock_hz": 0.74e9}, "gpu_clock", True,
-     "the GPU ran at 740 MHz, 74% of its default (limit 75%): "
-     "warm it up longer and check its power and temperature limits"),
+     "the GPU ran at 740 MHz, 74 % of its default (limit 75 %). "
+     "Warm it up longer and check its power and temperature limits."),
 ]  # fmt: skip
 
 
@@ -271,6 +272,53 @@ def test_a_watching_process_that_ended_is_a_reason() -> None:
         os.kill(sampler.pid, signal.SIGKILL)
         assert sampler.window(0.0, 1.0).reason == "the watching process ended with exit code -9"
         assert sampler.window(0.0, 1.0).reason == "the watching process ended with exit code -9"
+
+
+def test_two_samplers_share_one_watching_process() -> None:
+    """A second sampler uses the process of the first, which ends with the last of them."""
+    with Sampler(interval_s=0.1) as first:
+        watcher = first.pid
+        second = Sampler(interval_s=0.1).__enter__()
+        assert second.pid == watcher
+    assert first.window(0.0, 1.0).reason == "the sampler is not open"
+    assert second.window(0.0, time.monotonic()).n_samples > 0
+    second.__exit__()
+    assert watcher is not None
+    assert eventually(lambda: not is_running(watcher))
+    with Sampler(interval_s=0.1) as third:
+        assert third.pid not in (None, watcher)
+
+
+def test_a_second_sampler_with_other_settings_is_refused() -> None:
+    """One process reads one GPU at one interval; the first sampler goes on."""
+    with Sampler(interval_s=0.1) as first:
+        with pytest.raises(MeasurementError) as caught, Sampler(interval_s=0.1, gpu=1):
+            pass
+        assert str(caught.value) == (
+            "sampler: expected the settings of the open one (interval_s=0.1, gpu=0), got interval_s=0.1, gpu=1; "
+            "close that one first"
+        )
+        assert first.window(0.0, time.monotonic()).reason == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_child_opens_a_watching_process_of_its_own() -> None:
+    """It does not answer for its parent, and leaves the parent's running."""
+    code = """
+import os
+from inferbench_lib.timing.sampler import Sampler
+with Sampler(interval_s=0.1) as ours:
+    child = os.fork()
+    if child == 0:
+        with Sampler(interval_s=0.1) as theirs:
+            print(theirs.pid, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(ours.pid, ours.window(0.0, 1e9).reason or "runs")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    theirs, ours, reason = done.stdout.split()
+    assert (theirs != ours, reason) == (True, "runs")
 
 
 def test_ctrl_c_is_left_to_the_parent() -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from machine_trees import unpack, write_tree
 
-from inferbench_lib.timing.cgroup import (
+from inferbench_lib.timing.procfs import parse_cpu_list
+from inferbench_lib.timing.usable import (
     Throttling,
     group_paths,
     memory_limit_bytes,
+    oversubscription_flag,
     parse_memberships,
     parse_throttling,
     throttling,
+    usable_cpus,
 )
-from inferbench_lib.timing.procfs import parse_cpu_list
-from inferbench_lib.timing.usable import oversubscription_flag, usable_cpus
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 V1_MOUNTS = "\n".join(
@@ -189,8 +190,8 @@ def test_oversubscription_names_what_was_asked_and_what_there_is() -> None:
     assert flag.name == "oversubscribed"
     assert not flag.invalidates
     assert flag.text == (
-        "4 processes × 8 threads want 32 CPUs, 2 are usable: they take turns or stand by; "
-        "lower n_processes or the threads of each"
+        "4 processes × 8 threads want 32 CPUs, 2 are usable: they will wait for each other; "
+        "lower n_processes or the threads per process"
     )
     one = oversubscription_flag(1, 2, 1)
     assert one is not None

@@ -1,18 +1,18 @@
-"""Memory bandwidth against the working set: read, copy and triad, one thread and many.
+"""Measure memory bandwidth by working set: read, copy and triad, with one thread and with many.
 
-Bytes are counted as STREAM counts them (McCalpin, www.cs.virginia.edu/stream): what the program reads plus what it
-writes. A store that misses the cache may first read the line it overwrites; that traffic is not counted, so where the
-processor does so the memory moved up to 1.5 times (copy) or 1.33 times (triad) as much. By STREAM's rule a working
-set measures memory when it is at least four times the last cache.
+Bytes are counted as STREAM counts them (McCalpin, www.cs.virginia.edu/stream): bytes read plus bytes written. A store
+that misses the cache may first read the line that it overwrites. That traffic is not counted: where the CPU does so,
+memory moved up to 1.5 times (copy) or 1.33 times (triad) as much. A working set of at least four times the last cache
+measures memory (STREAM's rule).
 
 read: `torch.sum` of x. copy: `numpy.copyto(a, b)`. triad: `torch.add(b, c, alpha=s, out=a)`, a = b + s·c in one pass.
-Side by side with loops in C (gcc -O3 -fopenmp, 0.5 GB, 2 threads) on a quiet machine: read 29.8 GB/s against 29 to 30,
-triad 30.5 against 28.9 to 29.4, copy 27.5 against 25.4 to 26.3. Copy did so with ordinary stores only: `copyto` calls
-memcpy, and glibc's writes blocks above a threshold with non-temporal stores, which pass by the caches and spare the
-reading of what they overwrite. With GLIBC_TUNABLES=glibc.cpu.x86_non_temporal_threshold=0x4000000 the same copy
-reached 48.7 GB/s.
-Each thread works on a part of its own; parts below 1 MiB are not copied by several threads, because there
-Python's lock between calls would be measured. One call costs about 1 µs, which weighs on copy and triad below 256 KiB.
+Compared with loops in C (gcc -O3 -fopenmp, 0.5 GB, 2 threads) on a quiet machine: read 29.8 GB/s against 29–30,
+triad 30.5 against 28.9–29.4, copy 27.5 against 25.4–26.3. That holds for copy with ordinary stores only: `copyto`
+calls memcpy, and above a threshold glibc's memcpy uses non-temporal stores. They bypass the caches and do not read
+the line that they overwrite. With GLIBC_TUNABLES=glibc.cpu.x86_non_temporal_threshold=0x4000000 the same copy reached
+48.7 GB/s.
+Each thread works on its own part. Several threads do not copy parts below 1 MiB, because that would measure Python's
+lock between calls. One call costs about 1 µs, which affects copy and triad below 256 KiB.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.machine.limit import Limit, Probe, ceiling, interleave
+from inferbench_lib.machine.limit import Limit, ceiling, fourfold
+from inferbench_lib.timing.turns import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = ("read", "copy", "triad")
 ROOF_OPERATIONS = ("read", "triad")
-"""Those that load and store as a kernel's loops do. Copy may not (see above): no kernel that reads comes near it."""
+"""Operations that load and store as kernels do. Copy may not (see above): no kernel that reads comes near it."""
 SMALLEST_BYTES = 32 << 10
 SMALLEST_SHARED_PART_BYTES = 1 << 20
 BYTES_PER_CALL = 64 << 20
@@ -44,7 +44,7 @@ Pass = Callable[[], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth:
-    """GB/s of one operation; `working_set_bytes` is over all threads, `level` the cache that holds it, or "RAM"."""
+    """GB/s of one operation; `working_set_bytes` is over all threads, `level` is the cache that holds it, or "RAM"."""
 
     operation: str
     working_set_bytes: int
@@ -56,10 +56,10 @@ class Bandwidth:
 def bandwidths(
     thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 10.0
 ) -> tuple[Bandwidth, ...]:
-    """Bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
+    """Measure bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
     import numpy as np
 
-    started_s = monotonic()
+    budget = Budget(budget_s)
     buffer: NDArray[np.float64] = np.empty(largest_bytes // 8)
     pools = {n_threads: ThreadPoolExecutor(n_threads, initializer=_one_torch_thread) for n_threads in thread_counts}
     try:
@@ -72,7 +72,7 @@ def bandwidths(
             if is_measurable(operation, size, n_threads)
         ]
         probes = [_probe(buffer, pools[n_threads], operation, size, n_threads) for operation, size, n_threads in cells]
-        seconds = interleave(probes, budget_s=budget_s - (monotonic() - started_s))
+        seconds = interleave(probes, budget_s=budget.left_s)
     finally:
         for pool in pools.values():
             pool.shutdown()
@@ -86,7 +86,7 @@ def bandwidths(
                 seconds[operation, size, n_threads],
                 n_passes(size, n_threads) * size / 1e9,
                 unit="GB/s",
-                method=f"{operation}, bytes read plus bytes written, best of interleaved repeats",
+                method=f"{operation}, bytes read plus bytes written",
             ),
         )
         for operation, size, n_threads in cells
@@ -94,32 +94,28 @@ def bandwidths(
 
 
 def memory_bandwidth(points: Sequence[Bandwidth]) -> Bandwidth:
-    """The faster of read and triad at the largest working set with the most threads: the roof of `memory_gb_s`.
+    """Return the memory roof: the faster of read and triad at the largest working set with the most threads.
 
-    Not copy, whose stores may pass by the caches: ordinary loads and stores do not reach what it then reaches.
+    Copy does not count: its stores may bypass the caches, and ordinary loads and stores do not reach that rate.
     """
     rivals = [point for point in points if point.operation in ROOF_OPERATIONS]
     return max(rivals, key=lambda point: (point.working_set_bytes, point.n_threads, point.limit.value))
 
 
 def working_sets(largest_bytes: int) -> tuple[int, ...]:
-    """From 32 KiB in steps of four, and `largest_bytes` itself at the end."""
-    sizes, size = [], SMALLEST_BYTES
-    while size < largest_bytes:
-        sizes.append(size)
-        size *= 4
-    return (*sizes, largest_bytes)
+    """Return sizes from 32 KiB in steps of four, and `largest_bytes` itself at the end."""
+    return tuple(dict.fromkeys((*fourfold(SMALLEST_BYTES, largest_bytes), largest_bytes)))
 
 
 def largest_working_set(available_bytes: int, caches: Mapping[str, int]) -> int:
-    """Four times the last cache, at least 256 MiB, but never above 2 GiB or an eighth of what is available."""
+    """Return four times the last cache, at least 256 MiB, but at most 2 GiB and an eighth of the available memory."""
     last_cache = max(caches.values(), default=0)
     wanted = max(256 << 20, MEMORY_OVER_CACHE * last_cache)
     return min(wanted, LARGEST_BYTES, available_bytes // SHARE_OF_AVAILABLE) // 4096 * 4096
 
 
 def level_of(working_set_bytes: int, n_threads: int, caches: Mapping[str, int]) -> str:
-    """The smallest cache that holds it (L1d and L2 each thread's part, L3 the whole), "RAM", or "unknown"."""
+    """Return the smallest cache that holds it (L1d, L2: per thread; L3: all threads), "RAM", or "unknown"."""
     part = working_set_bytes / n_threads
     if not caches:
         return "unknown"
@@ -130,12 +126,12 @@ def level_of(working_set_bytes: int, n_threads: int, caches: Mapping[str, int]) 
 
 
 def is_measurable(operation: str, working_set_bytes: int, n_threads: int) -> bool:
-    """Whether threads would measure memory here, and not Python's lock."""
+    """Return True where threads measure memory and not Python's lock."""
     return n_threads == 1 or operation == "read" or working_set_bytes // n_threads >= SMALLEST_SHARED_PART_BYTES
 
 
 def n_passes(working_set_bytes: int, n_threads: int) -> int:
-    """Passes over the working set in one timed call: enough that starting the threads does not count."""
+    """Return the passes over the working set in one timed call: enough that starting the threads does not count."""
     return max(1, BYTES_PER_CALL * n_threads // working_set_bytes)
 
 
@@ -152,7 +148,7 @@ def _probe(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, operation: str
 
 
 def _parts(buffer: NDArray[np.float64], n_threads: int, length: int) -> list[NDArray[np.float64]]:
-    """Each thread's beginning of its own share of the buffer, so that a thread meets the pages that it touched."""
+    """Return the start of each thread's share of the buffer, so that a thread uses the pages that it touched."""
     share = len(buffer) // n_threads
     return [buffer[thread * share : thread * share + length] for thread in range(n_threads)]
 

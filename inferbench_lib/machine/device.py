@@ -1,15 +1,13 @@
-"""What an accelerator can do: products by precision, copies within its memory, transfers to and from it, a launch.
+"""Measure the limits of an accelerator: products by precision, copies in its memory, transfers, a kernel launch.
 
-Products and copies are device time between two events where the device has them; transfers and launches are host
-time between two instants at which the device is idle. Bytes of a copy count as read plus written (STREAM's rule,
-see bandwidth.py), bytes of a transfer once.
+Products and copies are device time between two events where the device has events. Transfers and launches are host
+time between two instants at which the device is idle. Bytes of a copy count as read plus written (STREAM's rule, see
+bandwidth.py), bytes of a transfer once.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,11 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import WrongOutput
-from inferbench_lib.machine.clean_process import answer_of
-from inferbench_lib.machine.gemm import ROWS, Product
-from inferbench_lib.machine.limit import Limit, Probe, ceiling, cost, interleave
+from inferbench_lib.machine.gemm import Product, long_enough, torch_product
+from inferbench_lib.machine.limit import Limit, call_in_a_process, ceiling, cost
 from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
-from inferbench_lib.timing.loop import after, collect
+from inferbench_lib.timing.turns import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,13 +64,13 @@ class DeviceLimits:
 
 
 def limits_in_a_process(device: str, *, budget_s: float = 5.0, timeout_s: float = 90.0) -> DeviceLimits:
-    """`device_limits` of the device of that name in a process of its own, which takes its memory along when it ends.
+    """Measure the device of that name in a process of its own, which frees the device's memory when it ends.
 
     Raises MeasurementError when that process fails or takes longer than `timeout_s`.
     """
     from pydantic import TypeAdapter
 
-    answer = answer_of("inferbench_lib.machine.device", device, str(budget_s), timeout_s=timeout_s)
+    answer = call_in_a_process(limits_of, device, budget_s, timeout_s=timeout_s)
     return TypeAdapter(DeviceLimits).validate_python(answer)
 
 
@@ -87,13 +84,14 @@ def device_limits(
     budget_s: float = 5.0,
     now_s: Callable[[], float] = monotonic,
 ) -> DeviceLimits:
-    """Every limit of a device; sizes are bounded so that no probe takes more than an eighth of its free memory.
+    """Measure every limit of a device; no probe takes more than an eighth of its free memory.
 
     Raises WrongOutput when a product or a copy is wrong.
     """
-    started_s, allowed = now_s(), _free_bytes(accelerator) // SHARE_OF_MEMORY
-    products, not_measured = _products(accelerator, dtypes, largest, allowed)
-    on_device = [Probe(key=name, call=_multiply(one), check=one.check) for name, one in products.items()]
+    budget, allowed = Budget(budget_s, now_s), _free_bytes(accelerator) // SHARE_OF_MEMORY
+    # Three matrices of eight bytes per element.
+    products, not_measured = _products(accelerator, dtypes, min(largest, math.isqrt(allowed // 24)))
+    on_device = [Probe(key=name, call=one.call, check=one.check) for name, one in products.items()]
     copy_bytes = min(copy_bytes, allowed) // 16 * 8  # two arrays
     on_device.append(_copy(accelerator, copy_bytes))
     transfers = {
@@ -104,21 +102,21 @@ def device_limits(
         for is_pinned in (False, True)[: 1 + accelerator.backend.pinned_memory]
     }
     on_host = [*transfers.values(), _launch(accelerator)]
-    left_s = budget_s - (now_s() - started_s)
-    seconds = interleave(on_device, budget_s=left_s / 2, clock=accelerator.clock(), now_s=now_s)
-    left_s = budget_s - (now_s() - started_s)
-    seconds |= interleave(on_host, budget_s=left_s, clock=wall_clock(accelerator), now_s=now_s)
+    seconds = interleave(on_device, budget_s=budget.left_s / 2, clock=accelerator.clock(), now_s=now_s)
+    seconds |= interleave(on_host, budget_s=budget.left_s, clock=wall_clock(accelerator), now_s=now_s)
     return DeviceLimits(
         device=accelerator.description(),
         gemm=tuple(
-            DeviceGemm(dtype=name, n=one.n, limit=_rate(seconds[name], 2 * one.n**3, "GFLOP/s", f"{one.n} × {one.n}"))
+            DeviceGemm(dtype=name, n=one.n, limit=one.peak(seconds[name], f"{one.n} × {one.n}"))
             for name, one in products.items()
         ),
-        memory_copy=_rate(seconds["copy"], 2 * copy_bytes, "GB/s", "copy, bytes read plus bytes written"),
+        memory_copy=ceiling(
+            seconds["copy"], 2 * copy_bytes / 1e9, unit="GB/s", method="copy, bytes read plus bytes written"
+        ),
         transfers=tuple(
             DeviceTransfer(
                 direction=key[0], is_pinned=key[1], size_bytes=key[2],
-                limit=_rate(seconds[key], key[2], "GB/s", "until the copy is complete"),
+                limit=ceiling(seconds[key], key[2] / 1e9, unit="GB/s", method="until the copy is complete"),
             )
             for key in transfers
         ),
@@ -135,50 +133,23 @@ def _free_bytes(accelerator: Accelerator) -> int:
     return 1 << 30
 
 
-def _rate(seconds: Sequence[float], amount: int, unit: str, method: str) -> Limit:
-    return ceiling(seconds, amount / 1e9, unit=unit, method=f"{method}, best of interleaved repeats")
-
-
 def _products(
-    accelerator: Accelerator, dtypes: Sequence[str], largest: int, allowed: int
+    accelerator: Accelerator, dtypes: Sequence[str], largest: int
 ) -> tuple[dict[str, Product], dict[str, str]]:
-    """Precision → a product that takes at least 5 ms, or why the device cannot multiply in it."""
+    """Return, by precision, a product that takes at least 5 ms, and the reason where the device has none."""
     products, not_measured = {}, {}
     for dtype in dtypes:
+        make = partial(torch_product, dtype, device=accelerator.device)
         try:
-            products[dtype] = _long_enough(accelerator, dtype, largest, allowed)
-        except RuntimeError as error:  # how torch says that a device has no such product
+            n = long_enough(
+                make, smallest=SMALLEST, largest=largest, shortest_s=LONG_ENOUGH_S, clock=accelerator.clock()
+            )
+            product = make(n)
+            product.check(None, product.multiply())
+            products[dtype] = product
+        except RuntimeError as error:  # torch's error for an unsupported product
             not_measured[dtype] = f"the device refused: {str(error).splitlines()[0]}"
     return products, not_measured
-
-
-def _long_enough(accelerator: Accelerator, dtype: str, largest: int, allowed: int) -> Product:
-    n = SMALLEST
-    while True:
-        product = _product(accelerator, dtype, n)
-        product.multiply()
-        seconds = collect(
-            _multiply(product), iter([None]), clock=accelerator.clock(), enough=after(1), check=product.check
-        )
-        if seconds[0] >= LONG_ENOUGH_S or 2 * n > largest or 4 * 3 * n * n * 8 > allowed:
-            return product
-        n *= 2
-
-
-def _product(accelerator: Accelerator, dtype: str, n: int) -> Product:
-    import torch
-
-    kind = {"fp32": torch.float32, "fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn((ROWS, n), generator=generator).to(kind).repeat(n // ROWS, 1) for _ in range(2))
-    expected = math.fsum((a[0].double() * b[:, 0].double()).tolist())
-    result = torch.empty((n, n), dtype=kind, device=accelerator.device)
-    multiply = partial(torch.mm, a.to(accelerator.device), b.to(accelerator.device), out=result)
-    return Product(dtype=dtype, n=n, multiply=multiply, expected=expected)
-
-
-def _multiply(product: Product) -> Callable[[Any], Any]:
-    return lambda _: product.multiply()
 
 
 def _copy(accelerator: Accelerator, n_bytes: int) -> Probe:
@@ -213,13 +184,10 @@ def _launch(accelerator: Accelerator) -> Probe:
     return Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
 
 
-def _main(device: str, budget_s: float) -> None:
+def limits_of(device: str, budget_s: float) -> dict[str, Any]:
+    """Return the limits of the device of that name as plain values."""
     accelerator = require_accelerator(device)
-    # The CPU computes in a simulated device's stead.
+    # The CPU computes for a simulated device.
     small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
     sizes = small if accelerator.is_simulated else {}
-    print(json.dumps(asdict(device_limits(accelerator, budget_s=budget_s, **sizes))))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], float(sys.argv[2]))
+    return asdict(device_limits(accelerator, budget_s=budget_s, **sizes))

@@ -1,11 +1,11 @@
-"""How long a load takes that must wait for the one before it, by working set: the walk down one long decision tree.
+"""Measure the latency of dependent loads by working set: a walk down one long decision tree.
 
-scikit-learn's compiled walk reads a node and goes on to the child that it names, so that every load needs the answer
-of the one before: what a forest does all the time. Here every node has one way on, and the nodes of that chain lie in
-random order, so that no prefetcher can guess the next. Comparing a feature with a threshold runs beside the waiting.
-A node is about one cache line (64 bytes); pages are the allocator's, so that misses of the TLB count, as in a forest.
-A child is a number, not an address: beside a pointer chase in C (64-byte steps, gcc -O2) a load took 1 ns longer in L1
-and L2 on a Xeon, and as long beyond them, within what other programs disturbed.
+scikit-learn's compiled walk reads a node and goes on to the child that the node names. Every load depends on the one
+before, as in a forest. Here every node has one child, and the nodes of this chain lie in random order, so that no
+prefetcher can guess the next one. Comparing the feature with the threshold overlaps with the waiting.
+A node takes about one cache line (64 bytes). Pages are the allocator's, so TLB misses count, as in a forest.
+A child is an index, not an address. On a Xeon, a load took 1 ns longer in L1 and L2 than in a pointer chase in C
+(64-byte steps, gcc -O2). Beyond them it took equally long, within the noise of other programs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.bandwidth import level_of
-from inferbench_lib.machine.limit import Limit, Probe, interleave, least
+from inferbench_lib.machine.limit import Limit, fourfold, least
+from inferbench_lib.timing.turns import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ class LoadLatency:
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A tree in one line: its nodes in the `order` of a walk; `walk(n_rows)` gives the leaf that each row reached."""
+    """A tree without branches: its nodes in the `order` of a walk; `walk(n_rows)` gives the leaf of each row."""
 
     order: NDArray[np.intp]
     last: int
@@ -49,7 +50,7 @@ class Chain:
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes a walk visits."""
+        """The number of nodes that a walk visits."""
         return len(self.order)
 
 
@@ -60,18 +61,18 @@ def latencies(
     budget_s: float = 4.0,
     now_s: Callable[[], float] = monotonic,
 ) -> tuple[LoadLatency, ...]:
-    """Latency of dependent loads at working sets from 16 KiB in steps of four up to `largest_bytes`.
+    """Measure the latency of dependent loads at working sets from 16 KiB in steps of four up to `largest_bytes`.
 
-    Sets that the budget (at least 1.5 s) cannot reach, by the time that the one before took, are left out.
-    Raises MeasurementError when a walk ends where the chain does not.
+    The budget (at least 1.5 s) ends the series, by the time that the previous size took.
+    Raises MeasurementError when a walk does not end at the chain's last node.
     """
-    import sklearn.tree  # noqa: F401 - a second that is not spent on measuring
+    import sklearn.tree  # noqa: F401 - its import, about a second, does not count against the budget
 
-    started_s = now_s()
+    budget = Budget(budget_s, now_s)
     chains = _chains(min(largest_bytes, LARGEST_BYTES), max(budget_s, LEAST_S), now_s)
     levels = {size: level_of(size, 1, caches) for size in chains}
     probes = [_probe(size, one, is_cached=levels[size] != "RAM") for size, one in chains.items()]
-    seconds = interleave(probes, budget_s=budget_s - (now_s() - started_s))
+    seconds = interleave(probes, budget_s=budget.left_s)
     method = "a tree's walk down a chain of nodes in random order, least of interleaved repeats"
     return tuple(
         LoadLatency(
@@ -84,7 +85,7 @@ def latencies(
 
 
 def _chains(largest_bytes: int, budget_s: float, now_s: Callable[[], float]) -> dict[int, Chain]:
-    """Working set → chain, smallest first, as long as the next, four times as large, would still fit."""
+    """Return chains by working set, smallest first, until the next one, four times as large, would not fit."""
     chains: dict[int, Chain] = {}
     spent_s = 0.0
     for size in working_sets(largest_bytes):
@@ -101,24 +102,20 @@ def _chains(largest_bytes: int, budget_s: float, now_s: Callable[[], float]) -> 
 
 
 def working_sets(largest_bytes: int) -> tuple[int, ...]:
-    """From 16 KiB in steps of four."""
-    sizes, size = [SMALLEST_BYTES], SMALLEST_BYTES * 4
-    while size <= largest_bytes:
-        sizes.append(size)
-        size *= 4
-    return tuple(sizes)
+    """Return sizes from 16 KiB in steps of four, up to `largest_bytes`."""
+    return fourfold(SMALLEST_BYTES, largest_bytes + 1)
 
 
 def n_rows(n_nodes: int) -> int:
-    """Rows that walk the chain in one sample: together half a million loads, or the whole chain once."""
+    """Return how many rows walk the chain in one sample: half a million loads in all, or the whole chain once."""
     return max(1, LOADS_PER_SAMPLE // n_nodes)
 
 
 def chain(working_set_bytes: int) -> Chain:
-    """A chain of nodes that together take `working_set_bytes`."""
+    """Build a chain whose nodes take `working_set_bytes` in all."""
     import numpy as np
     from sklearn.tree import DecisionTreeClassifier
-    from sklearn.tree._tree import TREE_LEAF, Tree  # no public way leads to a tree that was not fitted
+    from sklearn.tree._tree import TREE_LEAF, Tree  # no public name builds a tree without fitting it
 
     node_type = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1]).tree_.__getstate__()["nodes"].dtype
     n_nodes = working_set_bytes // node_type.itemsize
@@ -146,8 +143,8 @@ def _probe(size: int, one: Chain, *, is_cached: bool) -> Probe:
         if not (leaves == one.last).all():
             raise MeasurementError(
                 f"load latency: expected every walk to end at node {one.last}, got {leaves.tolist()[:3]}; "
-                "this scikit-learn keeps its trees another way"
+                "this version of scikit-learn stores trees differently"
             )
 
-    # Only a chain that a cache holds gains from being walked beforehand; a longer one throws its own beginning out.
+    # Only a chain that fits in a cache gains from a walk beforehand; a longer one evicts its own beginning.
     return Probe(key=size, call=lambda _: one.walk(rows), check=check, is_warmed=is_cached)

@@ -1,28 +1,30 @@
-"""One measured limit, and how limits are measured: every probe once a round, rounds in random order.
-
-A ceiling is the best of its repeats, because what disturbs a repeat can only slow it down; the worst repeat stands
-beside it as the spread. A cost is the median of its repeats between the lowest and the highest.
-"""
+"""Hold one measured limit with its range, and measure limits in a process that holds nothing yet."""
 
 from __future__ import annotations
 
-import random
+import json
+import os
 import statistics
-import time
-from collections.abc import Callable, Hashable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import count, takewhile
+from pathlib import Path
 from typing import Any
 
-from inferbench_lib.timing.clock import Clock, WallClock
-from inferbench_lib.timing.loop import Check, collect
+from inferbench_lib.errors import MeasurementError
 
-MINIMUM_ROUNDS = 2
+_PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
+_CALL = (
+    "import importlib, json, sys; module, name, arguments = sys.argv[1:]; "
+    "print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(arguments))))"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What this machine reaches or pays, `low` and `high` over the repeats, and how it was found."""
+    """A rate that this machine reaches or a cost that it pays: `low` and `high` over the repeats, and the method."""
 
     value: float
     low: float
@@ -32,26 +34,15 @@ class Limit:
     repeats: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """One thing to time: `prepare`, one untimed call if `is_warmed`, then a block of `block_size` timed calls."""
-
-    key: Hashable
-    call: Callable[[Any], Any]
-    prepare: Callable[[], None] = lambda: None
-    block_size: int = 1
-    is_warmed: bool = True
-    check: Check = lambda batch, output: None
-
-
 def ceiling(seconds: Sequence[float], amount: float, *, unit: str, method: str) -> Limit:
-    """The highest rate: `amount` of work over the shortest time."""
+    """Return the highest rate: `amount` of work over the shortest time, because disturbance can only slow a repeat."""
     rates = [amount / one for one in seconds]
-    return Limit(value=max(rates), low=min(rates), high=max(rates), unit=unit, method=method, repeats=len(rates))
+    said = f"{method}, best of interleaved repeats"
+    return Limit(value=max(rates), low=min(rates), high=max(rates), unit=unit, method=said, repeats=len(rates))
 
 
 def cost(seconds: Sequence[float], *, method: str) -> Limit:
-    """The median time, in seconds."""
+    """Return the median time, in seconds."""
     return Limit(
         value=statistics.median(seconds),
         low=min(seconds),
@@ -63,49 +54,40 @@ def cost(seconds: Sequence[float], *, method: str) -> Limit:
 
 
 def least(seconds: Sequence[float], *, method: str) -> Limit:
-    """The shortest time, in seconds: for what the machine can do, where all that disturbs it adds to the time."""
+    """Return the shortest time, in seconds, for a cost that disturbance can only lengthen."""
     return replace(cost(seconds, method=method), value=min(seconds))
 
 
-def interleave(
-    probes: Sequence[Probe],
-    *,
-    budget_s: float,
-    minimum_rounds: int = MINIMUM_ROUNDS,
-    seed: int = 0,
-    clock: Clock | None = None,
-    now_s: Callable[[], float] = time.monotonic,
-) -> dict[Hashable, list[float]]:
-    """Seconds per call of every probe, one value a round, as many rounds as fit into `budget_s`.
+def fourfold(smallest: int, end: int) -> tuple[int, ...]:
+    """Return `smallest`, and its multiples by four that are below `end`."""
+    return (smallest, *takewhile(lambda size: size < end, (smallest << 2 * step for step in count(1))))
 
-    At least `minimum_rounds` are run whatever the budget. With none, the first round runs the probes as they are
-    given, the dearest to the reader first, and those that the budget does not reach have no value.
+
+def call_in_a_process(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
+    """Return what a module's function returns in a new Python: one thread, no framework and no notebook behind it.
+
+    Arguments and result are JSON values. Raises MeasurementError when the process fails, prints something else, or
+    takes longer than `timeout_s`.
     """
-    clock = clock or WallClock()
-    order, shuffle = list(probes), random.Random(seed).shuffle
-    seconds: dict[Hashable, list[float]] = {probe.key: [] for probe in probes}
-    started_s, n_rounds, longest_round_s = now_s(), 0, 0.0
-    while probes and (n_rounds < max(1, minimum_rounds) or now_s() - started_s + longest_round_s <= budget_s):
-        round_started_s = now_s()
-        if minimum_rounds or n_rounds:
-            shuffle(order)
-        for probe in order:
-            if not minimum_rounds and now_s() - started_s >= budget_s:
-                return {key: values for key, values in seconds.items() if values}
-            probe.prepare()
-            if probe.is_warmed:
-                probe.call(None)
-            seconds[probe.key] += collect(
-                probe.call,
-                repeat(None),
-                clock=clock,
-                enough=_one_sample,
-                check=probe.check,
-                block_size=probe.block_size,
-            )
-        n_rounds, longest_round_s = n_rounds + 1, max(longest_round_s, now_s() - round_started_s)
-    return seconds
-
-
-def _one_sample(samples: list[float]) -> bool:
-    return len(samples) == 1
+    name = f"{function.__module__}.{function.__name__}"
+    path = os.pathsep.join(filter(None, (str(_PACKAGE_FOLDER), os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CALL, function.__module__, function.__name__, json.dumps(arguments)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MeasurementError(
+            f"{name}: expected an answer within {timeout_s:.0f} s, got none; measure again on a quieter machine"
+        ) from None
+    if done.returncode != 0:
+        last_line = (done.stderr.strip().splitlines() or ["nothing on its error output"])[-1]
+        raise MeasurementError(f"{name}: expected exit code 0, got {done.returncode}: {last_line}")
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise MeasurementError(f"{name}: expected JSON on its output, got {done.stdout[:40]!r}") from None

@@ -1,4 +1,4 @@
-"""What this machine can do, measured: every limit that a report needs, and what disturbed the measuring."""
+"""Measure every limit of this machine that a report needs, and watch for disturbances meanwhile."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TypeVar
 
 from inferbench_lib.errors import InferbenchError
 from inferbench_lib.machine.bandwidth import Bandwidth, bandwidths, largest_working_set, memory_bandwidth
-from inferbench_lib.machine.calls import call_costs
 from inferbench_lib.machine.device import DeviceLimits, limits_in_a_process
 from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
 from inferbench_lib.machine.latency import LARGEST_BYTES, LoadLatency, latencies, working_sets
 from inferbench_lib.machine.limit import Limit
-from inferbench_lib.machine.process_cost import StartCost, cells, start_costs
+from inferbench_lib.machine.overheads import StartCost, call_costs, cells, start_costs
 from inferbench_lib.machine.software import loaded_threadpools, torch_build
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
 from inferbench_lib.records import Flag, Machine, Telemetry
 from inferbench_lib.timing.accelerator import require_accelerator
 from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags
+from inferbench_lib.timing.turns import Budget
 
 QUICK_LARGEST_BYTES = 256 << 20
 AT_MOST_S = 90.0
-"""A process of ours that has not answered by then is ended, and its part not measured."""
+"""A child process that has not answered by then is ended, and its part is not measured."""
 RESERVE_S = 8.0
-"""What process starts leave to the parts after them."""
+"""Time that process starts leave to the parts after them."""
 SHARES = {
     "matrix multiplication": 0.22,
     "memory bandwidth": 0.28,
@@ -43,10 +43,10 @@ Measured = TypeVar("Measured")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The measured limits; `flags` names the part that ran while the machine was busy, `telemetry` what was seen.
+    """The measured limits, with the `telemetry` of each part and a flag for each part that was disturbed.
 
-    `not_measured` says of a part, or of one thing in it, why it has no figure here. `threadpools` and `torch_build` are
-    the libraries that multiplied: BLAS and OpenMP with their kernels and the threads they take unasked.
+    `not_measured` holds the reason for each part, or thing in a part, without a figure. `threadpools` and
+    `torch_build` are the libraries that multiplied: BLAS and OpenMP, with their kernels and default threads.
     """
 
     gemm: tuple[GemmPeak, ...]
@@ -69,25 +69,25 @@ class Limits:
 
 
 class _Watch:
-    """Runs one part after the other, each within its share of the budget, and keeps what was seen meanwhile."""
+    """A runner of the parts, one by one, each within its share of the budget, that keeps their telemetry."""
 
     def __init__(self, sampler: Sampler, budget_s: float, on_part: Callable[[str], None]) -> None:
         self._sampler, self._budget_s, self._on_part = sampler, budget_s, on_part
-        self._started_s = time.monotonic()
+        self._time_limit = Budget(AT_MOST_S)
         self.telemetry: dict[str, Telemetry] = {}
         self.not_measured: dict[str, str] = {}
 
     def refused(self, what: str, reason: str) -> None:
-        """One precision of one library is not measured."""
+        """Note that one precision of one library is not measured."""
         self.not_measured[f"matrix multiplication: {what}"] = reason
 
     @property
     def left_s(self) -> float:
-        """Until a process of ours is ended, at least a second."""
-        return max(1.0, self._started_s + AT_MOST_S - time.monotonic())
+        """Seconds until a child process is ended, at least one."""
+        return max(1.0, self._time_limit.left_s)
 
     def part(self, name: str, measure: Callable[[float], Measured]) -> Measured:
-        """What `measure(budget_s)` gives."""
+        """Return `measure(budget_s)`."""
         self._on_part(name)
         started_s = time.monotonic()
         measured = measure(min(SHARES[name] * self._budget_s, self.left_s))
@@ -95,7 +95,7 @@ class _Watch:
         return measured
 
     def attempt(self, name: str, measure: Callable[[float], Measured]) -> Measured | None:
-        """As `part`; one that fails is None, and not measured for the reason that its error gives."""
+        """Return `measure(budget_s)`, or None where it fails, and note its error as the reason."""
         try:
             return self.part(name, measure)
         except (InferbenchError, OSError) as error:
@@ -106,11 +106,11 @@ class _Watch:
 def measure_limits(
     machine: Machine, *, budget_s: float = 40.0, on_part: Callable[[str], None] = lambda part: None
 ) -> Limits:
-    """Every limit with one thread and with all usable CPUs; about `budget_s` seconds, at least about 6, at most 90.
+    """Measure every limit with one thread and with all usable CPUs, in about `budget_s` seconds (6 to 90).
 
-    Below 20 s the largest working set is 256 MiB, which a large cache may hold, and what takes seconds to prepare is
-    left out and named in `not_measured`. `on_part` hears each of `PARTS` as it begins, outside every timed region.
-    Raises WrongOutput when no library multiplies rightly in fp32; a later part that fails is in `not_measured`.
+    Below 20 s the largest working set is 256 MiB, which a large cache may hold. Probes that take seconds to prepare
+    are then left out, and named in `not_measured`, like a part that fails. `on_part` gets each of `PARTS` as it begins,
+    outside every timed region. Raises WrongOutput when no library multiplies correctly in fp32.
     """
     thread_counts = tuple(sorted({1, machine.usable_cpus}))
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)
@@ -161,12 +161,12 @@ def measure_limits(
 
 
 def _device(budget_s: float, timeout_s: float) -> DeviceLimits:
-    """Raises NotAvailable where there is no device, with the reason."""
+    """Measure the device; raise NotAvailable, with the reason, where there is none."""
     return limits_in_a_process(require_accelerator().device, budget_s=budget_s, timeout_s=timeout_s)
 
 
 def _unreached(process_start: Sequence[StartCost], budget_s: float) -> dict[str, str]:
-    """The starts that the budget did not reach; none where the whole part failed."""
+    """Return the starts that the budget did not reach; none where the whole part failed."""
     reached = {(one.method, one.imports) for one in process_start}
     names = [
         f"process start: {method} with {imports or 'nothing'}"
@@ -177,7 +177,7 @@ def _unreached(process_start: Sequence[StartCost], budget_s: float) -> dict[str,
 
 
 def _memory_latency(latency: Sequence[LoadLatency], largest_bytes: int, budget_s: float) -> dict[str, str]:
-    """Why the latency of memory itself is not among those measured; empty where it is, or where the part failed."""
+    """Return the reason why memory itself has no latency; empty where it has one, or where the part failed."""
     if not latency or any(one.level in ("RAM", "unknown") for one in latency):
         return {}
     last = latency[-1]

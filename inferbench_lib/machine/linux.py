@@ -1,4 +1,4 @@
-"""Linux: hardware from `/proc` and `/sys`."""
+"""Read the hardware of a Linux machine from `/proc` and `/sys`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from inferbench_lib.machine.hardware import Hardware, known_instruction_sets, threads_per_core
+from inferbench_lib.machine.hardware import known_instruction_sets, threads_per_core
+from inferbench_lib.records import Machine
 from inferbench_lib.timing.procfs import parse_cpu_list, parse_fields, parse_number, read_number, read_text
 
 # (implementer, part) → core name, from Linux arch/arm64/include/asm/cputype.h.
@@ -32,8 +33,8 @@ _ARM_FIELDS = {"CPU implementer", "CPU part"}
 CONTAINERS = {"docker": "Docker", "kubepods": "Kubernetes", "libpod": "Podman", "lxc": "LXC"}
 
 
-def read_linux(root: Path = Path("/")) -> Hardware:
-    """The hardware that the trees `proc`, `sys` and `etc` under `root` describe."""
+def read_linux(root: Path = Path("/")) -> Machine:
+    """Return the hardware that the folders `proc`, `sys` and `etc` under `root` describe."""
     cpus = parse_cpuinfo(read_text(root / "proc/cpuinfo") or "")
     first = cpus[0] if cpus else {}
     folders = cpu_folders(root)
@@ -43,7 +44,7 @@ def read_linux(root: Path = Path("/")) -> Hardware:
     device_tree_model = (read_text(root / "proc/device-tree/model") or "").rstrip("\0")
     kernel_release = read_text(root / "proc/sys/kernel/osrelease") or ""
     cores, siblings = physical_cores(cpus), sibling_lists(folders)
-    return Hardware(
+    return Machine(
         cpu_model=cpu_model(cpus) or device_tree_model or "unknown",
         physical_cores=cores or len(set(siblings)) or None,
         logical_cores=len(cpus) or None,
@@ -69,13 +70,13 @@ def read_linux(root: Path = Path("/")) -> Hardware:
 
 
 def parse_cpuinfo(text: str) -> list[dict[str, str]]:
-    """One mapping a logical CPU, from `/proc/cpuinfo`; a block that holds no `processor` line is left out."""
+    """Return one mapping per logical CPU of `/proc/cpuinfo`; a block without a `processor` line is left out."""
     blocks = (parse_fields(block) for block in re.split(r"\n\s*\n", text))
     return [block for block in blocks if parse_number(block.get("processor", "")) is not None]
 
 
 def cpu_model(cpus: list[dict[str, str]]) -> str:
-    """The marketing name (POWER says `cpu`, RISC-V `uarch`); on ARM the distinct cores. Empty where nothing tells."""
+    """Return the model name (POWER: `cpu`, RISC-V: `uarch`), on ARM the distinct cores; empty where unknown."""
     names = {cpu[field]: None for field in ("model name", "cpu", "uarch") for cpu in cpus if cpu.get(field)}
     if not names:
         names = {_arm_name(cpu["CPU implementer"], cpu["CPU part"]): None for cpu in cpus if cpu.keys() >= _ARM_FIELDS}
@@ -83,19 +84,19 @@ def cpu_model(cpus: list[dict[str, str]]) -> str:
 
 
 def physical_cores(cpus: list[dict[str, str]]) -> int | None:
-    """Distinct (package, core) pairs, from `/proc/cpuinfo`; None where it does not number cores."""
+    """Return the number of distinct (package, core) pairs; None where `/proc/cpuinfo` does not number cores."""
     cores = {(cpu["physical id"], cpu["core id"]) for cpu in cpus if "physical id" in cpu and "core id" in cpu}
     return len(cores) or None
 
 
 def cpu_folders(root: Path) -> tuple[Path, ...]:
-    """`cpu0`, `cpu1` … of `/sys`, the offline ones among them, in the order of their numbers."""
+    """Return `cpu0`, `cpu1` … of `/sys`, offline ones included, in the order of their numbers."""
     folders = root.glob("sys/devices/system/cpu/cpu[0-9]*")
     return tuple(sorted(folders, key=lambda folder: parse_number(folder.name.removeprefix("cpu")) or 0))
 
 
 def sibling_lists(folders: Iterable[Path]) -> list[frozenset[int]]:
-    """The hardware threads that share a core with each CPU that tells it."""
+    """Return, per CPU with a known topology, the hardware threads of its core."""
     found = []
     for topology in (folder / "topology" for folder in folders):
         listed = parse_cpu_list(read_text(topology / "thread_siblings_list") or "")
@@ -106,7 +107,7 @@ def sibling_lists(folders: Iterable[Path]) -> list[frozenset[int]]:
 
 
 def core_kinds(root: Path, cpus: list[dict[str, str]]) -> dict[str, int]:
-    """Logical CPUs of each kind of core, where there are several: Intel's by their counters, ARM's by their part."""
+    """Return the logical CPUs per kind of core, where there are several: Intel's by PMU, ARM's by part number."""
     names = {"cpu_core": "performance", "cpu_atom": "efficiency", "cpu_lowpower": "low power"}
     hybrid = {
         name: len(parse_cpu_list(read_text(root / f"sys/devices/{sign}/cpus") or "")) for sign, name in names.items()
@@ -118,13 +119,13 @@ def core_kinds(root: Path, cpus: list[dict[str, str]]) -> dict[str, int]:
 
 
 def read_caches(cpu_folder: Path) -> dict[str, int]:
-    """Bytes of one cache a level, from a CPU's `cache` folder."""
+    """Return the bytes of one cache per level, from a CPU's `cache` folder."""
     sizes = {name: parse_cache_bytes(read_text(index / "size") or "") for name, index in _cache_folders(cpu_folder)}
     return {name: size for name, size in sizes.items() if size}
 
 
 def read_cache_sharing(cpu_folder: Path) -> dict[str, int]:
-    """Logical CPUs that share one cache of each level."""
+    """Return the logical CPUs that share one cache, per level."""
     shared = {}
     for name, index in _cache_folders(cpu_folder):
         listed = parse_cpu_list(read_text(index / "shared_cpu_list") or "")
@@ -143,14 +144,14 @@ def _cache_folders(cpu_folder: Path) -> list[tuple[str, Path]]:
 
 
 def parse_cache_bytes(text: str) -> int | None:
-    """Bytes of a size such as "48K"; None for anything else."""
+    """Return the bytes of a size such as "48K"; None for anything else."""
     scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:])
     number = parse_number(text[:-1] if scale else text)
     return number * (scale or 1) if number and number > 0 else None
 
 
 def parse_cpu_mask(text: str) -> frozenset[int]:
-    """CPU numbers of a kernel mask such as "00000000,00000003"; none where the text is no mask."""
+    """Return the CPU numbers of a kernel mask such as "00000000,00000003"; none where the text is no mask."""
     digits = text.strip().replace(",", "")
     if not re.fullmatch(r"[0-9a-fA-F]{1,4096}", digits):
         return frozenset()
@@ -159,13 +160,13 @@ def parse_cpu_mask(text: str) -> frozenset[int]:
 
 
 def parse_memory_bytes(meminfo: str) -> int | None:
-    """`MemTotal` of `/proc/meminfo`, which counts kibibytes."""
+    """Return the bytes of `MemTotal` in `/proc/meminfo`, which counts kibibytes."""
     kibibytes = parse_number(parse_fields(meminfo).get("MemTotal", "").partition(" ")[0])
     return kibibytes * 1024 if kibibytes and kibibytes > 0 else None
 
 
 def parse_steal_share(stat: str) -> float | None:
-    """Steal over all time since the start, from the first line of `/proc/stat` (proc(5): its eighth number)."""
+    """Return steal time over all time since boot, from the first line of `/proc/stat` (proc(5): its 8th number)."""
     words = (stat.splitlines() or [""])[0].split()
     ticks = [parse_number(word) for word in words[1:9]]
     counted = [tick for tick in ticks if tick is not None]
@@ -175,26 +176,26 @@ def parse_steal_share(stat: str) -> float | None:
 
 
 def chosen_word(text: str) -> str:
-    """The word in brackets of a kernel setting such as "always [madvise] never"."""
+    """Return the word in brackets of a kernel setting such as "always [madvise] never"."""
     chosen = re.search(r"\[(\w+)\]", text)
     return chosen.group(1) if chosen else "unknown"
 
 
 def virtualisation(cpu: Mapping[str, str], kernel_release: str, dmi: str, container: str) -> str:
-    """Hypervisor and container in words, such as "KVM guest, Docker container"; "none" where the CPU denies one."""
+    """Return hypervisor and container, such as "KVM guest, Docker container"; "none" where the CPU reports none."""
     if "microsoft" in kernel_release.lower():
         guest = "WSL"
     else:
         named = next((name for sign, name in HYPERVISORS.items() if sign in dmi.lower()), "")
         is_guest = "hypervisor" in cpu.get("flags", "").split()
-        # Vendors of hypervisors sell computers too: without a hypervisor bit on x86 it is one of those.
+        # Vendors of hypervisors sell computers too: an x86 CPU without the hypervisor bit is one of those.
         is_guest = is_guest or bool(named and "flags" not in cpu)
         guest = (f"{named} guest" if named else "virtual machine") if is_guest else ""
     return ", ".join(filter(None, (guest, container))) or ("none" if "flags" in cpu or dmi.strip() else "unknown")
 
 
 def operating_system(os_release: str, kernel_release: str) -> str:
-    """Such as "Debian GNU/Linux 12 (bookworm), kernel 6.1.0-18-amd64"."""
+    """Return a name such as "Debian GNU/Linux 12 (bookworm), kernel 6.1.0-18-amd64"."""
     pretty = re.search(r'^PRETTY_NAME="?([^"\n]*)"?', os_release, re.MULTILINE)
     name = pretty.group(1) if pretty else "Linux"
     return f"{name}, kernel {kernel_release}" if kernel_release else name

@@ -1,17 +1,15 @@
-"""What it costs to hand data to another process, by size: pickled, raw through a pipe, in shared memory, in a file.
+"""Measure the cost of handing data to another process, by size: pickled, raw in a pipe, in shared memory, in a file.
 
-From the moment the sender holds the data until the receiver, which can then use all of it, has said so. Shared
-memory, and a file that both have mapped, are written once by the sender and used in place; the others are copied into
-and out of a pipe.
+It lasts from the moment when the sender holds the data until the receiver answers that it can use all of it. The
+sender writes shared memory, and a file that both have mapped, once, and the receiver uses it in place. The other
+methods copy the data into and out of a pipe.
 """
 
 from __future__ import annotations
 
-import json
 import mmap
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from inferbench_lib.errors import MeasurementError
-from inferbench_lib.machine.clean_process import answer_of
-from inferbench_lib.machine.limit import Limit, Probe, cost, interleave
+from inferbench_lib.machine.limit import Limit, call_in_a_process, cost
+from inferbench_lib.timing.turns import Probe, interleave
 
 METHODS = ("pickle", "pipe", "shared memory", "memory map")
 SIZES_BYTES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
@@ -47,12 +45,11 @@ class TransferCost:
 def transfer_costs(
     *, sizes_bytes: Sequence[int] = SIZES_BYTES, budget_s: float = 3.0, timeout_s: float = 90.0
 ) -> tuple[TransferCost, ...]:
-    """The cost of each method and size; shared memory is left out where `/dev/shm` has no room for it.
+    """Measure each method and size; shared memory is left out where `/dev/shm` has no room for it.
 
     Raises MeasurementError when the measuring process fails or takes longer than `timeout_s`.
     """
-    sizes = json.dumps(list(sizes_bytes))
-    rows = answer_of("inferbench_lib.machine.transfer", str(budget_s), sizes, timeout_s=timeout_s)
+    rows = call_in_a_process(transfer_seconds, budget_s, sizes_bytes, timeout_s=timeout_s)
     return tuple(
         TransferCost(
             method=method,
@@ -64,7 +61,7 @@ def transfer_costs(
 
 
 def _fits_shared_memory(size_bytes: int) -> bool:
-    """A segment above the file system's size is made gladly and kills its writer (SIGBUS)."""
+    """Return True where there is room: a larger segment can be created, but kills its writer (SIGBUS)."""
     if not os.path.isdir("/dev/shm"):  # noqa: PTH112 - only Linux has it
         return True
     free = os.statvfs("/dev/shm")
@@ -84,7 +81,7 @@ def _receive(connection: Connection, segment_name: str, file: str) -> None:
 
 
 def _views(stack: ExitStack, segment: SharedMemory | None, file: str) -> Mapping[str, memoryview]:
-    """Method → the memory that both processes see, until the stack is left."""
+    """Return, by method, the memory that both processes see until the stack closes."""
     views = {}
     if segment is not None:
         stack.callback(segment.close)
@@ -120,7 +117,7 @@ def _check(_: object, last_byte: int) -> None:
 
 @contextmanager
 def _segment(size_bytes: int) -> Iterator[SharedMemory | None]:
-    """Shared memory of that size, or None for none; it is gone afterwards."""
+    """Yield shared memory of that size, None for size 0; remove it afterwards."""
     segment = SharedMemory(create=True, size=size_bytes) if size_bytes else None
     try:
         yield segment
@@ -129,11 +126,12 @@ def _segment(size_bytes: int) -> Iterator[SharedMemory | None]:
             segment.unlink()
 
 
-def _main(budget_s: float, sizes: Sequence[int]) -> None:
+def transfer_seconds(budget_s: float, sizes: Sequence[int]) -> list[tuple[str, int, list[float]]]:
+    """Return (method, size in bytes, seconds per transfer) from this process to a spawned one."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     shared_sizes = [size for size in sizes if _fits_shared_memory(size)]
-    # Behind the views in the stack: what is still looked at cannot be closed.
+    # The stack closes the views first: a segment that still has views cannot be closed.
     with TemporaryDirectory() as folder, _segment(max(shared_sizes, default=0)) as segment, ExitStack() as stack:
         file = Path(folder) / "mapped"
         file.write_bytes(bytes(max(sizes)))
@@ -147,8 +145,4 @@ def _main(budget_s: float, sizes: Sequence[int]) -> None:
         seconds = interleave(probes, budget_s=budget_s)
         ours.send_bytes(b"end")
         receiver.join()
-    print(json.dumps([[*cell, seconds[cell]] for cell in cells]))
-
-
-if __name__ == "__main__":
-    _main(float(sys.argv[1]), json.loads(sys.argv[2]))
+    return [(*cell, seconds[cell]) for cell in cells]

@@ -6,7 +6,6 @@ round, and every cell meets each stretch of the machine's time.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.stats.statistics import relative_width
+from inferbench_lib.timing.turns import take_turns
 
 
 class Host(Protocol):
@@ -142,13 +142,13 @@ def run_rounds(
         progress.now(f"warming up {entry.case}")
         cells.ask(index, "prepare", entry.warmup)
         progress.step()
-    shuffler = random.Random(plan.seed)
+    turns = take_turns(range(len(entries)), plan.seed)
     orders: list[tuple[int, ...]] = []
     control_s: list[tuple[float, ...]] = []
     started_s = read_s()
     stopped_because = ""
     while not stopped_because:
-        order = shuffler.sample(range(len(entries)), len(entries))
+        order = next(turns)
         controls = []
         for index in order:
             progress.now(f"round {len(orders) + 1}: {entries[index].case}")
@@ -160,7 +160,7 @@ def run_rounds(
             seconds = control()
             controls += [] if seconds is None else [seconds]
             progress.step()
-        orders.append(tuple(order))
+        orders.append(order)
         control_s.append(tuple(controls))
         stopped_because = _reason_to_stop(cells, plan, len(orders), read_s() - started_s)
     peaks: list[int | None] = [None] * len(entries)

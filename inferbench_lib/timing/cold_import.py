@@ -1,4 +1,4 @@
-"""What importing a framework costs, as long as this process has not done it."""
+"""Time the first import of a framework in a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def import_s(module: str, read_ns: Callable[[], int] = time.perf_counter_ns) -> float | None:
-    """Seconds to import a module for the first time in this process; None when it is loaded already."""
+    """Return the seconds to import a module for the first time in this process; None when it is loaded already."""
     if module in sys.modules:
         return None
     started_ns = read_ns()

@@ -1,6 +1,6 @@
-"""What the clock and the loop cost themselves, and work whose true time is known to hold them against.
+"""Measure the cost of the clock and the loop themselves, against work whose true time is known.
 
-Everything takes the counter it reads, so that all of it runs on a fake one with exact expected values.
+Every function takes the counter that it reads, so that tests run on a fake one with exact expected values.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from inferbench_lib.timing.loop import after, collect
 ReadNs = Callable[[], int]
 
 EDGE_SPIN_NS = 1000
-"""Spins of this length tell what a spin takes beyond what it says: shorter than any that is timed against the truth."""
+"""Length of the spins that measure a spin's own cost: shorter than any spin that is compared with its true time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overhead:
-    """What one look at the harness saw, in nanoseconds.
+    """The harness's own costs, in nanoseconds.
 
-    `timer_pair_ns` is what two readings of the counter take, `timer_step_ns` its smallest step. `clock_ns` is what
-    the clock reads around nothing at all, `loop_ns` what the loop adds to that in every sample of one call,
-    `between_ns` what passes between two samples and is in none. `spin_edge_ns` is what a spin takes beyond what it
-    says of itself.
+    `timer_pair_ns` is the cost of two readings of the counter, `timer_step_ns` the counter's smallest step. `clock_ns`
+    is the time that the clock reads around nothing. `loop_ns` is what the loop adds to that in every sample of one
+    call. `between_ns` passes between two samples and is in neither. `spin_edge_ns` is the time of a spin beyond the
+    time that it reports.
     """
 
     timer_pair_ns: float
@@ -39,7 +39,7 @@ class Overhead:
 
 
 def overhead(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> Overhead:
-    """Look at the harness once, with `n` repetitions of each thing. A few milliseconds."""
+    """Measure the harness once, with `n` repetitions per figure, in a few milliseconds."""
     clock = WallClock(read_ns)
     clock_ns = median(_around_nothing_ns(clock) for _ in range(n))
     started_ns = read_ns()
@@ -56,7 +56,7 @@ def overhead(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> Overhead:
 
 
 def timer_pair_ns(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> float:
-    """Nanoseconds that two readings of the counter take together: what a sample pays for being timed."""
+    """Return the nanoseconds of two readings of the counter: the cost of timing a sample."""
     started_ns = read_ns()
     for _ in range(n):
         read_ns()
@@ -65,14 +65,14 @@ def timer_pair_ns(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> floa
 
 
 class DeadlineSpin:
-    """Work that ends when the counter passes a deadline, and knows how far past: its true time is known."""
+    """Work that ends when the counter passes a deadline, and reports its true time."""
 
     def __init__(self, read_ns: ReadNs = time.perf_counter_ns) -> None:
         self._read_ns = read_ns
         self._said_ns = 0
 
     def spin(self, duration_ns: int) -> None:
-        """Be busy until `duration_ns` after the first reading of the counter."""
+        """Spin until `duration_ns` after the first reading of the counter."""
         read_ns = self._read_ns
         started_ns = read_ns()
         deadline_ns = started_ns + duration_ns
@@ -81,7 +81,7 @@ class DeadlineSpin:
         self._said_ns += reached_ns - started_ns
 
     def take_ns(self) -> int:
-        """Nanoseconds between the first and the last reading of every spin since this was last asked."""
+        """Return the nanoseconds between first and last reading, summed over the spins since the last call."""
         said_ns, self._said_ns = self._said_ns, 0
         return said_ns
 
@@ -89,7 +89,7 @@ class DeadlineSpin:
 def spin_samples(
     duration_ns: int, *, n_samples: int, calls_per_sample: int, read_ns: ReadNs = time.perf_counter_ns
 ) -> tuple[list[float], list[float]]:
-    """Seconds per spin by the loop and the wall clock, one value a sample, and what the spins said of themselves."""
+    """Return seconds per spin, one value per sample: by the loop and the wall clock, and as the spins report."""
     work = DeadlineSpin(read_ns)
     said_s: list[float] = []
     samples_s = collect(
@@ -104,9 +104,9 @@ def spin_samples(
 
 
 def _spin_edge_ns(read_ns: ReadNs, n: int) -> float:
-    """Short spins in a plain loop, not the one under test: their time less what they say of it and less empty calls.
+    """Return the time of short spins in a plain loop, less the time that they report and less empty calls.
 
-    Not spins of no length at all: a processor leaves a loop that it did not enter without the branch it mispredicts.
+    Spins of zero length would not do: a CPU that never enters the loop does not mispredict the branch at its end.
     """
     work = DeadlineSpin(read_ns)
     whole_ns = _plain_loop_ns(work.spin, read_ns, n)

@@ -1,7 +1,7 @@
-"""Memory of a process and all its descendants, for a pass of its own: never beside a latency measurement.
+"""Read the memory of a process and all its descendants, in a pass of its own: never during a latency measurement.
 
-PSS shares each page among the processes that map it, so a tree's sum counts shared memory once; USS counts what
-only one process has; the sum of RSS counts shared pages once for each process (see proc_pid_smaps(5)).
+PSS divides each page among the processes that map it, so a tree's sum counts shared memory once. USS counts the pages
+that only one process maps. The sum of RSS counts shared pages once per process (see proc_pid_smaps(5)).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeMemory:
-    """Sums over a process tree; PSS and USS are None where the system does not tell them for every process."""
+    """Sums over a process tree; PSS and USS are None where the system does not provide them for every process."""
 
     rss_bytes: int
     pss_bytes: int | None
@@ -28,7 +28,7 @@ class TreeMemory:
 
 
 def memory_of_tree(pid: int) -> TreeMemory:
-    """Memory of the process and its descendants now; processes that end meanwhile are left out.
+    """Return the memory of the process and its descendants now; processes that end meanwhile are left out.
 
     Raises NotAvailable when the process does not exist or the system does not let its memory be read.
     """
@@ -36,7 +36,7 @@ def memory_of_tree(pid: int) -> TreeMemory:
 
     try:
         root = psutil.Process(pid)
-        # Who made shared memory is read last: a page that a child maps meanwhile is then counted too little, not twice.
+        # The creator of shared memory is read last: a page that a child maps meanwhile is undercounted, not doubled.
         processes = [*root.children(recursive=True), root]
     except (psutil.Error, OSError) as error:
         raise NotAvailable(f"memory of process {pid}: expected a running process, got: {error}") from error
@@ -82,7 +82,7 @@ class PeakMemory:
 
 
 def highest(first: TreeMemory, second: TreeMemory) -> TreeMemory:
-    """Each figure's higher value."""
+    """Return the higher value of each figure."""
     return TreeMemory(
         rss_bytes=max(first.rss_bytes, second.rss_bytes),
         pss_bytes=_higher(first.pss_bytes, second.pss_bytes),

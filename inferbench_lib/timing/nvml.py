@@ -1,7 +1,7 @@
-"""What an NVIDIA driver tells of a GPU, through nvidia-ml-py: facts once, a reading at any moment.
+"""Read an NVIDIA GPU through nvidia-ml-py: facts once, a reading at any moment.
 
-No library, no driver and no GPU are reasons in words. What one GPU or driver does not tell is None; a GPU that is
-lost while it is watched is a reading that says so.
+A missing library, driver or GPU is a reason in words. A value that the GPU or driver does not provide is None. A GPU
+that is lost while it is watched gives a reading with that reason.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ THERMAL_OR_POWER = frozenset(THROTTLE_BITS[bit] for bit in (0x4, 0x8, 0x20, 0x40
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """What a GPU is. `default_clock_hz` falls back to the highest clock where the driver names no default."""
+    """The facts of a GPU; `default_clock_hz` is the highest clock where the driver has no default."""
 
     index: int
     name: str
@@ -46,7 +46,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuReading:
-    """What a GPU did at one moment; with `lost_reason` nothing else is known."""
+    """The state of a GPU at one moment; with `lost_reason` nothing else is known."""
 
     temperature_c: float | None = None
     power_w: float | None = None
@@ -58,14 +58,14 @@ class GpuReading:
 
 
 def throttle_names(bits: int) -> tuple[str, ...]:
-    """Names of the reasons that a throttle bit field holds, unknown bits as "unknown (0x…)"."""
+    """Return the names of the reasons in a throttle bit field, unknown bits as "unknown (0x…)"."""
     known = tuple(name for bit, name in THROTTLE_BITS.items() if bits & bit)
     rest = bits & ~sum(THROTTLE_BITS)
     return (*known, f"unknown ({rest:#x})") if rest else known
 
 
 class GpuProbe:
-    """Reads one GPU: `gpu`, what it is; `read()`, what it does now. Made by `open_gpu`."""
+    """A reader of one GPU, made by `open_gpu`: `gpu` holds its facts, `read()` returns its state."""
 
     def __init__(self, nvml: ModuleType, handle: Any, index: int) -> None:
         self._nvml, self._handle = nvml, handle
@@ -83,7 +83,7 @@ class GpuProbe:
         )
 
     def read(self) -> GpuReading:
-        """The GPU now; one that no longer answers (lost, driver gone) is a reading with `lost_reason`."""
+        """Return the state now; it has a `lost_reason` where the GPU no longer answers (lost, driver gone)."""
         nvml = self._nvml
         try:
             memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
@@ -101,7 +101,7 @@ class GpuProbe:
 
     def _throttle_bits(self) -> int | None:
         bits: int | None = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons)
-        if bits is None:  # drivers before 535 know it by its older name
+        if bits is None:  # its name in drivers before 535
             bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         return bits
 
@@ -119,7 +119,7 @@ class GpuProbe:
 
 
 def open_gpu(gpu: int | str = 0) -> GpuProbe:
-    """A probe for the GPU of that NVML index or UUID; CUDA may number GPUs differently, so prefer the UUID.
+    """Return a probe for the GPU of that NVML index or UUID; CUDA may number GPUs differently, so prefer the UUID.
 
     Raises NotAvailable with the reason: no nvidia-ml-py, no driver, no such GPU.
     """
@@ -135,7 +135,7 @@ def open_gpu(gpu: int | str = 0) -> GpuProbe:
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], str]:
-    """(GPUs, reason): every GPU that the driver lists; where there is none, the reason in words."""
+    """Return (GPUs, reason): every GPU that the driver lists; where there is none, the reason in words."""
     try:
         gpus = tuple(open_gpu(index).gpu for index in range(_started_nvml().nvmlDeviceGetCount()))
     except NotAvailable as error:

@@ -1,4 +1,4 @@
-"""Reading the small files of `/proc` and `/sys`: missing and forbidden ones are None, never an error."""
+"""Read the small files of `/proc` and `/sys`: a missing or forbidden file is None, never an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str | None:
-    """The file's text without the white space around it, or None where it is not there or may not be read."""
+    """Return the file's text without surrounding white space, or None where it is missing or forbidden."""
     try:
         return path.read_bytes().decode(errors="replace").strip()
     except OSError:
@@ -15,17 +15,17 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path) -> int | None:
-    """The file's one whole number, or None where there is none."""
+    """Return the file's one whole number, or None where it holds none."""
     return parse_number(read_text(path) or "")
 
 
 def parse_number(text: str) -> int | None:
-    """A whole number of at most 20 digits, or None for anything else."""
+    """Return a whole number of at most 20 digits, or None for anything else."""
     return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """CPU numbers of a kernel list such as "0-3,8,10-11"; none where the text is no such list."""
+    """Return the CPU numbers of a kernel list such as "0-3,8,10-11"; none where the text is no such list."""
     text = text.strip()
     if not re.fullmatch(r"([0-9]{1,5}(-[0-9]{1,5})?(,|$))*", text):
         return frozenset()
@@ -34,7 +34,7 @@ def parse_cpu_list(text: str) -> frozenset[int]:
 
 
 def parse_fields(text: str) -> dict[str, str]:
-    """Name → value of lines such as "Name:  value"; the first line of a name counts."""
+    """Return the values of lines such as "Name:  value" by name; the first line of a name counts."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         name, separator, value = line.partition(":")

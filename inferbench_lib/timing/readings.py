@@ -1,7 +1,7 @@
-"""One look at the host: counters and gauges of `/proc` and `/sys`, as they stand now.
+"""Read the host once: counters and gauges of `/proc` and `/sys` at this moment.
 
-Readers take a root folder, parsers take text; what a machine does not tell is None. Counters only grow: what
-happened between two readings is their difference, which `telemetry` takes.
+Readers take a root folder, parsers take text; a value that the machine does not provide is None. Counters only grow:
+`telemetry` takes the difference of two readings.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inferbench_lib.timing.cgroup import throttling
 from inferbench_lib.timing.procfs import read_number, read_text
+from inferbench_lib.timing.usable import throttling
 
 # hwmon names and thermal zone types of CPU sensors (Linux: Documentation/hwmon, drivers/thermal).
 CPU_SENSORS = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal"})
@@ -23,7 +23,7 @@ CPU_ZONES = frozenset({"x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc_therma
 
 @dataclass(frozen=True, kw_only=True)
 class CpuTimes:
-    """Seconds since boot, summed over the CPUs looked at: all of them, not idle, taken by the hypervisor."""
+    """Seconds since boot, summed over CPUs: in all, busy, and taken by the hypervisor."""
 
     total_s: float
     busy_s: float
@@ -50,24 +50,22 @@ class Reading:
     gpu: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return asdict(self)
 
 
 def read_host(pid: int, root: Path = Path("/")) -> Reading:
-    """The host as it stands, and the CPU seconds of the process tree below `pid`."""
+    """Return the state of the host, and the CPU seconds of the process tree below `pid`."""
     cpus = _allowed_cpus(pid)
-    times = parse_cpu_times(read_text(root / "proc/stat") or "", cpus, _ticks_per_s())
+    times = parse_cpu_times(read_text(root / "proc/stat") or "", cpus, os.sysconf("SC_CLK_TCK"))
     held_back = throttling(root)
     return Reading(
         at_s=time.monotonic(),
         n_cpus=len(cpus) or os.cpu_count() or 1,
         load_1min=parse_load(read_text(root / "proc/loadavg")),
-        total_s=None if times is None else times.total_s,
-        busy_s=None if times is None else times.busy_s,
-        steal_s=None if times is None else times.steal_s,
+        **({} if times is None else asdict(times)),
         own_s=read_tree_cpu_s(pid, root),
-        swap_bytes=parse_swap_bytes(read_text(root / "proc/vmstat") or "", _page_bytes()),
+        swap_bytes=parse_swap_bytes(read_text(root / "proc/vmstat") or "", os.sysconf("SC_PAGE_SIZE")),
         throttled_s=None if held_back is None else held_back.seconds,
         throttled_periods=None if held_back is None else held_back.periods,
         frequency_hz=read_frequency_hz(root, cpus),
@@ -79,7 +77,7 @@ def read_host(pid: int, root: Path = Path("/")) -> Reading:
 
 
 def parse_cpu_times(stat: str, cpus: Iterable[int], ticks_per_s: int) -> CpuTimes | None:
-    """From `/proc/stat`, summed over `cpus` (over all where none is named). Guest time is already in user time."""
+    """Return the times of `/proc/stat`, summed over `cpus` (all where it is empty). User time includes guest time."""
     wanted = {f"cpu{cpu}" for cpu in cpus} or {"cpu"}
     rows = [[int(word) for word in line.split()[1:9]] for line in stat.splitlines() if line.split(" ", 1)[0] in wanted]
     rows = [row + [0] * (8 - len(row)) for row in rows]
@@ -93,12 +91,12 @@ def parse_cpu_times(stat: str, cpus: Iterable[int], ticks_per_s: int) -> CpuTime
 
 
 def parse_load(loadavg: str | None) -> float | None:
-    """The 1-minute load of `/proc/loadavg`."""
+    """Return the 1-minute load of `/proc/loadavg`."""
     return float(loadavg.split()[0]) if loadavg else None
 
 
 def parse_swap_bytes(vmstat: str, page_bytes: int) -> int | None:
-    """Bytes that went to and came from swap since boot, from `/proc/vmstat`."""
+    """Return the bytes swapped out and in since boot, from `/proc/vmstat`."""
     words = dict(line.split(None, 1) for line in vmstat.splitlines() if " " in line)
     if "pswpin" not in words or "pswpout" not in words:
         return None
@@ -106,24 +104,26 @@ def parse_swap_bytes(vmstat: str, page_bytes: int) -> int | None:
 
 
 def parse_process_cpu_s(stat: str, ticks_per_s: int) -> float:
-    """CPU seconds of a process and of its children that ended and were waited for, from `/proc/<pid>/stat`."""
+    """Return the CPU seconds of a process and of its reaped children, from `/proc/<pid>/stat`."""
     after_name = stat.rpartition(")")[2].split()  # the name may hold blanks and parentheses
     return sum(int(after_name[field_number - 3]) for field_number in (14, 15, 16, 17)) / ticks_per_s
 
 
 def read_tree_cpu_s(pid: int, root: Path = Path("/")) -> float | None:
-    """CPU seconds of a process and all its descendants; None when the process is gone."""
+    """Return the CPU seconds of a process and all its descendants; None when the process is gone."""
     stat = read_text(root / f"proc/{pid}/stat")
     if stat is None:
         return None
     children = (
         int(child) for task in root.glob(f"proc/{pid}/task/*") for child in (read_text(task / "children") or "").split()
     )
-    return parse_process_cpu_s(stat, _ticks_per_s()) + sum(read_tree_cpu_s(child, root) or 0.0 for child in children)
+    return parse_process_cpu_s(stat, os.sysconf("SC_CLK_TCK")) + sum(
+        read_tree_cpu_s(child, root) or 0.0 for child in children
+    )
 
 
 def read_frequency_hz(root: Path, cpus: Iterable[int]) -> float | None:
-    """The highest current clock among `cpus`: idle ones are slow, the fastest is one that works."""
+    """Return the highest current clock among `cpus`: idle CPUs are slow, so the fastest is a busy one."""
     folder = root / "sys/devices/system/cpu"
     clocks_khz = [read_number(folder / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus]
     known = [clock for clock in clocks_khz if clock is not None]
@@ -131,7 +131,7 @@ def read_frequency_hz(root: Path, cpus: Iterable[int]) -> float | None:
 
 
 def read_temperature_c(root: Path) -> float | None:
-    """The hottest CPU sensor."""
+    """Return the temperature of the hottest CPU sensor."""
     sensors = (
         sensor
         for monitor in root.glob("sys/class/hwmon/hwmon*")
@@ -157,11 +157,3 @@ def _allowed_cpus(pid: int) -> tuple[int, ...]:
         return tuple(sorted(os.sched_getaffinity(pid)))
     except ProcessLookupError:
         return ()
-
-
-def _ticks_per_s() -> int:
-    return os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-
-
-def _page_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096

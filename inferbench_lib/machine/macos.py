@@ -1,14 +1,15 @@
-"""macOS: hardware from `sysctl`."""
+"""Read the hardware of a Mac from `sysctl`."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
 
-from inferbench_lib.machine.hardware import Hardware, known_instruction_sets, threads_per_core
+from inferbench_lib.machine.hardware import known_instruction_sets, threads_per_core
+from inferbench_lib.records import Machine
 from inferbench_lib.timing.procfs import parse_fields, parse_number
 
-# sysctl's words → the names used everywhere else (Apple: "Determining Instruction Set Characteristics").
+# sysctl's names → those of the Linux kernel (Apple: "Determining Instruction Set Characteristics").
 FEATURES = {
     "AVX1.0": "avx", "AVX2": "avx2", "FMA": "fma", "F16C": "f16c", "AVX512F": "avx512f", "AVX512VNNI": "avx512_vnni",
     "hw.optional.arm.FEAT_DotProd": "asimddp", "hw.optional.arm.FEAT_FP16": "asimdhp",
@@ -17,8 +18,8 @@ FEATURES = {
 }  # fmt: skip
 
 
-def read_apple() -> Hardware:
-    """This Mac; every field unknown where `sysctl` does not answer."""
+def read_macos() -> Machine:
+    """Return the hardware of this Mac; every field is unknown where `sysctl` does not answer."""
     try:
         answer = subprocess.run(
             ["/usr/sbin/sysctl", "hw", "machdep.cpu", "kern.osproductversion", "kern.hv_vmm_present"],
@@ -28,12 +29,12 @@ def read_apple() -> Hardware:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return Hardware(operating_system="macOS")
-    return hardware_from_sysctl(answer.stdout)
+        return Machine(operating_system="macOS")
+    return machine_from_sysctl(answer.stdout)
 
 
-def hardware_from_sysctl(text: str) -> Hardware:
-    """The Mac that lines such as "hw.ncpu: 8" describe; caches and cores of its fastest kind of core."""
+def machine_from_sysctl(text: str) -> Machine:
+    """Return the hardware that lines such as "hw.ncpu: 8" describe; caches are those of the fastest kind of core."""
     values = parse_fields(text)
     words = " ".join(values.get(f"machdep.cpu.{name}", "") for name in ("features", "leaf7_features")).split()
     words += [name for name, value in values.items() if name.startswith("hw.optional.") and value == "1"]
@@ -42,7 +43,7 @@ def hardware_from_sysctl(text: str) -> Hardware:
     guest = {"1": "guest", "0": "none"}.get(values.get("kern.hv_vmm_present", ""), "unknown")
     cores = _number(values, "hw.physicalcpu", "machdep.cpu.core_count")
     threads = _number(values, "hw.logicalcpu", "machdep.cpu.thread_count", "hw.ncpu")
-    return Hardware(
+    return Machine(
         cpu_model=values.get("machdep.cpu.brand_string") or "unknown",
         physical_cores=cores,
         logical_cores=threads,
@@ -65,7 +66,7 @@ def _caches(values: Mapping[str, str]) -> dict[str, int]:
 
 
 def _core_kinds(values: Mapping[str, str]) -> dict[str, int]:
-    """Logical CPUs of each performance level, where there are several; the first level is the fastest."""
+    """Return the logical CPUs per performance level, where there are several; the first level is the fastest."""
     counts = {
         values.get(f"hw.perflevel{level}.name", f"level {level}").lower(): _number(
             values, f"hw.perflevel{level}.logicalcpu"
@@ -77,9 +78,9 @@ def _core_kinds(values: Mapping[str, str]) -> dict[str, int]:
 
 
 def _cache_sharing(values: Mapping[str, str]) -> dict[str, int]:
-    """Logical CPUs that share one cache: told of the fastest kind of core, else, by level, from `hw.cacheconfig`.
+    """Return the logical CPUs that share one cache: of the fastest kind of core, else from `hw.cacheconfig`.
 
-    `hw.cacheconfig` holds, from memory up, the logical CPUs that share each level (Apple: <sys/sysctl.h>).
+    `hw.cacheconfig` holds the logical CPUs that share memory, L1, L2 and L3, in this order (Apple: <sys/sysctl.h>).
     """
     config = values.get("hw.cacheconfig", "").split()[1:4]
     shared = {level: parse_number(word) for level, word in zip(("L1d", "L2", "L3"), config, strict=False)}
