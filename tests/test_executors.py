@@ -23,13 +23,12 @@ from tries import in_some_try
 
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
 from inferbench_lib.executors.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
-from inferbench_lib.executors.executor import now
 from inferbench_lib.executors.loky_pool import LokyPool
 from inferbench_lib.executors.process_pool import ProcessPool
 from inferbench_lib.executors.task_pool import TaskPool, lane
-from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.child import start_context, thread_limits
 from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.start_method import start_context
+from inferbench_lib.processes.spans import now
 from inferbench_lib.processes.task import Report, Start
 from inferbench_lib.records import Span
 from inferbench_lib.studies.cpu_multiprocess.breakdown import account
@@ -201,7 +200,7 @@ class Answered(TaskPool):
 def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the parent's waiting, what lies after the last worker's end counts; the rest was the worker's own time."""
     clock = [100.0]
-    monkeypatch.setattr("inferbench_lib.executors.executor.now", lambda: clock[0])
+    monkeypatch.setattr("inferbench_lib.processes.spans.now", lambda: clock[0])
     monkeypatch.setattr("inferbench_lib.executors.task_pool.now", lambda: clock[0])
     start = Start(pid=1, first_line_s=90.0, cpu_s=0.0)
 
@@ -345,7 +344,7 @@ def test_a_fork_server_imports_once_for_all() -> None:
 
 def run_with_one_thread(code: str) -> subprocess.CompletedProcess[str]:
     """Run the code in an interpreter whose libraries start no thread of their own."""
-    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.executors.executors import EXECUTORS\n{code}"
+    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.executors import listed\n{code}"
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return subprocess.run(
         [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60
@@ -357,7 +356,7 @@ def test_fork_works_where_it_is_safe() -> None:
     """In a process of one thread workers are forked, and give what the others give."""
     done = run_with_one_thread(
         "for name in ('process_pool', 'naive_pool'):\n"
-        "    with EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method='fork') as pool:\n"
+        "    with listed()[name](helpers.load_row_sums, n_processes=2, start_method='fork') as pool:\n"
         "        print(pool.map(helpers.numbered_rows(4), 1).tolist())"
     )
     assert done.stderr == ""
@@ -372,7 +371,7 @@ def test_fork_is_refused_where_it_is_not_safe() -> None:
         "release = threading.Event()\nthreading.Thread(target=release.wait).start()\n"
         "for name in ('process_pool', 'naive_pool'):\n"
         "    try:\n"
-        "        EXECUTORS[name](helpers.load_row_sums, n_processes=2, start_method='fork')\n"
+        "        listed()[name](helpers.load_row_sums, n_processes=2, start_method='fork')\n"
         "    except ConfigError as error:\n"
         "        print(error)\n"
         "release.set()"

@@ -12,10 +12,11 @@ from loss_kernels import LoadBurning, SlowToPickle, load_stream
 from parallel_helpers import numbered_rows
 from tries import MOST_TRIES, in_some_try
 
-from inferbench_lib.executors.executor import CALLER, Executor, now
-from inferbench_lib.executors.executors import EXECUTORS
-from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.executors import listed
+from inferbench_lib.executors.base import Executor
+from inferbench_lib.executors.shared_pool import SharedPool
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER, now
 from inferbench_lib.records import Breakdown, Case, Machine, Measurement, Run, Span
 from inferbench_lib.studies.cpu_multiprocess import breakdown as b
 from inferbench_lib.studies.cpu_multiprocess.study import study
@@ -40,11 +41,11 @@ def accounts(
     """The study's account of one call of `name` beside one process and the ceiling; a new one each time."""
     batch_size = len(rows) // N_WORKERS
     ways = {
-        Case(workload="known", executor="single", batch_size=len(rows)): EXECUTORS["single"](alone),
-        Case(workload="known", executor="ceiling", batch_size=batch_size, n_processes=N_WORKERS): EXECUTORS["ceiling"](
+        Case(workload="known", executor="single", batch_size=len(rows)): listed()["single"](alone),
+        Case(workload="known", executor="ceiling", batch_size=batch_size, n_processes=N_WORKERS): listed()["ceiling"](
             load, n_processes=N_WORKERS
         ),
-        Case(workload="known", executor=name, batch_size=batch_size, n_processes=N_WORKERS): EXECUTORS[name](
+        Case(workload="known", executor=name, batch_size=batch_size, n_processes=N_WORKERS): listed()[name](
             load, n_processes=N_WORKERS
         ),
     }
@@ -126,7 +127,7 @@ class _Dawdling(SharedPool):
 def test_what_nobody_recorded_stays_unexplained() -> None:
     """It is given to no part, and shown: 0.1 s at the end of the call."""
     load = LoadBurning(cpu_s=2e-4)
-    with EXECUTORS["single"](load) as alone, _Dawdling(load, n_processes=1) as pool:
+    with listed()["single"](load) as alone, _Dawdling(load, n_processes=1) as pool:
         pool.map(ROWS, BATCH)
 
         def check() -> None:

@@ -10,8 +10,8 @@ from math import ceil
 import pytest
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.executors.chunk_size import CallCost, of_dynamic
 from inferbench_lib.processes.ledger import Ledger
+from inferbench_lib.processes.scheduling import CallCost, of_dynamic
 
 COST = CallCost(fixed_s=0.02, row_s=1e-5)
 """A call costs as much as 2,000 rows."""

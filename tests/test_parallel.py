@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 import parallel_helpers as helpers
 import pytest
+from inferbench_lib.processes.imports import ImportClock
 from processes import children, is_running, shared_memory_files
 from tries import in_some_try
 
 from inferbench_lib.errors import ConfigError, WorkerDied, WorkerHung, WorkerRaised, WrongOutput
+from inferbench_lib.executors import listed
+from inferbench_lib.executors.base import Executor
 from inferbench_lib.executors.ceiling import Ceiling
-from inferbench_lib.executors.executor import CALLER, SPAN_KINDS, Executor, idle_spans, now
-from inferbench_lib.executors.executors import EXECUTORS
 from inferbench_lib.executors.naive_pool import NaivePool
-from inferbench_lib.executors.pool import SharedPool
 from inferbench_lib.executors.predict import parallel_predict
+from inferbench_lib.executors.shared_pool import SharedPool
 from inferbench_lib.processes import imports
-from inferbench_lib.processes.imports import ImportClock
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.records import Span
 
@@ -40,10 +40,10 @@ POOLS = ["naive_pool", "process_pool", "loky", "dask", "shared_pool", "ceiling"]
 
 def make(name: str, load_runner: Any, **more: Any) -> Executor:
     """The executor of that name, with two processes where it can have two."""
-    return EXECUTORS[name](load_runner, n_processes=2 if name in POOLS else 1, **more)
+    return listed()[name](load_runner, n_processes=2 if name in POOLS else 1, **more)
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", listed())
 def test_outputs_come_in_order_whatever_the_batches(name: str) -> None:
     """Plain and shared input, batches that divide the rows or not, a first call or a later one: the same outputs."""
     with make(name, helpers.load_row_sums) as executor, SharedArray.of(ROWS) as shared:
@@ -58,7 +58,7 @@ def test_a_forest_predicts_the_same_everywhere(name: str) -> None:
         assert np.array_equal(executor.map(ROWS, 250), helpers.small_forest().predict(ROWS))
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", listed())
 def test_every_second_of_every_worker_is_accounted_for(name: str) -> None:
     """From the start of `map` to its end each worker's spans follow one another without overlap, and without gap."""
     with make(name, partial(helpers.load_sleeper, 0.02)) as executor:
@@ -217,7 +217,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_by_every_pool() -> None:
 def test_impossible_numbers_are_refused(name: str) -> None:
     """No processes, no rows or no batch: an error with what was expected and what came."""
     with pytest.raises(ValueError, match=rf"^{name}.n_processes: expected at least 1, got 0$"):
-        EXECUTORS[name](helpers.load_row_sums, n_processes=0)
+        listed()[name](helpers.load_row_sums, n_processes=0)
     with make(name, helpers.load_row_sums) as executor:
         with pytest.raises(ValueError, match="expected at least"):
             executor.map(ROWS[:0], 10)
@@ -228,7 +228,7 @@ def test_impossible_numbers_are_refused(name: str) -> None:
 def test_one_process_is_one_process() -> None:
     """The single executor refuses more than one process."""
     with pytest.raises(ValueError, match=r"single.n_processes: expected 1, got 2; use a pool for more"):
-        EXECUTORS["single"](helpers.load_row_sums, n_processes=2)
+        listed()["single"](helpers.load_row_sums, n_processes=2)
 
 
 def test_parallel_predict_refuses_a_model_from_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

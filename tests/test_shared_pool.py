@@ -23,12 +23,11 @@ from processes import children, is_running, shared_memory_files
 from tries import in_some_try
 
 from inferbench_lib.errors import WorkerDied, WorkerRaised
-from inferbench_lib.executors.executor import CALLER
-from inferbench_lib.executors.pool import SharedPool
-from inferbench_lib.executors.predict import parallel_predict
+from inferbench_lib.executors.predict import parallel_predict, threads_held_to
+from inferbench_lib.executors.shared_pool import SharedPool
 from inferbench_lib.processes import shared_array
-from inferbench_lib.processes.own_threads import threads_held_to
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1

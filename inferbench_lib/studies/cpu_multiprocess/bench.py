@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferbench_lib.errors import NotAvailable
-from inferbench_lib.executors.executor import CALLER, spent
-from inferbench_lib.executors.executors import EXECUTORS
-from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.executors import listed
 from inferbench_lib.measure.benches import CellSeries, LoopBench, WarmUp
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER, spent
 from inferbench_lib.records import Case, Measurement, Span, Verification
 from inferbench_lib.timing.memory import PeakMemory, TreeMemory, memory_of_tree
 from inferbench_lib.work.cnn import Cnn
@@ -26,7 +25,7 @@ from inferbench_lib.work.engines.native import load_forest, load_network
 from inferbench_lib.work.forest import Forest
 
 if TYPE_CHECKING:
-    from inferbench_lib.executors.executor import LoadRunner
+    from inferbench_lib.processes.task import LoadRunner
 
 N_WINDOWS = 4
 """Different inputs that an executor is asked for in turn, each `n_rows` long."""
@@ -51,8 +50,9 @@ class PassBench(LoopBench):
         self._windows, self._references, self._agree = list(passes.inputs), passes.references, passes.agree
         self._first = passes.inputs[0].handle
         self._load_runner = passes.load_runner
+        self._kind = listed()[case.executor]
         self._new = partial(
-            EXECUTORS[case.executor],
+            self._kind,
             passes.load_runner,
             n_processes=case.n_processes,
             n_threads=case.n_threads,
@@ -99,7 +99,7 @@ class PassBench(LoopBench):
     def run(self, case: Case, n_calls: int) -> None:
         """One pass over a copy that these processes alone hold: of pages that others map too, PSS counts a part."""
         self._windows.clear()
-        if case.executor == "naive_pool":  # its interpreters come with each call: what they take over next to no rows
+        if self._kind.starts_per_call:  # its interpreters come with each call: what they take over next to no rows
             few = SharedArray.empty((case.n_processes, *self._first.shape[1:]), self._first.dtype)
             with few, PeakMemory(os.getpid()) as peak:
                 self._map(few, 1)
@@ -174,7 +174,7 @@ class ColdBench(ExecutorBench):
     def start(self) -> None:
         """Load the calling process's model, which each call finds there."""
         runner = self._load_runner()
-        if self._new.func is SharedPool:
+        if "caller_runner" in self._kind.options():
             self._new = partial(self._new, caller_runner=runner)
 
     def _map(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from inferbench_lib.errors import ConfigError
+from inferbench_lib.executors import listed
 from inferbench_lib.measure.benches import WarmUp
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
@@ -30,8 +31,6 @@ NO_WARM_UP = WarmUp(min_calls=0, max_calls=0)
 OWN_BATCHES = 0
 """The shared-memory pool sees what calls cost and sizes its batches by that."""
 NETWORK_BATCH = 16
-SPAWNS = ("naive_pool", "process_pool", "shared_pool", "ceiling")
-"""The executors whose processes are of our making, by `start_method`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +88,18 @@ def _ways(forest: Forest, cfg: Params, usable: int) -> list[_Way]:
 
     def way(name: str, *, cold: bool) -> _Way:
         n_processes = min(cfg.n_processes, usable) if cold else cfg.n_processes
+        kind = listed()[name]
         case = Case(
             workload=forest.name,
             engine="sklearn",
             executor=name,
             batch_size=OWN_BATCHES if name == multiprocess.MULTI else cfg.batch_size,
-            n_processes=1 if name in ("single", "threads") else n_processes,
+            n_processes=1 if kind.is_one_process else n_processes,
             n_threads=n_processes if name == "threads" else 1,
             cold=cold,
         )
         bench = partial(ColdBench if cold else ExecutorBench, forest, case, cfg.n_samples, _options(name, cfg))
-        return _Way(cases=(case,), bench=bench, warmup=NO_WARM_UP if cold or name == "naive_pool" else WARM_UP)
+        return _Way(cases=(case,), bench=bench, warmup=NO_WARM_UP if cold or kind.starts_per_call else WARM_UP)
 
     return [way(name, cold=False) for name in cfg.executors] + [way(name, cold=True) for name in cfg.cold_executors]
 
@@ -142,14 +142,11 @@ def _network(cfg: Params) -> list[_Way]:
 
 
 def _options(name: str, cfg: Params) -> dict[str, Any]:
-    """What an executor takes beside its processes and threads."""
-    if name == "dask":
-        return {"scheduler": cfg.scheduler}
-    options: dict[str, Any] = {"start_method": cfg.start_method} if name in SPAWNS else {}
-    return options | ({"on_worker_death": cfg.on_worker_death} if name == multiprocess.MULTI else {})
+    """Return the parameters that an executor takes beside its processes and threads."""
+    return {option: getattr(cfg, option) for option in listed()[name].options() & type(cfg).model_fields.keys()}
 
 
 def _all_at_once(case: Case, cfg: Params) -> dict[str, Any]:
-    """The same where the cost of more processes than CPUs is asked for: the pool would let the others stand by."""
+    """Return the same with all processes at work, to measure the cost of more processes than CPUs."""
     options = _options(case.executor, cfg)
-    return options | ({"n_at_once": case.n_processes} if case.executor == multiprocess.MULTI else {})
+    return options | ({"n_at_once": case.n_processes} if "n_at_once" in listed()[case.executor].options() else {})
