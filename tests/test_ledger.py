@@ -226,7 +226,7 @@ def test_a_table_that_stays_taken_is_a_named_error() -> None:
     ):
         ledger.take(0)
     assert str(caught.value) == (
-        "rows: expected a turn at their table within 0.1 s, got none; end the stopped process that holds it"
+        "row table: expected its lock within 0.1 s, got none; end the stopped process that holds it"
     )
 
 

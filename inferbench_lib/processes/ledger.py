@@ -143,7 +143,7 @@ class Ledger:
             except BlockingIOError:
                 if now() > deadline_s:
                     raise WorkerHung(
-                        f"rows: expected the lock of their table within {self._table[0, _TIMEOUT_S]:g} s, got none; "
+                        f"row table: expected its lock within {self._table[0, _TIMEOUT_S]:g} s, got none; "
                         "end the stopped process that holds it"
                     ) from None
                 time.sleep(_LOCK_RETRY_S)
