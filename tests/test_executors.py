@@ -1,4 +1,4 @@
-"""The executors that hand their tasks to a library: the standard library's pool, loky and Dask."""
+"""Executors are found by listing their files; those of the standard library, loky and Dask fail with named errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,8 @@ from typing import Any
 import limits_at_import
 import numpy as np
 import parallel_helpers as helpers
-import psutil
 import pytest
 from processes import eventually, is_running
-from tries import in_some_try
 
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
 from inferbench_lib.executors.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
@@ -31,7 +28,6 @@ from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import now
 from inferbench_lib.processes.task import Report, Start
 from inferbench_lib.records import Span
-from inferbench_lib.studies.cpu_multiprocess.breakdown import account
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
@@ -56,40 +52,6 @@ def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(warm: TaskPool) ->
     assert max(span.end_s for span in starts) - min(span.start_s for span in starts) <= warm.start_s
     assert len(set(warm.pids)) == 2
     assert all(map(is_running, warm.pids))
-
-
-def test_an_idle_pool_leaves_the_cpus_to_others(warm: TaskPool) -> None:
-    """Between calls its processes and this one use less than 2 % of a CPU: others are measured in the same rounds."""
-
-    def cpu_s() -> float:
-        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in (os.getpid(), *warm.pids))
-
-    def check() -> None:
-        before_s = cpu_s()
-        time.sleep(2)
-        assert cpu_s() - before_s < 0.04
-
-    warm.map(ROWS, 500)
-    in_some_try(check)
-
-
-def test_a_warm_pool_explains_its_time(warm: TaskPool) -> None:
-    """Of twelve naps of 0.05 s in two workers, the account leaves next to nothing unexplained."""
-
-    def check() -> None:
-        start_s = now()
-        warm.map(shared, 84)
-        end_s = now()
-        spans = [span for span in warm.spans() if span.start_s >= start_s]
-        single_s = sum(span.cpu_s for span in spans if span.kind == "compute")
-        assert sum(span.n_rows for span in spans if span.kind == "compute") == 1000
-        found = account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_workers=2)
-        assert found.whole_s > 6 * 0.05
-        assert found.unexplained_share < 0.1
-
-    with SharedArray.of(ROWS[:1000]) as shared:
-        warm.map(shared, 100)
-        in_some_try(check)
 
 
 @pytest.mark.parametrize("name", WARM)
@@ -139,8 +101,8 @@ def test_a_worker_that_loky_replaces_is_not_passed_over() -> None:
         pool.map(ROWS[:4], 1)
     later = re.sub(r".*\(pid (\d+)\).*", r"\1", str(caught.value))
     assert str(caught.value) == (
-        "loky: expected the workers that it started with, got another one in place of one that ended "
-        f"(pid {later}), so what this call took says nothing; use smaller batches or fewer rows"
+        "loky: expected the workers that it started with, got a new one in place of one that ended "
+        f"(pid {later}), so the time of this call means nothing; use smaller batches or fewer rows"
     )
     assert int(later) not in pool.pids
 
@@ -150,7 +112,7 @@ def test_outputs_that_do_not_fit_the_rows_are_refused(name: str) -> None:
     """A batch with too few outputs is WrongOutput, and so is one of another dtype than the first."""
     with WARM[name](helpers.load_short, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
         pool.map(ROWS[:100], 50)
-    assert str(caught.value) == "runner: expected 50 outputs, one a row, got 49; correct it"
+    assert str(caught.value) == "runner: expected 50 outputs, one per row, got 49; correct it"
     with WARM[name](helpers.load_ragged, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
         pool.map(ROWS, 100)
     assert str(caught.value) == (
@@ -195,6 +157,9 @@ class Answered(TaskPool):
         return
 
     _kill = _shut_down
+
+    def _death(self, error: Exception) -> str:
+        return ""
 
 
 def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +253,7 @@ def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
     with pytest.raises(NotAvailable) as caught:
         pool.ready()
     assert str(caught.value) == (
-        f"dask: expected 3 workers behind {cluster.scheduler_address}, got Only 2/3 workers arrived after 0.5; "
+        f"dask: expected 3 workers at {cluster.scheduler_address}, got Only 2/3 workers arrived after 0.5; "
         "start the scheduler and its workers first"
     )
     pool = DaskPool(helpers.load_row_sums, n_processes=1)
@@ -302,7 +267,6 @@ def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
 
 
 DASK = """
-import psutil
 import parallel_helpers as helpers
 from inferbench_lib.executors.dask_pool import DaskPool
 if __name__ == "__main__":
