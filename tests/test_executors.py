@@ -267,6 +267,7 @@ def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
 
 
 DASK = """
+import psutil
 import parallel_helpers as helpers
 from inferbench_lib.executors.dask_pool import DaskPool
 if __name__ == "__main__":

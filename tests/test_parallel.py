@@ -59,7 +59,7 @@ def test_a_forest_predicts_the_same_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", listed())
 def test_every_second_of_every_worker_is_accounted_for(name: str) -> None:
-    """From the start of `map` to its end, each worker's spans follow one another without overlap, in pools without gap."""
+    """From start to end of `map`, each worker's spans follow one another without overlap, and in pools without gap."""
     with make(name, partial(helpers.load_sleeper, 0.02)) as executor:
         executor.map(ROWS, 100)
         called_s = now()
@@ -226,12 +226,6 @@ def test_impossible_numbers_are_refused(name: str) -> None:
             executor.map(ROWS[:0], 10)
         with pytest.raises((ValueError, WorkerRaised), match="expected at least 1 row and batches of at least 1"):
             executor.map(ROWS, 0)
-
-
-def test_one_process_is_one_process() -> None:
-    """The single executor refuses more than one process."""
-    with pytest.raises(ValueError, match=r"single.n_processes: expected 1, got 2; use a pool for more"):
-        listed()["single"](helpers.load_row_sums, n_processes=2)
 
 
 def test_parallel_predict_refuses_a_model_from_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import parallel_helpers as helpers
 import pytest
-from inferbench_lib.processes.cpu_demand import CpuDemand
 from loss_kernels import LoadBurning
 
 from inferbench_lib import studies
 from inferbench_lib.executors import shared_pool
 from inferbench_lib.executors.shared_pool import SharedPool
+from inferbench_lib.processes.scheduling import CpuDemand
 from inferbench_lib.records import Span
 from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
 from inferbench_lib.work.forest import Forest
