@@ -49,7 +49,7 @@ def test_given_values_replace_defaults_and_stay() -> None:
         (
             "cpu_multiprocess",
             {"cold_executors": ["loky", "threads"]},
-            "cold_executors.1: expected 'process_pool', 'shared_pool', 'loky' or 'dask', got 'threads'",
+            "cold_executors.1: expected one of dask, loky, process_pool, shared_pool, got 'threads'",
         ),
         ("cpu_multiprocess", {"executors": []}, "executors: expected at least 1 item, got []"),
         ("cpu_vs_gpu", {"iterations": "small"}, "iterations: expected dictionary, got 'small'"),
@@ -230,8 +230,8 @@ def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
         (
             "cpu_multiprocess",
             {"executors": ["single", "loky"], "cold_executors": [], "start_method": "fork"},
-            "start_method: has no effect, because executors holds none of naive_pool, process_pool, shared_pool, "
-            "ceiling",
+            "start_method: has no effect, because executors holds none of ceiling, naive_pool, process_pool, "
+            "shared_pool",
         ),
         ("cpu_multiprocess", {"scaling_processes": [2]},
          "scaling_processes: has no effect, because scaling_rows is empty"),

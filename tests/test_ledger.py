@@ -10,8 +10,8 @@ from math import ceil
 import pytest
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.executors.chunk_size import CallCost, of_dynamic
 from inferbench_lib.processes.ledger import Ledger
+from inferbench_lib.processes.scheduling import CallCost, of_dynamic
 
 COST = CallCost(fixed_s=0.02, row_s=1e-5)
 """A call costs as much as 2,000 rows."""
@@ -226,7 +226,7 @@ def test_a_table_that_stays_taken_is_a_named_error() -> None:
     ):
         ledger.take(0)
     assert str(caught.value) == (
-        "rows: expected a turn at their table within 0.1 s, got none; end the stopped process that holds it"
+        "row table: expected its lock within 0.1 s, got none; end the stopped process that holds it"
     )
 
 

@@ -15,12 +15,12 @@ PARENT = """
 import threading
 from functools import partial
 import parallel_helpers as helpers
-from inferbench_lib.executors.executors import EXECUTORS
+from inferbench_lib.executors import listed
 load = helpers.load_announcing
 if {after_s} is not None:
     threading.Timer({after_s}, print, ["now"], dict(flush=True)).start()
     load = partial(helpers.load_sleeper, 600)
-executor = EXECUTORS[{name!r}](load, n_processes=2, **{more!r})
+executor = listed()[{name!r}](load, n_processes=2, **{more!r})
 executor.map(helpers.numbered_rows(4), 1)
 """
 WAYS: dict[str, tuple[str, dict[str, str]]] = {

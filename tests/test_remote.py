@@ -21,7 +21,7 @@ from processes import eventually, is_running
 from remote_probe import Probe, fail_to_build, import_slowly
 
 from inferbench_lib.errors import NotAvailable, OutOfMemory, WorkerDied, WorkerHung, WorkerRaised
-from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.child import thread_limits
 from inferbench_lib.processes.remote import Remote, as_answered
 
 HERE = Path(__file__).parent

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from inferbench_lib.measure.source import WarmUp
 
 from inferbench_lib.errors import ConfigError, MeasurementError, NotAvailable, OutOfMemory, WorkerDied, WorkerHung
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.measure.session import control_flag
+from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import PROGRESS_FILE, Progress
 from inferbench_lib.records import Case, Measurement, Outcome
 

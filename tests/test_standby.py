@@ -1,4 +1,4 @@
-"""More workers than CPUs: as many compute at a time as the CPUs carry, the others stand by."""
+"""With more workers than CPUs, as many compute at a time as the CPUs can run; the others are on standby."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from loss_kernels import LoadBurning
 
 from inferbench_lib import studies
-from inferbench_lib.executors.pool import SharedPool
-from inferbench_lib.processes import cpu_demand
-from inferbench_lib.processes.cpu_demand import CpuDemand
+from inferbench_lib.executors import shared_pool
+from inferbench_lib.executors.shared_pool import SharedPool
+from inferbench_lib.processes.scheduling import CpuDemand
 from inferbench_lib.records import Span
 from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
 from inferbench_lib.work.forest import Forest
@@ -28,15 +28,7 @@ BUSY, ASLEEP = LoadBurning(cpu_s=1e-5), partial(helpers.load_sleeper, 0.01)
 @pytest.fixture
 def one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with one usable CPU, as far as pools can tell."""
-    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: (1, ""))
-
-
-def demand(monkeypatch: pytest.MonkeyPatch, n_cpus: int, n_threads: int, *calls: tuple[int, float]) -> CpuDemand:
-    """What is known on so many CPUs after calls of a second each, told by worker and CPU seconds."""
-    monkeypatch.setattr(cpu_demand, "usable_cpus", lambda: (n_cpus, ""))
-    known = CpuDemand(n_threads)
-    known.note(Span(worker=worker, kind="compute", start_s=1.0, end_s=2.0, cpu_s=cpu_s) for worker, cpu_s in calls)
-    return known
+    monkeypatch.setattr(shared_pool, "usable_cpus", lambda: (1, ""))
 
 
 def n_calls(pool: SharedPool, rows: np.ndarray = ROWS, batch_size: int | None = 100) -> Counter[int]:
@@ -50,7 +42,7 @@ def standing_by(pool: SharedPool) -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("n_cpus", "n_threads", "calls", "n_carried"),
+    ("n_cpus", "n_threads", "calls", "n_at_once"),
     [
         pytest.param(2, 1, [], 2, id="one thread each before a call was seen"),
         pytest.param(8, 3, [], 3, id="8 CPUs and 3 threads each are nearest to 3 workers"),
@@ -63,11 +55,13 @@ def standing_by(pool: SharedPool) -> set[int]:
         pytest.param(2, 1, [(0, 1.0), (0, 1.9)], 2, id="no more than its threads: others run in the caller too"),
     ],
 )
-def test_as_many_are_carried_as_there_are_cpus_for(
-    monkeypatch: pytest.MonkeyPatch, n_cpus: int, n_threads: int, calls: list[tuple[int, float]], n_carried: int
+def test_as_many_compute_at_once_as_there_are_cpus_for(
+    n_cpus: int, n_threads: int, calls: list[tuple[int, float]], n_at_once: int
 ) -> None:
-    """Of six workers: usable CPUs over the CPUs that a call was seen to keep busy."""
-    assert demand(monkeypatch, n_cpus, n_threads, *calls).n_carried(6) == n_carried
+    """Of six workers: usable CPUs over the CPUs that a call of a second was seen to keep busy."""
+    demand = CpuDemand(n_threads, n_cpus)
+    demand.note(Span(worker=worker, kind="compute", start_s=1.0, end_s=2.0, cpu_s=cpu_s) for worker, cpu_s in calls)
+    assert demand.n_at_once(6) == n_at_once
 
 
 @pytest.mark.usefixtures("one_cpu")
@@ -111,7 +105,7 @@ def test_a_caller_that_computes_needs_nobody_else() -> None:
 
 @pytest.mark.usefixtures("one_cpu")
 def test_how_many_work_can_be_given() -> None:
-    """`n_at_once` overrules what the CPUs carry."""
+    """`n_at_once` overrules the number that the CPUs can run."""
     with SharedPool(helpers.load_row_sums, n_processes=3, n_at_once=2) as pool:
         for _ in range(3):
             n_calls(pool)

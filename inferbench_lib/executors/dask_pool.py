@@ -1,7 +1,7 @@
-"""Dask: a cluster on this machine, or the user's own; no task brings its rows along.
+"""Run the model by Dask, in a cluster on this machine or in the user's own; no task carries its rows.
 
-Workers of this machine map the shared input, as those of the shared pool do. To a scheduler elsewhere every batch is
-scattered once, the first time that an input is used, and the task goes to where its batch lies.
+Workers on this machine map the shared input, as those of the shared-memory pool do. For a scheduler elsewhere, the
+first `map` of an input scatters its batches, and each task runs where its batch is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -19,42 +20,43 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied
-from inferbench_lib.executors.executor import CALLER, now, spent
-from inferbench_lib.executors.task_pool import TaskPool, end_now
-from inferbench_lib.processes.answers import open_answer
-from inferbench_lib.processes.child import dumps
-from inferbench_lib.processes.lifeline import starting_processes, thread_limits
-from inferbench_lib.processes.remote import how_it_ended
+from inferbench_lib.executors.task_pool import TaskPool
+from inferbench_lib.processes.child import end_now, starting_processes, thread_limits
+from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER, now, spent
 from inferbench_lib.processes.task import Parcel, Report, Start, join, run_rows, run_shared
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
-    from inferbench_lib.executors.executor import LoadRunner, Rows
+    from inferbench_lib.executors.base import Rows
+    from inferbench_lib.processes.task import LoadRunner
 
 QUIET: dict[str, Any] = {
-    # Dask opens a port for HTTP even without a dashboard; on this machine alone, and with nothing to be had there.
+    # Dask opens a port for HTTP even without a dashboard: here only on this machine, and with no routes.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # What an idle cluster of four watches itself by takes a tenth of a CPU from whatever else is measured.
+    # The self-monitoring of an idle cluster of four would take a tenth of a CPU from other measurements.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
 }
 LEFT_BEHIND = {"PYTHONHASHSEED": "6640", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""What Dask puts into our environment for its workers, and leaves there (distributed/nanny.py, distributed.yaml)."""
+"""Variables that Dask sets in our environment for its workers and leaves there (distributed/nanny.py)."""
 
 
 class DaskPool(TaskPool):
-    """`distributed.LocalCluster`, or with `scheduler` the cluster behind that address.
+    """`distributed.LocalCluster`, or with `scheduler` the cluster at that address.
 
     The address is `tls://host:port` (certificates as in Dask's own configuration) or, on this machine,
-    `tcp://127.0.0.1:port`; ConfigError for any other, as whoever may talk to a scheduler may run code on its workers. A
-    cluster of the user needs `n_processes` workers of one thread each that can import inferbench and the model;
-    its spans can be told from ours only where its workers run on this machine, by the same clock.
+    `tcp://127.0.0.1:port`. Any other raises ConfigError: a client of a scheduler can run code on its workers. A user's
+    cluster needs `n_processes` workers of one thread each that can import inferbench and the model. Its spans fit ours
+    only where its workers run on this machine, with the same clock.
     """
 
     name = "dask"
+    title = "Dask"
+    has_cold_start = True
     maps_input = True
 
     def __init__(
@@ -80,7 +82,7 @@ class DaskPool(TaskPool):
             self._client.wait_for_workers(self._n_processes, timeout=self._start_limit_s)
         except (OSError, TimeoutError) as error:
             raise NotAvailable(
-                f"dask: expected {self._n_processes} workers behind {self._scheduler or 'a cluster of ours'}, got "
+                f"dask: expected {self._n_processes} workers at {self._scheduler or 'a local cluster'}, got "
                 f"{error}; start the scheduler and its workers first"
             ) from error
         self._addresses = self._single_threaded()
@@ -100,7 +102,7 @@ class DaskPool(TaskPool):
 
     @contextmanager
     def _local_cluster(self) -> Iterator[Any]:
-        """Workers that end with this process, leave no files, and are not replaced when they die."""
+        """Start workers that end with this process, leave no files, and are not replaced when they die."""
         import dask
         from distributed import LocalCluster
 
@@ -132,32 +134,19 @@ class DaskPool(TaskPool):
                 known[len(tasks[0])] = self._client.scatter(parts, workers=self._addresses, hash=False)
         return [self._client.submit(run_rows, part, **own) for part in known[len(tasks[0])]]
 
-    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
-        from concurrent.futures import CancelledError
-
+    def _death(self, error: Exception) -> str:
         from distributed import KilledWorker
 
-        try:
-            answer = future.result(timeout_s)
-        except TimeoutError:
-            raise self._silent(task, timeout_s) from None
-        except KilledWorker as error:
-            raise WorkerDied(
-                f"dask: expected an answer to {task}, but {self._end_of(error.last_worker.address)}"
-            ) from None
-        except CancelledError as error:
-            raise WorkerDied(
-                f"dask: expected an answer to {task}, but its scheduler was lost ({error}); see whether it "
-                "runs, and make a new pool"
-            ) from None
-        return open_answer(answer, self.name, task)
+        if isinstance(error, CancelledError):
+            return f"its scheduler was lost ({error}); check that it runs, and make a new pool"
+        return self._end_of(error.last_worker.address) if isinstance(error, KilledWorker) else ""
 
     def _end_of(self, address: str) -> str:
         process = self._processes.get(address)
         if process is None:
-            return f"worker {address} ended; see what it printed"
+            return f"worker {address} ended; read what it printed"
         deadline_s = now() + 5
-        while process.is_alive() and now() < deadline_s:  # the scheduler may hear of it before Dask's own watcher
+        while process.is_alive() and now() < deadline_s:  # the scheduler may know before Dask's own watcher
             time.sleep(0.01)
         return f"worker (pid {process.pid}) {how_it_ended(process.exitcode)}"
 
@@ -179,7 +168,7 @@ class DaskPool(TaskPool):
 
 
 def refuse_open(scheduler: str) -> None:
-    """ConfigError for an address beyond this machine that is not encrypted."""
+    """Raise ConfigError for an address beyond this machine that is not encrypted."""
     parts = urlsplit(scheduler)
     if not (parts.scheme == "tls" and parts.hostname) and not (parts.scheme == "tcp" and is_here(parts.hostname)):
         raise ConfigError(
@@ -189,7 +178,7 @@ def refuse_open(scheduler: str) -> None:
 
 
 def is_here(host: str | None) -> bool:
-    """Whether a host is this machine's loopback, told without asking anyone."""
+    """Return whether a host is this machine's loopback, without a look-up of its name."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -198,7 +187,7 @@ def is_here(host: str | None) -> bool:
 
 @contextmanager
 def scratch_folder() -> Iterator[str]:
-    """A temporary folder that is removed also when this process is killed: loky's resource tracker sees to it."""
+    """Make a temporary folder; loky's resource tracker removes it even when this process is killed."""
     from joblib.externals.loky.backend import resource_tracker
 
     folder = tempfile.mkdtemp(prefix="inferbench-dask-")

@@ -1,76 +1,76 @@
-"""The obvious way, and what it costs: a new pool for every call, the model and its batch pickled into every task."""
+"""Run the model in the obvious way: a new pool per call, with the model and its batch pickled into every task."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from inferbench_lib.executors.executor import CALLER, batches, idle_spans, now, spent
+from inferbench_lib.executors.base import in_memory
 from inferbench_lib.executors.process_pool import ProcessPool
 from inferbench_lib.executors.task_pool import lane
-from inferbench_lib.processes.child import dumps
-from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.task import Parcel, Report, run_pickled
+from inferbench_lib.processes.messages import dumps
+from inferbench_lib.processes.scheduling import batches
+from inferbench_lib.processes.spans import CALLER, idle_spans, now, spent
+from inferbench_lib.processes.task import Parcel, Report
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent import futures
+
     import numpy as np
 
-    from inferbench_lib.executors.executor import Rows
+    from inferbench_lib.executors.base import Rows
 
 
 class NaivePool(ProcessPool):
-    """`concurrent.futures.ProcessPoolExecutor` as many use it; pool, imports and pickling are inside each `map`."""
+    """`concurrent.futures.ProcessPoolExecutor` as many use it; each `map` includes pool, imports and pickling."""
 
     name = "naive_pool"
+    title = "a new ProcessPoolExecutor per call (the published reference)"
+    has_cold_start = False
+    starts_per_call = True
 
-    def ready(self) -> None:
+    def _start(self) -> None:
         """Load the model here, where the caller would have it anyway."""
-        if not self.start_s:
-            started_s = now()
-            self._runner = self._load_runner()
-            dumps(self._runner)  # refused here rather than in a worker
-            self.start_s = now() - started_s
+        self._children = []
+        self._runner = self._load_runner()
+        dumps(self._runner)  # refused here rather than in a worker
 
     def map(self, x: Rows, batch_size: int) -> np.ndarray:
         self.ready()
-        rows = x.array if isinstance(x, SharedArray) else x
-        tasks = batches(len(rows), batch_size)
-        started_s = now()
+        tasks = batches(len(in_memory(x)), batch_size)
+        began_s = now()
         spans: list[Span] = []
         self._children = []
-        with self._closed_on_error():
+        with self._ended_on_error():
             self._futures = self._pool(b"")
             self._submitted_s: list[float] = []
-            reports, output = self._collect(self._submit(rows, tasks, spans), spans)
+            reports, output = self._collect(self._submit(x, tasks, spans), spans)
             stop_s = now()
             with spent(spans, CALLER, "stop"):
                 self._shut_down()
+        end_s = now()
         workers = range(self._n_processes)
         spans += _worker_spans(reports, self._submitted_s)
-        spans += [Span(worker=worker, kind="stop", start_s=stop_s, end_s=now()) for worker in workers]
-        self._map_spans = (*spans, *idle_spans(spans, workers, started_s, now()))
+        spans += [Span(worker=worker, kind="stop", start_s=stop_s, end_s=end_s) for worker in workers]
+        self._map_spans = (*spans, *idle_spans(spans, workers, began_s, end_s))
         return output
 
-    def _submit(self, x: Rows, tasks: Sequence[range], spans: list[Span]) -> list[Future[bytes]]:
-        rows = x.array if isinstance(x, SharedArray) else x
-        futures = []
-        for task in tasks:
-            with spent(spans, CALLER, "serialize_model"):
-                model = pickle.dumps(self._runner, protocol=pickle.HIGHEST_PROTOCOL)
-            with spent(spans, CALLER, "serialize_data"):
-                batch = pickle.dumps(rows[task.start : task.stop], protocol=pickle.HIGHEST_PROTOCOL)
-            self._submitted_s.append(now())
-            futures.append(self._sent(run_pickled, Parcel((model, batch))))
-        return futures
+    def _model(self, spans: list[Span]) -> bytes:
+        with spent(spans, CALLER, "serialize_model"):
+            return pickle.dumps(self._runner, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def _sent(self, function: Callable[..., bytes], *parcel: Parcel) -> futures.Future[bytes]:
+        self._submitted_s.append(now())
+        return super()._sent(function, *parcel)
 
 
 def _worker_spans(reports: Sequence[Report], submitted_s: Sequence[float]) -> Iterator[Span]:
-    """The workers' time from their start to their last task, workers numbered in the order of their first line.
+    """Yield the spans of the workers from start to last task; workers are numbered in the order of their first line.
 
-    The n-th process was started by the n-th submission.
+    The n-th submission started the n-th process.
     """
     starts = sorted({report.start for report in reports}, key=lambda start: start.first_line_s)
     for worker, start in enumerate(starts):

@@ -1,37 +1,40 @@
-"""Parallel prediction for production: one function over the shared-memory pool."""
+"""Predict in parallel in production, by one function over the shared-memory pool."""
 
 from __future__ import annotations
 
+import os
 import pickle
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferbench_lib.executors.pool import SharedPool
-from inferbench_lib.processes.child import dumps
-from inferbench_lib.processes.own_threads import threads_held_to
+from inferbench_lib.executors.shared_pool import SharedPool
+from inferbench_lib.processes.messages import dumps
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.timing.usable import usable_cpus
 
 if TYPE_CHECKING:
-    from inferbench_lib.executors.executor import LoadRunner, Runner
-    from inferbench_lib.executors.pool import OnDeath
+    from inferbench_lib.executors.shared_pool import OnDeath
+    from inferbench_lib.processes.task import LoadRunner, Runner
 
 
 def parallel_predict(
     model: Any, X: np.ndarray | Path | str, n_processes: int | None = None, batch_size: int | None = None, *,
     method: str = "predict", on_worker_death: OnDeath = "raise", timeout_s: float = 600.0,
 ) -> np.ndarray:  # fmt: skip
-    """`model.predict(X)` by `n_processes` processes of one thread each, this one among them, which begins at once.
+    """Return `model.predict(X)`, computed by this process and `n_processes - 1` others of one thread each.
 
     `X` is `(n_rows, ...)`: an array, a memory map or an `.npy` file, also one larger than memory; the result is
-    `(n_rows, ...)` in the same order. `model` is anything that can be pickled and has `method`, or the path of one that
-    joblib or pickle wrote (reading it runs its code: only one that you trust). Without `n_processes` there are as
-    many as usable CPUs; of more, as many work at a time as the CPUs carry. Without `batch_size` it follows from what
-    calls cost. Processes are started and ended by the call, which pays from some seconds of work on; keep a
+    `(n_rows, ...)` in the same order. `model` has `method` and can be pickled, or is the path of a file that joblib or
+    pickle wrote. Reading such a file runs its code, so trust it first. `n_processes` defaults to the usable CPUs; of
+    more, only as many compute at a time as the CPUs can run. `batch_size` defaults to sizes that follow from the
+    measured cost of calls. The call starts and ends its processes, which pays off from some seconds of work; keep a
     `SharedPool` for many calls. In a script, call it under `if __name__ == "__main__":`. Raises, and warns of dead
     workers, as `SharedPool` does.
     """
@@ -70,3 +73,27 @@ class _LoadFile:
 
         runner: Runner = getattr(joblib.load(self.path), self.method)
         return runner
+
+
+@contextmanager
+def threads_held_to(n_threads: int) -> Iterator[None]:
+    """Limit BLAS, OpenMP, torch and joblib's `n_jobs=-1` in this process to `n_threads` while the block runs."""
+    with ExitStack() as restore:
+        # joblib reads the number of CPUs from it at each call.
+        restore.callback(_set_variable, "LOKY_MAX_CPU_COUNT", os.environ.get("LOKY_MAX_CPU_COUNT"))
+        _set_variable("LOKY_MAX_CPU_COUNT", str(n_threads))
+        if find_spec("threadpoolctl"):  # comes with scikit-learn
+            from threadpoolctl import threadpool_limits
+
+            restore.enter_context(threadpool_limits(n_threads))
+        if torch := sys.modules.get("torch"):
+            restore.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(n_threads)
+        yield
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

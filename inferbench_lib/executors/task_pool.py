@@ -1,111 +1,105 @@
-"""What the executors have in common whose tasks a library of others hands out and whose outputs it brings back."""
+"""Base classes for executors built on a third-party pool, which hands out the tasks and returns their outputs."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from inferbench_lib.errors import WorkerDied, WorkerHung, WrongOutput
-from inferbench_lib.executors.executor import CALLER, Executor, batches, idle_spans, now, spent
-from inferbench_lib.executors.worker_pool import share
-from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.task import Report, Start
+from inferbench_lib.executors.base import Executor, in_memory, share
+from inferbench_lib.processes.child import end_now, starting_processes, thread_limits
+from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
+from inferbench_lib.processes.scheduling import batches
+from inferbench_lib.processes.spans import CALLER, idle_spans, now, spent
+from inferbench_lib.processes.task import Parcel, Report, Start, greet
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
-    import numpy as np
+    from concurrent import futures
+    from multiprocessing.process import BaseProcess
 
-    from inferbench_lib.executors.executor import LoadRunner, Rows
-
+    from inferbench_lib.executors.base import Rows
+    from inferbench_lib.processes.task import LoadRunner
 
 START_LIMIT_S = 60.0
-"""How long workers may at least take to start, however little time a batch is given."""
+"""Workers get at least this long to start, however short the limit of a batch is."""
 
 
 class TaskPool(Executor):
-    """Warm workers with a model each, which a library feeds. After an error the pool is closed.
+    """Base class for warm workers that a library feeds; each keeps a model. After an error the pool is closed.
 
     Raises WorkerDied, also for a worker that the library replaced; WorkerRaised; WorkerHung (no answer to a batch for
     `timeout_s`); OutOfMemory; WrongOutput where outputs do not fit together.
     """
 
-    name = "pool"
     maps_input = False
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, timeout_s: float = 600.0
     ) -> None:
-        if n_processes < 1:
-            raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
-        self._load_runner, self._n_processes, self._n_threads = load_runner, n_processes, n_threads
+        super().__init__(load_runner, n_processes=n_processes, n_threads=n_threads)
         self._timeout_s, self._start_limit_s = timeout_s, max(timeout_s, START_LIMIT_S)
         self._is_open = False
         self._starts: list[Start] = []
-        self._start_spans: list[Span] = []
-        self._map_spans: tuple[Span, ...] = ()
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The workers' process ids."""
+        """Return the process ids of the workers."""
         return tuple(start.pid for start in self._starts)
 
-    def ready(self) -> None:
-        """Start the workers and wait until each has loaded its model."""
-        if not self.start_s:
-            started_s = now()
-            with self._closed_on_error():
-                self._starts = self._open()
-            self._is_open = True
-            for worker, start in enumerate(self._starts):
-                first_s = max(started_s, start.first_line_s)
-                begin = Span(worker=worker, kind="start", start_s=started_s, end_s=first_s, cpu_s=start.cpu_s)
-                self._start_spans += [begin, *(replace(span, worker=worker) for span in start.spans)]
-            self.start_s = now() - started_s
+    def _start(self) -> None:
+        began_s = now()
+        self._starts = self._open()
+        self._is_open = True
+        for worker, start in enumerate(self._starts):
+            first_s = max(began_s, start.first_line_s)
+            begin = Span(worker=worker, kind="start", start_s=began_s, end_s=first_s, cpu_s=start.cpu_s)
+            self._start_spans += [begin, *(replace(span, worker=worker) for span in start.spans)]
 
     def map(self, x: Rows, batch_size: int) -> np.ndarray:
         self.ready()
         if not self._is_open:
             raise WorkerDied(f"{self.name}: expected live workers, got a pool that was closed; make a new one")
-        rows = x.array if isinstance(x, SharedArray) else x
-        tasks = batches(len(rows), batch_size)
-        started_s = now()
+        tasks = batches(len(in_memory(x)), batch_size)
+        began_s = now()
         spans: list[Span] = []
-        with self._closed_on_error():
-            given = share(x, spans) if self.maps_input else x  # and kept until all is done
-            futures = self._submit(given, tasks, spans)
-            reports, output = self._collect(futures, spans)
+        with self._ended_on_error():
+            given = share(x, spans) if self.maps_input else x  # kept until all is done
+            reports, output = self._collect(self._submit(given, tasks, spans), spans)
             self._check_workers(reports)
         for worker, start in enumerate(self._starts):
-            own = [report for report in reports if report.start == start]
-            spans += lane(own, worker, started_s)
-        self._map_spans = (*spans, *idle_spans(spans, range(self._n_processes), started_s, now()))
+            spans += lane([report for report in reports if report.start == start], worker, began_s)
+        self._map_spans = (*spans, *idle_spans(spans, range(self._n_processes), began_s, now()))
         return output
-
-    def spans(self) -> tuple[Span, ...]:
-        return (*self._start_spans, *self._map_spans)
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             self._shut_down()
 
+    def _abandon(self) -> None:
+        self._is_open = False
+        self._kill()
+
     @abstractmethod
     def _open(self) -> list[Start]:
-        """Start the workers; who they are."""
+        """Start the workers and return their identities."""
 
     @abstractmethod
     def _submit(self, x: Rows, tasks: Sequence[range], spans: list[Span]) -> list[Any]:
-        """A future for each batch of rows."""
+        """Return a future for each batch of rows."""
 
     @abstractmethod
-    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
-        """What came of a task, or its error."""
+    def _death(self, error: Exception) -> str:
+        """Describe the end of a worker that raised the error here; empty for any other error."""
 
     @abstractmethod
     def _shut_down(self) -> None:
@@ -113,10 +107,22 @@ class TaskPool(Executor):
 
     @abstractmethod
     def _kill(self) -> None:
-        """End all workers, whatever they do."""
+        """End all workers at once."""
+
+    def _answer(self, future: Any, task: str, timeout_s: float) -> Any:
+        """Return the result of a task, or raise its error."""
+        try:
+            answer = future.result(timeout_s)
+        except TimeoutError:
+            raise self._silent(task, timeout_s) from None
+        except Exception as error:
+            if death := self._death(error):
+                raise WorkerDied(f"{self.name}: expected an answer to {task}, but {death}") from None
+            raise
+        return open_answer(answer, self.name, task)
 
     def _check_workers(self, reports: Sequence[Report]) -> None:
-        """WorkerDied where a batch was computed by a worker that was not there at the start."""
+        """Raise WorkerDied where a worker that was not there at the start computed a batch."""
         if strangers := sorted({report.start.pid for report in reports if report.start not in self._starts}):
             raise self._replaced(strangers)
 
@@ -128,13 +134,12 @@ class TaskPool(Executor):
 
     def _replaced(self, pids: Sequence[int | None]) -> WorkerDied:
         return WorkerDied(
-            f"{self.name}: expected the workers that it started with, got another one in place of one that ended "
-            f"(pid {', '.join(map(str, pids))}), so what this call took says nothing; use smaller batches or fewer rows"
+            f"{self.name}: expected the workers that it started with, got a new one in place of one that ended "
+            f"(pid {', '.join(map(str, pids))}), so the time of this call means nothing; use smaller batches or fewer "
+            "rows"
         )
 
     def _collect(self, futures: Sequence[Any], spans: list[Span]) -> tuple[list[Report], np.ndarray]:
-        import numpy as np
-
         reports: list[Report] = []
         outputs: list[np.ndarray] = []
         waits: list[Span] = []
@@ -153,29 +158,78 @@ class TaskPool(Executor):
         with spent(spans, CALLER, "store"):
             return reports, np.concatenate(outputs)
 
-    @contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
-        """Leave no worker behind when the block fails or is interrupted."""
-        try:
-            yield
-        except BaseException:
-            self._is_open = False
-            self._kill()
-            raise
 
+class FuturesPool(TaskPool):
+    """Base class for pools of `concurrent.futures`; it records their processes, so that it can explain a death."""
 
-def end_now(pid: int | None) -> None:
-    """Kill a child of ours, unless it has ended: one that is stopped would heed nothing else."""
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    _futures: futures.Executor | None = None
+    _children: list[BaseProcess]
+
+    @abstractmethod
+    def _pool(self, load: bytes) -> futures.Executor:
+        """Return a new pool whose workers `begin` with the pickled `load`; its processes come into `_children`."""
+
+    def _open(self) -> list[Start]:
+        self._children = []
+        load = dumps(self._load_runner)
+        self._futures = self._pool(load)
+        deadline_s = now() + self._start_limit_s
+        starts: dict[int, Start] = {}
+        while len(starts) < self._n_processes:  # a worker that is up may answer for one that is not
+            if now() > deadline_s:
+                raise self._silent("its start", self._start_limit_s)
+            for future in [self._sent(greet) for _ in range(self._n_processes)]:
+                start: Start = self._answer(future, "its start", self._start_limit_s)
+                starts[start.pid] = start
+        return sorted(starts.values(), key=lambda start: start.first_line_s)
+
+    def _sent(self, function: Callable[..., bytes], *parcel: Parcel) -> futures.Future[bytes]:
+        assert self._futures is not None
+        with starting_processes(thread_limits(self._n_threads)):  # a submission may start one more process
+            try:
+                return self._futures.submit(function, *parcel)
+            except BrokenProcessPool as error:
+                raise WorkerDied(f"{self.name}: expected live workers, but {self._death(error)}") from None
+
+    def _shut_down(self) -> None:
+        if self._futures is not None:
+            self._futures.shutdown()
+            self._futures = None
+
+    def _kill(self) -> None:
+        for child in self._started():
+            if child.is_alive():
+                end_now(child.pid)  # loky's processes have no `kill`
+        self._shut_down()
+
+    def _started(self) -> list[BaseProcess]:
+        return [child for child in self._children if child.pid is not None]
+
+    def _death(self, error: Exception) -> str:
+        """Name the worker that broke the pool, which then ends the others itself, by SIGTERM or SIGKILL."""
+        if not isinstance(error, BrokenProcessPool):
+            return ""
+        codes = {child.pid: _exit_code(child) for child in self._started()}
+        for by_the_pool in ((0, None, -signal.SIGTERM, -signal.SIGKILL), (0, None, -signal.SIGTERM), ()):
+            if first := [pid for pid, code in codes.items() if code not in by_the_pool]:
+                break
+        return f"worker (pid {' or '.join(map(str, first))}) {how_it_ended(codes[first[0]])}"
 
 
 def lane(reports: Sequence[Report], worker: int, free_s: float) -> Iterator[Span]:
-    """One worker's time, free since `free_s`: it waits until its task is sent; from then on that is in transfer."""
+    """Yield the spans of one worker, free since `free_s`, with a `transfer` before each task that was already sent."""
     for report in sorted(reports, key=lambda report: report.arrived_s):
         sent_s = max(free_s, report.sent_s)
         if report.arrived_s > sent_s:
             yield Span(worker=worker, kind="transfer", start_s=sent_s, end_s=report.arrived_s)
         yield from (replace(span, worker=worker) for span in report.spans)
         free_s = report.spans[-1].end_s
+
+
+def _exit_code(child: BaseProcess) -> int | None:
+    """Return how a child ended; the thread of the pool may have reaped it, and notes the code a moment later."""
+    child.join(5)
+    deadline_s = now() + 1
+    while child.exitcode is None and now() < deadline_s:
+        sleep(0.001)
+    return child.exitcode

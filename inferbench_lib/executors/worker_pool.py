@@ -1,52 +1,44 @@
-"""Workers that start together, keep a model each, and end together: what the pools have in common."""
+"""Base class for pools of our own workers, which start together, keep a model each, and end together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inferbench_lib.errors import WrongOutput
-from inferbench_lib.executors.executor import CALLER, Executor, now, spent
-from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.executors.base import Executor
+from inferbench_lib.processes.child import start_context, thread_limits
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.processes.row_worker import RowWorker
 from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.start_method import start_context
+from inferbench_lib.processes.spans import CALLER, now, spent
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
-    from inferbench_lib.executors.executor import LoadRunner, Rows
     from inferbench_lib.processes.row_worker import Row
+    from inferbench_lib.processes.task import LoadRunner
 
 
 class WorkerPool(Executor):
     """`n_processes` workers that start at once; each calls the picklable `load_runner` and keeps its own model.
 
-    A worker that dies, raises, or is silent for `timeout_s` over one batch ends the pool: the error names the worker,
-    how it ended, and the batch (errors as in `Remote`; WrongOutput where outputs do not fit together).
+    A worker that dies, raises, or is silent for `timeout_s` over one batch ends the pool. The error names the worker,
+    its end and the batch (errors as in `Remote`; WrongOutput where outputs do not fit together).
     """
-
-    name = "pool"
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
         preload: Sequence[str] = (), timeout_s: float = 600.0, n_callers: int = 0,
     ) -> None:  # fmt: skip
-        if n_processes < 1:
-            raise ValueError(f"{self.name}.n_processes: expected at least 1, got {n_processes}")
+        super().__init__(load_runner, n_processes=n_processes, n_threads=n_threads)
         self._timeout_s = timeout_s
         self._row: Row | None = None
-        self._map_spans: tuple[Span, ...] = ()
         self._stop_spans: list[Span] = []
         self._workers: list[Remote] = []
-        self._created_s = now()
+        self._began_s = now()
         start_context(start_method, preload)  # refuses what is not safe here, and tells the fork server what to import
-        with self._closed_on_error():
+        with self._ended_on_error():
             for index in range(n_processes - n_callers):
                 worker = Remote(
                     partial(RowWorker, load_runner, index), environment=thread_limits(n_threads), index=index,
@@ -56,16 +48,12 @@ class WorkerPool(Executor):
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The workers' process ids."""
+        """Return the process ids of the workers."""
         return tuple(worker.pid for worker in self._workers)
 
-    def ready(self) -> None:
-        """The start barrier: wait until every worker has loaded its model."""
-        if not self.start_s:
-            with self._closed_on_error():
-                for worker in self._workers:
-                    worker.ready()
-            self.start_s = now() - self._created_s
+    def _start(self) -> None:
+        for worker in self._workers:
+            worker.ready()
 
     def spans(self) -> tuple[Span, ...]:
         started = (span for worker in self._workers for span in worker.start_spans)
@@ -84,7 +72,7 @@ class WorkerPool(Executor):
         return self._out_for(self._row, None, n_rows) if self._row else None
 
     def _out_for(self, row: Row, out: SharedArray | None, n_rows: int) -> SharedArray:
-        """`out`, or a new one, for `n_rows` outputs like `row`; WrongOutput where they do not fit it."""
+        """Return `out`, or a new array, for `n_rows` outputs like `row`; raises WrongOutput where they do not fit."""
         self._row = row
         out = out or SharedArray.empty((n_rows, *row[0]), row[1])
         if (out.array.shape, out.array.dtype) != ((n_rows, *row[0]), row[1]):
@@ -93,24 +81,3 @@ class WorkerPool(Executor):
                 f"{row[1]}; every batch must give rows of one shape and dtype, and `out` must have room for them"
             )
         return out
-
-    @contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
-        """Leave no worker behind when the block fails or is interrupted."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
-
-
-def share(x: Rows | Path | str, spans: list[Span], worker: int = CALLER) -> SharedArray:
-    """`x` itself where it is shared, the file where it lies in one, else a shared copy, its cost noted."""
-    if isinstance(x, SharedArray):
-        return x
-    if isinstance(x, Path | str):
-        return SharedArray.map_file(Path(x))
-    if isinstance(x, np.memmap) and (mapped := SharedArray.map_memmap(x)):
-        return mapped
-    with spent(spans, worker, "share", len(x)):
-        return SharedArray.of(x)

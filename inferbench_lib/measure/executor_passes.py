@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from inferbench_lib.errors import NotAvailable
-from inferbench_lib.executors.executor import CALLER, spent
-from inferbench_lib.executors.executors import EXECUTORS
-from inferbench_lib.executors.pool import SharedPool
+from inferbench_lib.executors import listed
 from inferbench_lib.measure.source import Source
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER, spent
 from inferbench_lib.records import Case, Span
 from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.timing.memory import PeakMemory, TreeMemory, memory_of_tree
@@ -101,7 +100,9 @@ class Passes(Source):
         """Make one pass over a copy that no other process maps: of shared pages, PSS counts a part only."""
         first = self._windows[0][1].handle
         self._windows.clear()
-        if case.executor == "naive_pool":  # its interpreters come with each call: what they take over next to no inputs
+        if listed()[
+            case.executor
+        ].starts_per_call:  # its interpreters come with each call: what they take over next to no inputs
             few = SharedArray.empty((case.n_processes, *first.shape[1:]), first.dtype)
             with few, PeakMemory(os.getpid()) as peak:
                 self._pass(few, 1)
@@ -123,7 +124,7 @@ class Passes(Source):
 
     def _new(self, **more: Any) -> Any:
         case = self.case
-        return EXECUTORS[case.executor](
+        return listed()[case.executor](
             self._load_runner(), n_processes=case.n_processes, n_threads=case.n_threads, **self.options, **more
         )
 
@@ -154,7 +155,7 @@ class ColdPasses(Passes):
     def load(self) -> Mapping[str, float]:
         """Load the calling process's model, which each pass finds there."""
         runner = self._load_runner()()
-        self._more = {"caller_runner": runner} if EXECUTORS[self.case.executor] is SharedPool else {}
+        self._more = {"caller_runner": runner} if "caller_runner" in listed()[self.case.executor].options() else {}
         return {}
 
     def _pass(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:

@@ -19,7 +19,7 @@ from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
-from inferbench_lib.processes.lifeline import thread_limits
+from inferbench_lib.processes.child import thread_limits
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Flag, Measurement, Run

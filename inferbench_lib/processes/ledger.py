@@ -1,7 +1,7 @@
-"""Who computes which rows: a table in shared memory from which every worker takes its next rows by itself.
+"""A table in shared memory from which every worker takes its next rows by itself.
 
-Nobody has to be woken to hand them out. A lock guards the table that the kernel lets go when its holder dies, and
-writes are in such an order that, whenever a worker dies, what it took and did not store stands in its line.
+No process has to wake up to hand out rows. The kernel releases the lock of the table when its holder dies. The order of
+the writes keeps the rows that a worker took and did not store in its line, whenever it dies.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from inferbench_lib.errors import WorkerHung
-from inferbench_lib.executors.chunk_size import LARGEST_BYTES, CallCost, of_dynamic
-from inferbench_lib.executors.executor import now
+from inferbench_lib.processes.scheduling import LARGEST_BYTES, CallCost, of_dynamic, refuse_nothing
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import now
 
-# The first line says what there is to do, each further one is a worker's. float64 is exact for rows up to 2**53.
+# The first line describes the work, each further line one worker. float64 is exact for rows up to 2**53.
 _N_ROWS, _NEXT, _BATCH_SIZE, _LARGEST, _N_TAKEN, _TIMEOUT_S, _N_AT_ONCE = range(7)
 _NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
 _LOCK_RETRY_S = 5e-5
 
 
 class Ledger:
-    """`n_rows` rows for `n_workers` to take; pickling sends where it is, and `close` lets go of it.
+    """The `n_rows` rows of a `map`, which `n_workers` share; a pickled ledger is the same table.
 
-    Calls get `batch_size` rows, the last what is left; without it, what `chunk_size` makes of the cost of calls, while
-    `n_at_once` of the workers take rows at a time, all of them unless it is set. Raises ValueError without a row or a
-    batch, and in every method WorkerHung where the lock stays taken for `timeout_s`.
+    Calls get `batch_size` rows, the last one the rest. Without `batch_size`, `scheduling` sizes them by their cost, for
+    the `n_at_once` workers that take rows at a time (all, unless set). Raises ValueError for no rows or an empty batch.
+    Every method raises WorkerHung where the lock stays taken for `timeout_s`.
     """
 
     def __init__(
@@ -40,10 +40,7 @@ class Ledger:
         row_bytes: int = 1,
         timeout_s: float = 600.0,
     ) -> None:
-        if n_rows < 1 or (batch_size is not None and batch_size < 1):
-            raise ValueError(
-                f"map: expected at least 1 row and batches of at least 1, got {n_rows} rows and {batch_size}"
-            )
+        refuse_nothing(n_rows, batch_size)
         self._open(SharedArray.empty((1 + n_workers, 7), float))
         largest = max(1, LARGEST_BYTES // max(1, row_bytes))
         self._table[0] = (n_rows, 0, batch_size or 0, largest, 0, timeout_s, n_workers)
@@ -54,9 +51,9 @@ class Ledger:
         self._close_lock = weakref.finalize(self, os.close, self._lock)
 
     def take(self, worker: int, cost: CallCost | None = None, limit_s: float | None = None) -> range | None:
-        """The rows that `worker` computes next, in `limit_s` if its `cost` is right; None when no rows are left.
+        """Return the next rows of `worker`, for at most `limit_s` by its `cost`; None when no rows are left.
 
-        What it took before is then known to be stored. What a dead worker left comes first.
+        The rows that it took before count as stored. Rows of a dead worker come first.
         """
         head, lines = self._table[0], self._table[1:]
         line = lines[worker]
@@ -73,7 +70,7 @@ class Ledger:
             head[_N_TAKEN] += 1
             line[_NUMBER], line[_TAKEN_S], line[_START] = head[_N_TAKEN], now(), start
             line[_READY_S] = line[_TAKEN_S] + (cost.call_s(stop - start) if cost else 0.0)
-            line[_STOP] = stop  # theirs from here on: a death before the next line makes others do them again
+            line[_STOP] = stop  # taken: a death before the next line makes others compute them again
             if lost is not None:
                 lost[_IS_LOST] = lost[_STOP] = 0
             else:
@@ -82,7 +79,7 @@ class Ledger:
 
     @property
     def n_at_once(self) -> int:
-        """How many workers take rows at a time."""
+        """The number of workers that take rows at a time."""
         return int(self._table[0, _N_AT_ONCE])
 
     @n_at_once.setter
@@ -90,30 +87,30 @@ class Ledger:
         self._table[0, _N_AT_ONCE] = number
 
     def give_back(self, worker: int) -> None:
-        """Let others take what the dead `worker` has not stored."""
+        """Let others take the rows that the dead `worker` did not store."""
         with self._locked():
             line = self._table[1 + worker]
             line[_IS_LOST] = line[_STOP] > line[_START]
 
     @property
     def has_left(self) -> bool:
-        """Whether there are rows that nobody has taken, or that a dead worker left."""
+        """Return whether rows are left that no worker took, or that a dead worker lost."""
         head = self._table[0]
         return bool(head[_NEXT] < head[_N_ROWS] or self._table[1:, _IS_LOST].any())
 
     def taken_s(self, worker: int) -> float:
-        """When it last took rows; 0 if it has not."""
+        """Return when the worker last took rows; 0 if never."""
         return float(self._table[1 + worker, _TAKEN_S])
 
     def task(self, worker: int) -> str:
-        """What it is at, in words."""
+        """Describe the current rows of a worker for an error message."""
         line, n_rows = self._table[1 + worker], int(self._table[0, _N_ROWS])
         if line[_STOP] <= line[_START]:
             return f"its part of {n_rows:,} rows"
         return f"batch {line[_NUMBER]:.0f} (rows {line[_START]:,.0f} to {line[_STOP]:,.0f} of {n_rows:,})"
 
     def close(self) -> None:
-        """Let go of the table here; closing twice does nothing."""
+        """Release the table in this process; closing twice does nothing."""
         self._close_lock()
         self._shared.close()
 
@@ -131,7 +128,7 @@ class Ledger:
         if head[_BATCH_SIZE]:
             return min(n_left, int(head[_BATCH_SIZE]))
         busy_s = sorted(max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker)
-        at_work = busy_s[len(ready_s) - self.n_at_once :]  # who takes no rows is the least busy
+        at_work = busy_s[len(ready_s) - self.n_at_once :]  # workers that take no rows are the least busy
         return of_dynamic(n_left, int(head[_N_ROWS]), at_work, int(head[_LARGEST]), cost, limit_s)
 
     @contextmanager
@@ -146,7 +143,7 @@ class Ledger:
             except BlockingIOError:
                 if now() > deadline_s:
                     raise WorkerHung(
-                        f"rows: expected a turn at their table within {self._table[0, _TIMEOUT_S]:g} s, got none; "
+                        f"row table: expected its lock within {self._table[0, _TIMEOUT_S]:g} s, got none; "
                         "end the stopped process that holds it"
                     ) from None
                 time.sleep(_LOCK_RETRY_S)

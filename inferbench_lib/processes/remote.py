@@ -1,7 +1,7 @@
-"""An object that lives in a process of its own, and answers calls; the one way in which our workers run.
+"""Run an object in a process of its own, and call it there.
 
-Between calls its process sleeps in a read. Whatever happens to it becomes a named error: its exception with the
-traceback, its death with the signal, its silence with the time it was given. It ends with its parent.
+Between calls the process sleeps in a read. Every failure becomes a named error: an exception with its traceback, a
+death with its signal, silence with the time limit. The process ends with its parent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import multiprocessing
 import multiprocessing.util  # before our atexit below: handlers run last in, first out, and its own joins all children
 import os
 import reprlib
-import signal
 import socket
 import struct
 import sys
@@ -22,10 +21,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
 from inferbench_lib.errors import WorkerDied, WorkerHung
-from inferbench_lib.executors.executor import now
-from inferbench_lib.processes.answers import open_answer
-from inferbench_lib.processes.child import dumps, serve
-from inferbench_lib.processes.lifeline import in_main_thread, starting_processes
+from inferbench_lib.processes.child import in_main_thread, serve, starting_processes
+from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
+from inferbench_lib.processes.spans import now
 from inferbench_lib.records import Span
 
 Task: TypeAlias = str | Callable[[], str]
@@ -34,23 +32,23 @@ _live: weakref.WeakSet[Remote] = weakref.WeakSet()
 
 
 class Remote:
-    """`factory()` built in a new process, which starts at once; `call` it when it is needed.
+    """The result of `factory()` in a new process, which starts at once.
 
-    `environment` is set there before anything is imported. `factory`, arguments and results are pickled; an error
-    of `inferbench_lib.errors` comes back as it is, a MemoryError as OutOfMemory, any other as WorkerRaised. `timeout_s`
-    holds for the start and for each call. After `ready` or the first call, `start_s` (from here until the process's
-    first line), `import_s` and `build_s` (the rest of the factory) are known, and `start_spans` where they lay.
+    `environment` is set there before anything is imported. `factory`, arguments and results are pickled. Errors of
+    `inferbench_lib.errors` come back unchanged, a MemoryError as OutOfMemory, any other as WorkerRaised. `timeout_s`
+    limits the start and each call. `ready` or the first call sets `is_built`, `start_s` (until the first line of the
+    process), `import_s`, `build_s` (the rest of the factory) and their `start_spans`.
     """
 
     def __init__(
         self, factory: Callable[[], Any], *, environment: Mapping[str, str] | None = None, name: str = "worker",
         timeout_s: float = 600.0, start_method: str = "spawn", index: int = 0,
     ) -> None:  # fmt: skip
-        payload = dumps(factory)  # first of all, so that what cannot be sent starts nothing
+        payload = dumps(factory)  # first, so that a factory that cannot be sent starts no process
         self.name, self.index, self.timeout_s = name, index, timeout_s
         self.start_s = self.import_s = self.build_s = 0.0
         self.start_spans: tuple[Span, ...] = ()
-        self._is_built = False
+        self.is_built = False
         self._end = ""
         self._owner = os.getpid()
         self._tasks: deque[Task] = deque(["its start"])
@@ -63,7 +61,7 @@ class Remote:
             with theirs, starting_processes(environment or {}):
                 self.asked_s = self._started_s = now()
                 self._process.start()
-        except BaseException:  # a Ctrl-C that waited for the start comes here, with a process that nobody would own
+        except BaseException:  # a Ctrl-C that waited for the start leaves a process without owner
             if self._process.pid is not None:
                 self.kill()
             raise
@@ -72,38 +70,33 @@ class Remote:
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is owed."""
+        """Return whether an answer is due."""
         return bool(self._tasks)
 
     @property
-    def is_built(self) -> bool:
-        """Whether it is known to have started."""
-        return self._is_built
-
-    @property
     def has_ended(self) -> bool:
-        """Whether its process is known to have ended."""
+        """Return whether the process is known to have ended."""
         return bool(self._end)
 
     def ready(self) -> None:
         """Wait until the object is built."""
-        if not self._is_built:
+        if not self.is_built:
             self._demand_alive("its start")
             self._finish(self.timeout_s)
 
     def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
-        """The result of `object.method(*args)`; "__call__" calls the object itself."""
+        """Return the result of `object.method(*args)`; "__call__" calls the object itself."""
         self.ready()
         self.submit(method, *args)
         return self._finish(self.timeout_s if timeout_s is None else timeout_s)
 
     def submit(self, method: str, *args: Any, task: Task = "") -> None:
-        """Ask without waiting; `as_answered` gives the answer. `task` names the request in an error, or is asked to.
+        """Send a request without waiting; `as_answered` yields the answer. `task` describes the request in an error.
 
-        One request may be sent ahead, while the process starts; the first answer is then that of the start, None.
+        One request may be sent while the process starts; the first answer is then None, for the start.
         """
         self._demand_alive(method)
-        if len(self._tasks) > (not self._is_built):
+        if len(self._tasks) > (not self.is_built):
             raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task()}")
         request = dumps((method, args))
         self._tasks.append(task or _describe(method, args))
@@ -116,7 +109,7 @@ class Remote:
             raise self._died() from None
 
     def receive(self) -> Any:
-        """The owed answer, or its error, waiting for it if need be."""
+        """Wait for the answer that is due and return it, or raise its error."""
         try:
             answer = self.connection.recv_bytes()
         except BlockingIOError:
@@ -125,18 +118,18 @@ class Remote:
             raise self._died() from None
         task = self._task()
         self._tasks.popleft()
-        if self._is_built:
+        if self.is_built:
             return open_answer(answer, str(self), task)
         try:
             self._note_start(*open_answer(answer, str(self), task))
         except BaseException:
             self.kill("failed to start; start a new one")
             raise
-        self._is_built = True
+        self.is_built = True
         return None
 
     def give_up(self, after_s: float) -> WorkerHung:
-        """Kill the process that did not answer within `after_s`; the error to raise."""
+        """Kill the process that did not answer within `after_s`; return the error to raise."""
         task = self._task()
         self.kill("hung and was killed; start a new one")
         return WorkerHung(
@@ -145,7 +138,7 @@ class Remote:
         )
 
     def kill(self, why: str = "was killed; start a new one") -> None:
-        """End the process now; nothing happens if it has ended."""
+        """End the process now, unless it has ended."""
         if not self._end:
             self._end = why
             self._tasks.clear()
@@ -154,13 +147,13 @@ class Remote:
             self.connection.close()
 
     def hang_up(self) -> None:
-        """Begin `close`: an idle process ends by itself after its object's `close`, a busy one is killed."""
+        """Begin `close`: an idle process calls `close` of its object and ends, a busy one is killed."""
         if self.is_busy:
-            self.kill("was closed at work; start a new one")
-        self.connection.close()  # an idle process reads its end
+            self.kill("was closed while busy; start a new one")
+        self.connection.close()  # an idle process reads the end of the pipe
 
     def close(self) -> None:
-        """End the process, politely if it is idle, and wait for its end."""
+        """End the process as `hang_up` does, and wait for its end."""
         self.hang_up()
         if not self._end:
             self._process.join(_SECONDS_TO_END)
@@ -183,7 +176,7 @@ class Remote:
         try:
             return next(as_answered([self], timeout_s))[1]
         except BaseException:
-            if self.is_busy:  # interrupted: the answer that is still to come belongs to nobody
+            if self.is_busy:  # interrupted: nobody would read the answer
                 self.kill("was interrupted; start a new one")
             raise
 
@@ -213,9 +206,9 @@ class Remote:
 
 
 def as_answered(remotes: Collection[Remote], timeout_s: float) -> Iterator[tuple[Remote, Any]]:
-    """Each answer as it comes, until none is owed; more may be submitted in between.
+    """Yield each answer as it arrives, until none is due; requests may be submitted in between.
 
-    Raises what `Remote.receive` raises, and WorkerHung for one that has not answered `timeout_s` after it was asked.
+    Raises the errors of `Remote.receive`, and WorkerHung for a request without an answer after `timeout_s`.
     """
     while busy := [remote for remote in remotes if remote.is_busy]:
         oldest = min(busy, key=lambda remote: remote.asked_s)
@@ -227,7 +220,7 @@ def as_answered(remotes: Collection[Remote], timeout_s: float) -> Iterator[tuple
 
 
 def to_receive(remotes: Collection[Remote], within_s: float) -> list[Remote]:
-    """Those of the busy `remotes` that have answered or ended, as soon as there is one, or none after `within_s`."""
+    """Wait up to `within_s` until one of the busy `remotes` has answered or ended; return all that have."""
     busy = {remote.connection: remote for remote in remotes}
     return [busy[connection] for connection in wait(list(busy), max(0.0, within_s))]  # type: ignore[index]
 
@@ -236,22 +229,8 @@ def _describe(method: str, args: tuple[Any, ...]) -> str:
     return " ".join(f"{method}({', '.join(map(reprlib.repr, args))})".split())
 
 
-def how_it_ended(exit_code: int | None) -> str:
-    """What an exit code of `multiprocessing.Process` says, in words, with what to do about it."""
-    if exit_code is None:
-        return "closed its pipe and was killed; start a new one"
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}; see what it printed"
-    if -exit_code == signal.SIGKILL:
-        return "was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes"
-    try:
-        return f"was ended by {signal.Signals(-exit_code).name}; start a new one"
-    except ValueError:  # a real-time signal has no name
-        return f"was ended by signal {-exit_code}; start a new one"
-
-
 def _limit_transfers(connection: Connection, timeout_s: float) -> None:
-    """Let a read or write that a stopped process leaves half done fail after `timeout_s`, not block for ever."""
+    """Let a read or write that a stopped process interrupts fail after `timeout_s` instead of blocking for ever."""
     if sys.platform != "win32":
         with socket.socket(fileno=os.dup(connection.fileno())) as ours:
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -1,4 +1,4 @@
-"""The worker's side of the pools: a model, rows to compute and a place for the outputs."""
+"""Compute rows in a worker of the shared-memory pools: a model, an input and a place for the outputs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inferbench_lib.errors import WrongOutput
-from inferbench_lib.executors.chunk_size import CallCost
-from inferbench_lib.executors.executor import batches, spent
+from inferbench_lib.processes.scheduling import CallCost, batches
+from inferbench_lib.processes.spans import spent
+from inferbench_lib.processes.task import compute
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from inferbench_lib.executors.executor import LoadRunner
     from inferbench_lib.processes.ledger import Ledger
     from inferbench_lib.processes.shared_array import SharedArray
+    from inferbench_lib.processes.task import LoadRunner
 
     Row: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
     Answer: TypeAlias = tuple[list[Span], Row | None]
@@ -26,9 +27,9 @@ _CALLS_REMEMBERED = 32
 
 
 class RowWorker:
-    """Computes rows. Calls return their spans and, if known, a row's output shape and dtype.
+    """A model and the rows it computes. Calls return their spans and, if known, the shape and dtype of a row's output.
 
-    Outputs of the first call are held until `store` brings the place for them, which nobody could make before.
+    The outputs of the first call are held until `store` brings their place: nobody knew their shape before.
     """
 
     def __init__(self, load_runner: LoadRunner, index: int) -> None:
@@ -40,13 +41,13 @@ class RowWorker:
         self._calls: deque[tuple[float, float]] = deque(maxlen=_CALLS_REMEMBERED)
 
     def attach(self, x: SharedArray, out: SharedArray | None) -> None:
-        """Take rows of `x` from now on, and store outputs in `out`."""
+        """Read rows of `x` from now on, and store outputs in `out`."""
         self._x, self._rows, self._out = x, x.array, out
 
     def work(self, ledger: Ledger, arrays: bytes) -> Answer:
-        """Compute what the ledger gives until it gives nothing more, or until a place for the outputs is needed.
+        """Compute rows until the ledger has none left, or until the outputs need a place.
 
-        `arrays` are the arguments of `attach`, pickled: they may be gone when a late worker finds nothing to do.
+        `arrays` are the pickled arguments of `attach`: they may be gone when a late worker finds nothing to do.
         """
         spans: list[Span] = []
         if self._held:
@@ -61,18 +62,15 @@ class RowWorker:
         return spans, self._row
 
     def own(self, x: SharedArray, start: int, stop: int) -> Answer:
-        """Take a copy of rows `start` to `stop` of `x`, for `run_own`."""
+        """Copy rows `start` to `stop` of `x` for `run_own`."""
         self._rows, self._first_row = x.array[start:stop].copy(), start
         return [], None
 
     def run(self, start: int, stop: int) -> Answer:
-        """Compute rows `start` to `stop` of what was attached or copied."""
+        """Compute rows `start` to `stop` of the attached or copied rows."""
         spans: list[Span] = []
-        with spent(spans, self._index, "compute", stop - start):
-            output = self._runner(self._rows[start:stop])
+        output = compute(self._runner, self._rows[start:stop], spans, self._index)
         self._calls.append((stop - start, spans[0].end_s - spans[0].start_s))
-        if len(output) != stop - start:
-            raise WrongOutput(f"runner: expected {stop - start:,} outputs, one a row, got {len(output):,}; correct it")
         row = (output.shape[1:], output.dtype)
         self._row = self._row or row
         if row != self._row:
@@ -89,7 +87,7 @@ class RowWorker:
         return [span for spans, _ in done for span in spans], done[-1][1]
 
     def store(self, out: SharedArray) -> Answer:
-        """Write what is held, and what is to come, to `out`."""
+        """Write the held outputs, and those of later calls, to `out`."""
         self._out = out
         spans: list[Span] = []
         with spent(spans, self._index, "store"):
@@ -99,9 +97,9 @@ class RowWorker:
         return spans, None
 
     def close(self) -> None:
-        """End this process at once: taking a model and its libraries apart in order takes time that nobody needs."""
+        """End this process at once: freeing a model and its libraries in order takes time and has no use."""
         os._exit(0)
 
     def cost(self) -> CallCost | None:
-        """What its last calls took."""
+        """Return the cost of the last calls."""
         return CallCost.seen(self._calls)

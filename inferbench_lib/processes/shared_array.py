@@ -1,10 +1,9 @@
-"""An n-dimensional array that many processes see without a copy, and that leaves nothing behind.
+"""Share an n-dimensional array between processes without a copy, and leave no file behind.
 
-On Linux its memory has no name: other processes open it through `/proc/<owner>/fd/<number>`, and the kernel frees it
-when the last of them has gone, however they went. No `/dev/shm` entry exists, so none can be left over, and the size
-of `/dev/shm` (64 MB in a default container) is no limit. Space is reserved before it is mapped: too little is an
-error here, not a SIGBUS at the first write. `multiprocessing.shared_memory` gives none of this before Python 3.13:
-there a process that only attaches destroys the segment when it ends.
+On Linux the memory has no name: other processes open it through `/proc/<owner>/fd/<number>`, and the kernel frees it
+when the last of them ends. Nothing can stay in `/dev/shm`, whose size (64 MB in a default container) is no limit
+either. Space is reserved before it is mapped, so too little is an error here instead of a SIGBUS at the first write.
+With `multiprocessing.shared_memory` before Python 3.13, a process that only attaches destroys the segment.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ import numpy as np
 from inferbench_lib.errors import NotAvailable, OutOfMemory
 
 KEPT_BYTES = 256 << 20
-"""A file up to this size stays mapped from one pass to the next: mapping 100 MB anew took 0.9 % of a forest's pass."""
+"""A file up to this size stays mapped between passes: mapping 100 MB again took 0.9 % of a forest's pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handle:
-    """Where the bytes are and how to read them; `identity` (device, inode) tells a reused number from the real one."""
+    """The location and layout of the bytes; `identity` (device, inode) detects a reused descriptor number."""
 
     path: str
     identity: tuple[int, int]
@@ -43,8 +42,8 @@ class Handle:
 class SharedArray:
     """A shared array; pickling it sends its handle, and unpickling maps the same memory.
 
-    `array` is the view, `backing` says "memory" or "file" and `reason` why. The process that made it must keep it
-    open until the others have mapped it. Views stay valid after `close`; the memory goes with the last of them.
+    `array` is the view, `backing` is "memory" or "file", for `reason`. The process that made it must keep it open until
+    the others have mapped it. Views stay valid after `close`; the last one frees the memory.
     """
 
     def __init__(self, handle: Handle, descriptor: int, *, backing: str = "", reason: str = "") -> None:
@@ -58,7 +57,7 @@ class SharedArray:
 
     @classmethod
     def empty(cls, shape: int | tuple[int, ...], dtype: Any, *, in_memory: bool = True) -> SharedArray:
-        """An array of zeros of `shape`, in memory if it fits there and `in_memory`, else in a temporary file.
+        """Return zeros of `shape`, in memory if it fits there and `in_memory` is set, else in a temporary file.
 
         Raises OutOfMemory when neither has room, ValueError for a dtype that holds Python objects.
         """
@@ -84,14 +83,14 @@ class SharedArray:
 
     @classmethod
     def of(cls, array: np.ndarray, *, in_memory: bool = True) -> SharedArray:
-        """A shared copy of `array`; errors as in `empty`."""
+        """Return a shared copy of `array`; raises as `empty` does."""
         shared = cls.empty(array.shape, array.dtype, in_memory=in_memory)
         shared.array[...] = array
         return shared
 
     @classmethod
     def map_file(cls, path: Path, rows: range | None = None) -> SharedArray:
-        """The array in an existing `.npy` file, or consecutive `rows` of it, read-only, without reading it into memory.
+        """Map an `.npy` file, or consecutive `rows` of it, read-only and without reading it into memory.
 
         Raises ValueError for a file in Fortran order or rows that it does not have.
         """
@@ -109,9 +108,9 @@ class SharedArray:
 
     @classmethod
     def map_memmap(cls, array: np.memmap) -> SharedArray | None:
-        """The file behind `array`, or behind a part of it, mapped read-only; None where it does not show that file.
+        """Map the file behind `array`, or behind a slice of it, read-only; None where the values may differ from it.
 
-        It does not where it is no longer backed by a file, is a private copy (mode "c"), or is not in C order.
+        They may in an array that was computed from a map, in a private copy (mode "c"), and outside C order.
         """
         memory = getattr(array, "_mmap", None)
         if memory is None or array.filename is None or array.mode == "c" or not array.flags.c_contiguous:
@@ -125,10 +124,8 @@ class SharedArray:
     @classmethod
     def _mapped_file(cls, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> SharedArray:
         with path.open("rb") as file:
-            handle = Handle(
-                path=str(path.resolve()), identity=_identity(file.fileno()), shape=shape, dtype=dtype, offset=offset,
-                writable=False,
-            )  # fmt: skip
+            where, identity = str(path.resolve()), _identity(file.fileno())
+            handle = Handle(path=where, identity=identity, shape=shape, dtype=dtype, offset=offset, writable=False)
             return cls(handle, file.fileno(), backing="file", reason=f"mapped from {path.name}")
 
     @classmethod
@@ -143,16 +140,15 @@ class SharedArray:
 
     @property
     def array(self) -> np.ndarray:
-        """The view; ValueError after `close`."""
+        """Return the view; raises ValueError after `close`."""
         if self._array is None:
             raise ValueError("SharedArray.array: expected an open array, got a closed one; keep it open while in use")
         return self._array
 
     def forget(self, rows: range) -> None:
-        """Let go of the pages that hold `rows` of a file; who reads them again finds them in the file.
+        """Release the pages that hold `rows` of a file, so that a file larger than memory never fills this process.
 
-        A file larger than memory so never fills this process. Files up to `KEPT_BYTES` stay, and so does shared memory,
-        which is counted once anyway.
+        The next read finds them in the file. Files up to `KEPT_BYTES` stay mapped, and so does shared memory.
         """
         if self.handle.writable or self.array.nbytes <= KEPT_BYTES or not hasattr(mmap, "MADV_DONTNEED") or not rows:
             return
@@ -162,7 +158,7 @@ class SharedArray:
         self._memory.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def close(self) -> None:
-        """Let the memory go (views taken before keep it); closing twice does nothing."""
+        """Release the memory, which earlier views keep; closing twice does nothing."""
         self._array = None
         _mapped.pop(self.handle, None)
         self._let_go()
@@ -178,7 +174,7 @@ class SharedArray:
 
 
 _mapped: weakref.WeakValueDictionary[Handle, SharedArray] = weakref.WeakValueDictionary()
-"""What this process has mapped: a handle that comes again finds its mapping, pages and all."""
+"""The mappings of this process: a handle that arrives again finds its mapping and its pages."""
 
 
 def _attach(handle: Handle) -> SharedArray:
@@ -207,7 +203,7 @@ def _reserved_memory(n_bytes: int) -> int:
 
 
 def _reserved_file(n_bytes: int) -> tuple[int, str]:
-    """A descriptor, and the path where the file must have one: without /proc nobody could open it otherwise."""
+    """Return a descriptor, and a path where there is no /proc to open it through."""
     if _can_share_unnamed():
         with tempfile.TemporaryFile() as file:
             return _reserved(os.dup(file.fileno()), n_bytes), ""
@@ -223,7 +219,7 @@ def _reserved(descriptor: int, n_bytes: int) -> int:
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, n_bytes)
-        else:  # macOS and Windows: only written bytes are sure to have a place
+        else:  # macOS and Windows: only written bytes surely have space
             zeros = bytes(1 << 20)
             for start in range(0, n_bytes, len(zeros)):
                 os.write(descriptor, zeros[: n_bytes - start])

@@ -1,4 +1,4 @@
-"""The worker's side of the executors that hand out tasks: keep a model, compute what comes, and note when."""
+"""Run in the workers of a third-party pool: keep a model, compute the batches that arrive, and record the times."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inferbench_lib.errors import WrongOutput
-from inferbench_lib.executors.executor import now, spent
-from inferbench_lib.processes.answers import answer
-from inferbench_lib.processes.imports import ImportClock
-from inferbench_lib.processes.lifeline import live_with_parent
+from inferbench_lib.processes.child import live_with_parent
+from inferbench_lib.processes.messages import answer
+from inferbench_lib.processes.spans import ImportClock, now, spent
 from inferbench_lib.records import Span
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a worker imports numpy only if its model does
     from multiprocessing.connection import Connection
 
     import numpy as np
 
-    from inferbench_lib.executors.executor import Runner
     from inferbench_lib.processes.shared_array import SharedArray
+
+    Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]
+    LoadRunner: TypeAlias = Callable[[], Runner]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Who a worker is, when its first line ran, the CPU time spent until then, and how it came by its model."""
+    """A worker's identity, the time and CPU time of its first line, and the spans of loading its model."""
 
     pid: int
     first_line_s: float
@@ -37,7 +38,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a worker tells of one task: who it is, the stamps of the task's way, its spans, its pickled outputs."""
+    """The result of one task: its worker, when it was sent and arrived, its spans and its pickled outputs."""
 
     start: Start
     sent_s: float
@@ -47,7 +48,7 @@ class Report:
 
 
 class Parcel:
-    """What a task needs; it notes when it leaves and when it arrives."""
+    """The content of a task, which records when it is pickled and when it is unpickled."""
 
     def __init__(self, content: Any, sent_s: float = 0.0, arrived_s: float = 0.0) -> None:
         self.content, self.sent_s, self.arrived_s = content, sent_s, arrived_s
@@ -61,17 +62,17 @@ def _arrive(content: Any, sent_s: float) -> Parcel:
 
 
 class _Worker:
-    """What this process keeps from one task to the next."""
+    """The state of this process from one task to the next."""
 
     start: Start
     start_answer: bytes
     runner: Runner
     rows: SharedArray
-    """The last input: as long as it is kept its mapping stays, pages and all."""
+    """The last input: while it is kept, its mapping and its pages stay."""
 
 
 def begin(environment: Mapping[str, str], by_main_thread: bool, load: bytes, lifeline: Connection | None) -> None:
-    """The first line of a worker of ours."""
+    """Start a worker whose process inferbench made: set its environment, tie it to its parent, load its model."""
     first_line_s, cpu_s = now(), time.process_time()
     os.environ.update(environment)  # nothing that reads it has been imported
     live_with_parent(by_main_thread, lifeline)
@@ -79,30 +80,39 @@ def begin(environment: Mapping[str, str], by_main_thread: bool, load: bytes, lif
 
 
 def join(load: bytes) -> bytes:
-    """Take the model that the pickled `load` makes, in a process that is not ours; its `Start`, or its error."""
+    """Load the model of the pickled `load` in a process of another library; return its `Start`, or its error."""
     _Worker.start_answer = answer(_load, load, now(), time.process_time())
     return _Worker.start_answer
 
 
 def greet() -> bytes:
-    """This worker's `Start`, or the error of its model. Slow enough for every idle worker to get its own question."""
+    """Return this worker's `Start`, or the error of its model; slowly, so that every idle worker gets a question."""
     time.sleep(0.01)
     return _Worker.start_answer
 
 
 def run_pickled(parcel: Parcel) -> bytes:
-    """The pickled `Report`, or the error, of a pickled batch and its pickled model, if it is not this worker's own."""
+    """Return the pickled `Report` of a pickled batch, or its error; the model is empty if the worker has one."""
     return answer(_run_pickled, parcel)
 
 
 def run_shared(parcel: Parcel) -> bytes:
-    """As `run_pickled`, of rows `start` to `stop` of a shared array."""
+    """Return the same for rows `start` to `stop` of a shared array."""
     return answer(_run_shared, parcel)
 
 
 def run_rows(rows: np.ndarray) -> bytes:
-    """As `run_pickled`, of rows that are here already."""
+    """Return the same for rows that are in this process already."""
     return answer(_report, Parcel(None, now(), now()), rows, [])
+
+
+def compute(runner: Runner, rows: np.ndarray, spans: list[Span], worker: int = 0) -> np.ndarray:
+    """Return the outputs of `rows` and record the call; raises WrongOutput unless there is one output per row."""
+    with spent(spans, worker, "compute", len(rows)):
+        output = runner(rows)
+    if len(output) != len(rows):
+        raise WrongOutput(f"runner: expected {len(rows):,} outputs, one per row, got {len(output):,}; correct it")
+    return output
 
 
 def _load(load: bytes, first_line_s: float, cpu_s: float) -> Start:
@@ -128,10 +138,7 @@ def _run_shared(parcel: Parcel) -> Report:
 
 
 def _report(parcel: Parcel, rows: np.ndarray, spans: list[Span]) -> Report:
-    with spent(spans, 0, "compute", len(rows)):
-        output = _Worker.runner(rows)
-    if len(output) != len(rows):
-        raise WrongOutput(f"runner: expected {len(rows):,} outputs, one a row, got {len(output):,}; correct it")
+    output = compute(_Worker.runner, rows, spans)
     with spent(spans, 0, "serialize_result"):
         pickled = pickle.dumps(output, protocol=pickle.HIGHEST_PROTOCOL)
     return Report(
@@ -140,7 +147,7 @@ def _report(parcel: Parcel, rows: np.ndarray, spans: list[Span]) -> Report:
 
 
 def _with_imports(make: Callable[[], Any], kind: str, spans: list[Span]) -> Any:
-    """What `make` makes; its imports, which happen in between, are set down as if they came first."""
+    """Return the result of `make`; record its imports as if they all came first."""
     whole: list[Span] = []
     with ImportClock() as imports, spent(whole, 0, kind):
         value = make()

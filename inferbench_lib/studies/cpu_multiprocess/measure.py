@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from inferbench_lib.errors import ConfigError
+from inferbench_lib.executors import listed
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.executor_passes import ColdPasses, Passes, prepare_files
 from inferbench_lib.measure.rounds import Entry
@@ -18,7 +19,7 @@ from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.common import engines_for, flagged
 from inferbench_lib.studies.cpu_multiprocess import study
-from inferbench_lib.studies.cpu_multiprocess.params import SPAWNS, Params
+from inferbench_lib.studies.cpu_multiprocess.params import Params
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload
 from inferbench_lib.work.base import Workload
@@ -97,17 +98,18 @@ def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
 
     def way(name: str, *, cold: bool) -> _Way:
         n_processes = min(params.n_processes, usable) if cold else params.n_processes
+        kind = listed()[name]
         case = Case(
             workload=work.name,
             engine=work.engine,
             executor=name,
             batch_size=OWN_BATCHES if name == study.MULTI else params.batch_size,
-            n_processes=1 if name in ("single", "threads") else n_processes,
+            n_processes=1 if kind.is_one_process else n_processes,
             n_threads=n_processes if name == "threads" else 1,
             cold=cold,
         )
         passes = _passes(work, case, params.n_samples, _options(name, params), cold=cold)
-        return _Way(cases=(case,), passes=passes, warmup=NO_WARM_UP if cold or name == "naive_pool" else WARM_UP)
+        return _Way(cases=(case,), passes=passes, warmup=NO_WARM_UP if cold or kind.starts_per_call else WARM_UP)
 
     return [way(name, cold=False) for name in params.executors] + [
         way(name, cold=True) for name in params.cold_executors
@@ -166,14 +168,11 @@ def _passes(
 
 
 def _options(name: str, params: Params) -> dict[str, Any]:
-    """Return what an executor takes beside its processes and threads."""
-    if name == "dask":
-        return {"scheduler": params.scheduler}
-    options: dict[str, Any] = {"start_method": params.start_method} if name in SPAWNS else {}
-    return options | ({"on_worker_death": params.on_worker_death} if name == study.MULTI else {})
+    """Return the parameters that an executor takes beside its processes and threads."""
+    return {option: getattr(params, option) for option in listed()[name].options() & type(params).model_fields.keys()}
 
 
 def _all_at_once(case: Case, params: Params) -> dict[str, Any]:
-    """Return the same where the cost of more processes than CPUs is asked for: the pool would make the others wait."""
+    """Return the same with all processes at work, to measure the cost of more processes than CPUs."""
     options = _options(case.executor, params)
-    return options | ({"n_at_once": case.n_processes} if case.executor == study.MULTI else {})
+    return options | ({"n_at_once": case.n_processes} if "n_at_once" in listed()[case.executor].options() else {})

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+from inferbench_lib.executors import listed
 from inferbench_lib.records import Breakdown, Ratio, Verdict
 from inferbench_lib.report.words import times
 from inferbench_lib.studies.cpu_multiprocess.breakdown import USEFUL
 
-NAMES = {
-    "single": "one process",
-    "threads": "scikit-learn threads",
-    "naive_pool": "a new pool for each call",
-    "process_pool": "a warm pool that pickles",
-    "shared_pool": "the shared-memory pool",
-    "loky": "joblib's loky",
-    "dask": "Dask",
-}
+NAMES = {name: kind.title for name, kind in listed().items()}
 REFERENCE = {"single_s": 4.607, "multi_s": 6.245, "speedup": 0.738, "efficiency": 0.184}
 """A Windows laptop, 8 physical and 16 logical cores, 15.79 GB, Python 3.12.2, 4 processes: the published result."""
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from inferbench_lib.config import Counts, Each, PositiveInt, Rounds
+from inferbench_lib.executors import listed
 from inferbench_lib.work import known_workload
 
 Workload = Annotated[str, AfterValidator(known_workload)]
-ExecutorName = Literal["single", "threads", "naive_pool", "process_pool", "shared_pool", "loky", "dask", "ceiling"]
-ColdName = Literal["process_pool", "shared_pool", "loky", "dask"]
-SPAWNS = ("naive_pool", "process_pool", "shared_pool", "ceiling")
-"""The executors that start processes by `start_method`."""
+
+NAMES = list(listed())
+COLD_NAMES = [name for name, kind in listed().items() if kind.has_cold_start]
+
+
+def _one_of(names: list[str], name: str) -> str:
+    if name not in names:
+        raise ValueError(f"one of {', '.join(names)}")
+    return name
+
+
+ExecutorName = Annotated[str, AfterValidator(partial(_one_of, NAMES))]
+ColdName = Annotated[str, AfterValidator(partial(_one_of, COLD_NAMES))]
 
 
 class Params(Rounds):
@@ -54,8 +65,9 @@ class Params(Rounds):
         used |= {"shared_pool"} if max(self.network_processes, default=1) > 1 else set()
         if "dask" not in used:
             yield "scheduler", "executors holds no dask"
-        if not used & set(SPAWNS):
-            yield "start_method", f"executors holds none of {', '.join(SPAWNS)}"
+        starting = [name for name in NAMES if "start_method" in listed()[name].options()]
+        if not used & set(starting):
+            yield "start_method", f"executors holds none of {', '.join(starting)}"
         if "shared_pool" not in used:
             yield "on_worker_death", "executors holds no shared_pool"
         if not self.scaling_rows:

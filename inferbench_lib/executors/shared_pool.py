@@ -1,43 +1,44 @@
-"""The fast path: warm workers over shared memory that take their next rows by themselves. Only row numbers travel."""
+"""Run the model in warm workers over shared memory that take their next rows themselves: the fastest executor."""
 
 from __future__ import annotations
 
 import os
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerDied, WorkerError, WorkerHung, WorkerRaised
-from inferbench_lib.executors.executor import CALLER, idle_spans, now
-from inferbench_lib.executors.worker_pool import WorkerPool, share
-from inferbench_lib.processes.child import dumps
-from inferbench_lib.processes.cpu_demand import CpuDemand
+from inferbench_lib.errors import WorkerDied, WorkerError, WorkerHung
+from inferbench_lib.executors.base import share
+from inferbench_lib.executors.worker_pool import WorkerPool
 from inferbench_lib.processes.ledger import Ledger
+from inferbench_lib.processes.messages import answer, dumps, open_answer
 from inferbench_lib.processes.remote import Remote, to_receive
 from inferbench_lib.processes.row_worker import RowWorker
+from inferbench_lib.processes.scheduling import CpuDemand
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.spans import CALLER, idle_spans, now
 from inferbench_lib.records import Span
+from inferbench_lib.timing.usable import usable_cpus
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from inferbench_lib.executors.executor import LoadRunner, Rows, Runner
+    from inferbench_lib.executors.base import Rows
     from inferbench_lib.processes.row_worker import Answer
+    from inferbench_lib.processes.task import LoadRunner, Runner
 
     OnDeath = Literal["raise", "retry"]
 
 CALLER_CALL_S = 1.0
-"""The longest call of a caller that works too: between its calls it hears of the workers' deaths."""
+"""The longest call of a caller that computes too: between its calls it notices the death of a worker."""
 
 
 @dataclass(kw_only=True, eq=False)
 class _Job:
-    """One `map`: its input, its outputs once their shape is known, and who has been asked to work on it or not."""
+    """The state of one `map`: input, outputs once their shape is known, and the workers that were asked."""
 
     x: SharedArray
     out: SharedArray | None
@@ -51,15 +52,16 @@ class _Job:
 class SharedPool(WorkerPool):
     """Workers that read one shared input and write one shared output.
 
-    No more of them work at a time than the CPUs carry, by what calls were seen to use (until then `n_threads` each), or
-    `n_at_once` where that is given; the others stand by. With `caller_runner` the calling process works too, by it, as
-    the last of the `n_processes`: `map` begins at once, and the workers join as they come up. Calls in the caller last
-    about a second at most, so that it hears of a worker's death. `on_worker_death="retry"` lets the others do again
-    what a dead or hung worker did not finish, with a RuntimeWarning and a line in `deaths`; WorkerDied when none is
-    left.
+    Only as many compute at a time as the CPUs can run, by the measured CPU use of calls (at first `n_threads` each), or
+    `n_at_once` if given; the others are on standby. With `caller_runner` the calling process is the last of the
+    `n_processes`: it begins at once, and the workers join when they are up. Its calls last about a second at most, so
+    that it notices the death of a worker. With `on_worker_death="retry"` the others compute what a dead or hung worker
+    did not finish, with a RuntimeWarning and a line in `deaths`; WorkerDied when none is left.
     """
 
     name = "shared_pool"
+    title = "the shared-memory pool"
+    has_cold_start = True
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
@@ -72,9 +74,8 @@ class SharedPool(WorkerPool):
             raise ValueError(f"shared_pool.n_at_once: expected at least 1, or None, got {n_at_once}")
         self.deaths: tuple[str, ...] = ()
         self._on_worker_death = on_worker_death
-        self._n_processes = n_processes
         self._n_at_once = n_at_once
-        self._demand = CpuDemand(n_threads)
+        self._demand = CpuDemand(n_threads, usable_cpus()[0])
         self._job_of: dict[Remote, _Job] = {}
         self._caller: RowWorker | None = None
         super().__init__(
@@ -83,34 +84,31 @@ class SharedPool(WorkerPool):
         )  # fmt: skip
         if caller_runner is not None:
             self._caller = RowWorker(lambda: caller_runner, n_processes - 1)
-            self._caller_start = Span(worker=n_processes - 1, kind="start", start_s=self._created_s, end_s=now())
+            self._caller_start = Span(worker=n_processes - 1, kind="start", start_s=self._began_s, end_s=now())
 
     def __enter__(self) -> Self:
         return super().__enter__() if self._caller is None else self
 
-    def ready(self) -> None:
-        if not self.start_s:
-            with self._closed_on_error():
-                for worker in self._living():
-                    try:
-                        worker.ready()
-                    except (WorkerDied, WorkerHung) as error:
-                        self._bury(worker, error)
-            self.start_s = now() - self._created_s
+    def _start(self) -> None:
+        for worker in self._living():
+            try:
+                worker.ready()
+            except (WorkerDied, WorkerHung) as error:
+                self._bury(worker, error)
 
     def map(self, x: Rows | Path | str, batch_size: int | None = None, out: SharedArray | None = None) -> np.ndarray:
-        """The outputs of all rows of `x`, in order; whoever is idle takes the next `batch_size` rows, fewer at the end.
+        """Return the outputs of all rows of `x`, in order; each idle worker takes the next `batch_size` rows.
 
-        Without `batch_size`, calls are as large as their measured cost asks for, and smaller towards the end. `x` may
-        be an `.npy` file or a memory map, also one larger than memory; a plain array is first copied into shared
-        memory. `out` receives the outputs; without it, the first batch's outputs tell what to make. The result is a
-        view of shared memory that lives as long as it is used.
+        Without `batch_size`, the size of calls follows from their measured cost, smaller towards the end. `x` may be an
+        `.npy` file or a memory map, also one larger than memory; a plain array is first copied into shared memory.
+        `out` receives the outputs; without it, the first outputs tell its shape. The result is a view of shared memory
+        that lives as long as it is used.
         """
         if self._stop_spans:
             raise WorkerDied(f"{self.name}: expected an open pool, got one that was closed; make a new one")
         if self._caller is None:
             self.ready()
-        started_s = now()
+        began_s = now()
         spans: list[Span] = []
         shared = share(x, spans, CALLER if self._caller is None else self._n_processes - 1)
         rows = shared.array
@@ -122,7 +120,7 @@ class SharedPool(WorkerPool):
             timeout_s=self._timeout_s,
         )
         job = _Job(x=shared, out=out or self._known_out(len(rows)), ledger=ledger, spans=spans)
-        with self._closed_on_error():
+        with self._ended_on_error():
             if self._caller is not None:
                 self._caller.attach(shared, job.out)
             self._ask_all(job)
@@ -130,8 +128,8 @@ class SharedPool(WorkerPool):
                 self._hear(job, wait=not has_worked)
         if job not in self._job_of.values():
             ledger.close()
-        starts = [s for worker in self._workers for s in worker.start_spans if s.end_s > started_s]
-        idle = idle_spans([*starts, *spans], range(self._n_processes), started_s, now(), job.standing_by)
+        starts = [s for worker in self._workers for s in worker.start_spans if s.end_s > began_s]
+        idle = idle_spans([*starts, *spans], range(self._n_processes), began_s, now(), job.standing_by)
         self._map_spans = (*spans, *idle)
         assert job.out is not None  # made with the first batch
         return job.out.array
@@ -143,7 +141,7 @@ class SharedPool(WorkerPool):
         return [worker for worker in self._workers if not worker.has_ended]
 
     def _ask_all(self, job: _Job) -> None:
-        """Have as many work on it as may at a time, also who is still starting; after a caller's first call."""
+        """Ask as many workers as may compute at a time, starting ones too; after the first call of a caller."""
         if self._caller is not None and job.out is None:
             return
         job.ledger.n_at_once = n_at_once = self._may_work()
@@ -153,7 +151,7 @@ class SharedPool(WorkerPool):
         job.standing_by = {worker.index for worker in self._living() if worker not in job.asked}
 
     def _may_work(self) -> int:
-        return self._n_at_once or self._demand.n_carried(self._n_processes)
+        return self._n_at_once or self._demand.n_at_once(self._n_processes)
 
     def _ask(self, worker: Remote, job: _Job) -> None:
         self._job_of[worker] = job
@@ -166,14 +164,14 @@ class SharedPool(WorkerPool):
             self._bury(worker, error, job)
 
     def _work_here(self, job: _Job) -> bool:
-        """Let the caller compute its next rows, if it works and there are any."""
+        """Compute the next rows in the caller, if it computes and rows are left; return whether it did."""
         if self._caller is None:
             return False
         rows = job.ledger.take(self._n_processes - 1, self._caller.cost(), CALLER_CALL_S)
         if rows is None:
             return False
-        with _named(f"the calling process (pid {os.getpid()})", partial(job.ledger.task, self._n_processes - 1)):
-            spans, row = self._caller.run(rows.start, rows.stop)
+        who, task = f"the calling process (pid {os.getpid()})", job.ledger.task(self._n_processes - 1)
+        spans, row = open_answer(answer(self._caller.run, rows.start, rows.stop), who, task)  # errors as of a worker
         self._demand.note(spans)
         job.spans += spans
         job.x.forget(rows)
@@ -183,13 +181,13 @@ class SharedPool(WorkerPool):
         return True
 
     def _is_awaited(self, job: _Job) -> bool:
-        """Whether anybody's answer is to come; one that is still starting and has taken nothing is not waited for."""
+        """Return whether an answer is to come; do not wait for a worker that is starting and has taken no rows."""
         return any(
             worker.is_busy and (worker.is_built or job.ledger.taken_s(worker.index) > 0) for worker in self._living()
         )
 
     def _hear(self, job: _Job, *, wait: bool) -> None:
-        """Take the answers that are there, waiting for one if told to, and miss those that are overdue."""
+        """Receive the answers that have come, after a wait for one if told to, and end workers that are overdue."""
 
         def left_s(worker: Remote) -> float:
             return max(worker.asked_s, job.ledger.taken_s(worker.index)) + self._timeout_s - now()
@@ -203,7 +201,7 @@ class SharedPool(WorkerPool):
         for worker in busy:
             if worker.is_busy and left_s(worker) <= 0:
                 self._bury(worker, worker.give_up(self._timeout_s), job)
-        if job.ledger.has_left:  # a worker died, the caller has begun, or the CPUs carry more than was known
+        if job.ledger.has_left:  # a worker died, the caller has begun, or the CPUs can run more than was known
             self._ask_all(job)
 
     def _note(self, worker: Remote, answer: Answer | None, job: _Job) -> None:
@@ -211,7 +209,7 @@ class SharedPool(WorkerPool):
             return
         asked_for = self._job_of.pop(worker)
         spans, row = answer
-        if asked_for is not job:  # it came up when that one was done
+        if asked_for is not job:  # it started after that `map` had ended
             if asked_for not in self._job_of.values():
                 asked_for.ledger.close()
             self._ask(worker, job)
@@ -225,30 +223,16 @@ class SharedPool(WorkerPool):
             self._ask(worker, job)
 
     def _bury(self, worker: Remote, error: WorkerError, job: _Job | None = None) -> None:
-        """Raise the error, or have the others do what the dead worker has not stored."""
+        """Raise the error, or let the others compute the rows that the dead worker did not store."""
         if self._on_worker_death == "raise":
             raise error
         self.deaths = (*self.deaths, str(error))
         self._job_of.pop(worker, None)
         if not self._living() and self._caller is None:
             raise WorkerDied(
-                f"{self.name}: expected one of {self._n_processes} workers to live, got these ends: "
+                f"{self.name}: expected one of {self._n_processes} workers to live, got these deaths: "
                 + "; ".join(self.deaths)
             ) from error
-        warnings.warn(f"{error}; the others do its rows", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{error}; the others compute its rows", RuntimeWarning, stacklevel=2)
         if job is not None:
             job.ledger.give_back(worker.index)
-
-
-@contextmanager
-def _named(who: str, task: Callable[[], str]) -> Iterator[None]:
-    """What the model raises in this process, as it would come from a worker."""
-    try:
-        yield
-    except InferbenchError:
-        raise
-    except MemoryError as error:
-        raise OutOfMemory(f"{who}: {task()} ran out of memory; use smaller batches or fewer processes") from error
-    except Exception as error:
-        summary = "".join(traceback.format_exception_only(error)).strip()
-        raise WorkerRaised(f"{who}: {task()} raised {summary}", traceback.format_exc()) from error
