@@ -25,7 +25,6 @@ class Outcome(StrEnum):
     OOM = "oom"
     FAILED = "failed"
     INVALID = "invalid"
-    SKIPPED = "skipped"
 
 
 class Verdict(StrEnum):
@@ -245,6 +244,16 @@ class Ratio:
     verdict: Verdict
     n_rounds: int = 0
     reason: str = ""
+
+    @property
+    def is_difference(self) -> bool:
+        """Return whether a difference is claimed."""
+        return self.verdict in (Verdict.FASTER, Verdict.SLOWER)
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether a difference could be looked for at all."""
+        return self.verdict not in (Verdict.INVALID, Verdict.TOO_FEW)
 
 
 @dataclass(frozen=True, kw_only=True)

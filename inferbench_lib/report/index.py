@@ -65,7 +65,10 @@ class Manifest(_Lenient):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the index: a run with its manifest, or without one and `trouble` saying why."""
+    """One line of the index: a run with its manifest, or without one and `trouble` saying why.
+
+    `changes` says in words what changed since the run before, `is_changed` whether anything did.
+    """
 
     run_id: str
     when: datetime
@@ -74,6 +77,7 @@ class Row:
     manifest: Manifest | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    is_changed: bool = False
     headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
 
@@ -84,7 +88,7 @@ class Row:
 
     @property
     def series(self) -> tuple[str, str, bool]:
-        """What runs must share to be held against each other: machine, profile, and whether it was simulated."""
+        """Return what runs must share to be compared: machine, profile, and whether it was simulated."""
         about = self.manifest
         return (about.machine_line, about.profile, about.simulated) if about and self.is_complete else ("", "", False)
 
@@ -93,11 +97,6 @@ class Row:
         """The notebook that speaks for all: the front page, where it has a verdict."""
         front = shell.page_name(shell.FRONT)
         return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether a headline figure differs significantly from the run before."""
-        return history.is_changed(self.changes)
 
     @property
     def front_page(self) -> str:
@@ -113,7 +112,7 @@ def write_index(reports: Path, headlines: history.Headlines) -> Path:
     Raises StoreError where it cannot be written.
     """
     oldest_first = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id))
-    rows = list(_held_against_the_one_before(oldest_first, headlines))[::-1]
+    rows = list(_compared_with_the_one_before(oldest_first, headlines))[::-1]
     text = shell.render(
         "runs.html.j2",
         rows=rows,
@@ -123,19 +122,22 @@ def write_index(reports: Path, headlines: history.Headlines) -> Path:
     return write_file(reports / "index.html", text)
 
 
-def _held_against_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
-    """Each run with what changed since the run before on the same machine with the same profile."""
+def _compared_with_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
+    """Yield each run with what changed since the run before on the same machine with the same profile."""
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
         told = replace(row, headlines=tuple(history.headlines(row.figures, headlines)))
-        yield replace(told, changes=tuple(history.changes(before.figures, row.figures, headlines))) if before else told
+        if before:
+            found = history.changes(before.figures, row.figures, headlines)
+            told = replace(told, changes=found.sentences, is_changed=bool(found.changed))
+        yield told
         if row.figures:
             newest[row.series] = row
 
 
 def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[tuple[str, list[history.Line]]]:
-    """Machine and profile, and a line of each headline figure that two or more of its runs have."""
+    """Yield machine and profile, with a line for each headline figure that two or more of its runs have."""
     known = sorted((row for row in oldest_first if row.figures and row.series[0]), key=lambda row: row.series)
     for (machine, profile, simulated), rows in groupby(known, key=lambda row: row.series):
         found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows], headlines))
