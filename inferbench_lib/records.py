@@ -204,7 +204,6 @@ class Percentile:
     value: float | None
     low: float | None = None
     high: float | None = None
-    needs: int = 0
     reason: str = ""
 
 
@@ -217,13 +216,7 @@ class Summary:
     median_s: Interval
     mean_s: float
     std_s: float
-    min_s: float
-    max_s: float
     percentiles: tuple[Percentile, ...]
-    lag1: float | None
-    is_level: bool
-    n_modes: int
-    n_outliers: int
     throughput_per_s: Interval
     outcome: Outcome = Outcome.OK
     reason: str = ""

@@ -14,7 +14,7 @@ from calibration_runs import CNN, FOREST, a_run, variants
 
 import inferbench_lib as ib
 from inferbench_lib import store, studies
-from inferbench_lib.records import Machine, Measurement, Run
+from inferbench_lib.records import Machine, Measurement, Run, from_plain, plain
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.calibration import measure as calibrate
 from inferbench_lib.studies.calibration import page
@@ -105,6 +105,16 @@ def test_every_figure_is_drawn_and_read_back(factors: tuple[float, ...]) -> None
         assert drawn.figure().axes
         assert drawn.alt
         assert drawn.reading.endswith(".")
+
+
+def test_a_run_that_holds_simulated_series_still_shows() -> None:
+    """Records of 0.1.0 hold a table of simulated series and its parameter: neither is read, nothing else changes."""
+    run = a_run(variants(FOREST, n_rounds=24))
+    series = {"coverage": [{"lag1": 0.0, "share": 0.95}], "detection": []}
+    older = replace(run, params={**run.params, "simulated_series": 4000}, tables={**run.tables, "simulated": series})
+    stored = from_plain(plain(older))
+    assert figures(study(stored)) == figures(study(run))
+    assert page.answer(study(stored)).verdict == page.answer(study(run)).verdict
 
 
 def test_sharing_of_calls_is_said() -> None:

@@ -13,7 +13,8 @@ import sample_runs as samples
 from made_pairs import NAMES, NOTEBOOK, made, pair, pairs, with_control
 from scipy import stats
 
-from inferbench_lib.records import Flag, Interval, Run, Verdict
+from inferbench_lib.records import Figure, Flag, Interval, Run, Verdict
+from inferbench_lib.report import history
 from inferbench_lib.stats.intervals import critical_u, highest_level, signed_rank_interval
 from inferbench_lib.stats.verdict import between_runs, ratio_of_intervals, unpaired_ratio
 from inferbench_lib.studies.compare.pairing import Change
@@ -218,6 +219,18 @@ def test_disturbed_cells_get_no_verdict() -> None:
     asked = replace(flag, name="oversubscribed")
     ours = replace(head, measurements=tuple(replace(cell, flags=(asked,)) for cell in head.measurements))
     assert named(pair(base, ours), "shared_pool").ratio.verdict is Verdict.SLOWER
+
+
+@pytest.mark.parametrize("unit", ["×", "inputs/s"])
+@pytest.mark.parametrize("ratio", [0.8, 0.94, 1.0, 1.05, 1.06, 1.07, 1.09, 1.2])
+@pytest.mark.parametrize("arm", [0.01, 0.03, 0.1])
+def test_the_index_gives_the_verdict_of_this_comparison(unit: str, ratio: float, arm: float) -> None:
+    """Of two runs that hold the figure alone, both call it changed or neither does."""
+    base, head = (Figure(value=2 * at, low=2 * at / (1 + arm), high=2 * at * (1 + arm), unit=unit) for at in (1, ratio))
+    run = replace(samples.multiprocess(), measurements=(), tables={})
+    (change,) = pair(replace(run, summary={"speed": base}), replace(run, summary={"speed": head})).changes
+    told = history.changes({"speed": base}, {"speed": head}, {"speed": "speed"})
+    assert (told.n_compared, bool(told.changed)) == (1, change.ratio.is_difference)
 
 
 # What must not be compared

@@ -160,7 +160,7 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
     other = replace(base, params={**base.params, "n_trees": 7})
     verdicts = {
         "same": (base, "No significant difference in "),
-        "struck": (struck, " withheld: a run was disturbed."),
+        "struck": (struck, " differences withheld: a run was disturbed."),
         "machine": (away, " changed on another machine: "),
         "other work": (
             other,

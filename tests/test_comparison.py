@@ -146,7 +146,7 @@ def test_the_best_comes_with_those_tied_with_it() -> None:
     failed = replace(cell(0.5), outcome=Outcome.FAILED, reason="died")
     ranking = rank([behind, failed, tie, best])
     assert ranking is not None
-    assert (ranking.best, ranking.ties, ranking.excluded) == (best, (tie,), (failed,))
+    assert (ranking.best, ranking.ties) == (best, (tie,))
     assert ranking.order == (best, tie, behind)
     assert ranking.against_best[2].value == pytest.approx(1 / 1.2)
     assert rank([failed]) is None

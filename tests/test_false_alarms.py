@@ -82,7 +82,7 @@ def test_found_slowdowns_are_those_that_comparisons_would_call_slower() -> None:
 
 
 def test_smallest_slowdown_is_that_of_the_workload_that_scatters_more() -> None:
-    """With ten times the scatter in one workload, that one says what this machine can tell apart."""
+    """With ten times the scatter in one workload, that one decides what this machine can find."""
     cells = variants(FOREST, n_rounds=40) + variants(CNN, n_rounds=40, spread=0.02, seed=1)
     found = compare_identical(cells, wanted=20, n_rounds=8)
     assert found.detectable_ratio == found.detectable["cnn-small"] > found.detectable["forest"] > 1.01

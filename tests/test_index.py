@@ -221,7 +221,7 @@ def test_index_is_quiet_and_fits(tmp_path: Path, page: Page, width: int) -> None
 POOL, MEMORY = "cpu_multiprocess/speedup", "hardware_analysis/memory_gb_s"
 
 
-def test_a_run_is_held_against_the_one_before(tmp_path: Path, page: Page) -> None:
+def test_a_run_is_compared_with_the_one_before(tmp_path: Path, page: Page) -> None:
     """Only what `make compare` calls a difference is a change, said with both values; else that too is said."""
     add_figures(
         tmp_path, "a", {POOL: (1.8, 1.7, 1.9), MEMORY: (20.0, 19.0, 21.0)}, started_at="2026-07-01T00:00:00+00:00"
@@ -248,7 +248,7 @@ def test_a_run_is_held_against_the_one_before(tmp_path: Path, page: Page) -> Non
 
 
 def test_other_machines_profiles_and_broken_runs_are_no_run_before(tmp_path: Path, page: Page) -> None:
-    """A run is held only against a complete one of the same machine and profile; a damaged file is said."""
+    """A run is compared only with a complete one of the same machine and profile; a damaged file is said."""
     slow, fast = {POOL: (1.2, 1.1, 1.3)}, {POOL: (1.8, 1.7, 1.9)}
     add_figures(tmp_path, "a", slow, started_at="2026-07-01T00:00:00+00:00", machine_line="Another CPU")
     add_figures(tmp_path, "b", slow, started_at="2026-07-02T00:00:00+00:00", profile="quick")

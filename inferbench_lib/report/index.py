@@ -1,4 +1,4 @@
-"""`reports/index.html`, rebuilt from the runs' manifests; a run that cannot be read is a row that says so."""
+"""Rebuild `reports/index.html` from the runs' manifests; a run that cannot be read is a row that says so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _plain_name(page: str) -> str:
-    """A page lies in its run's folder: a manifest that came from elsewhere cannot send its reader away."""
+    """Check that a page lies in its run's folder: a foreign manifest cannot send its reader away."""
     if page and not re.fullmatch(r"\w[\w.-]*\.html", page):
         raise ValueError(f"expected a page beside the manifest, such as summary.html, got {page!r}")
     return page
@@ -39,7 +39,7 @@ class _Lenient(BaseModel):
 
 
 class NotebookEntry(_Lenient):
-    """How one notebook of a run ended; `page` is empty where it left none."""
+    """The end of one notebook of a run; `page` is empty where it left none."""
 
     name: str
     status: Literal["complete", "failed", "timed out", "killed", "interrupted", "not run"]
@@ -50,7 +50,7 @@ class NotebookEntry(_Lenient):
 
 
 class Manifest(_Lenient):
-    """What the index reads of a run's `manifest.json`; more keys are allowed."""
+    """The part of a run's `manifest.json` that the index reads; more keys are allowed."""
 
     schema_version: Literal[1]
     started_at: Annotated[datetime, AfterValidator(_in_utc)]
@@ -83,7 +83,7 @@ class Row:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every notebook ran to its end."""
+        """Return whether every notebook ran to its end."""
         return self.status == "complete"
 
     @property
@@ -94,19 +94,19 @@ class Row:
 
     @property
     def speaker(self) -> NotebookEntry | None:
-        """The notebook that speaks for all: the front page, where it has a verdict."""
+        """Return the notebook that speaks for all: the front page, where it has a verdict."""
         front = shell.page_name(shell.FRONT)
         return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
 
     @property
     def front_page(self) -> str:
-        """The page to open first, relative to the index; empty without one."""
+        """Return the page to open first, relative to the index; empty without one."""
         written = {entry.page: href for href, entry in self.pages if href}
         return next((written[name] for name in FRONT_PAGES if name in written), next(iter(written.values()), ""))
 
 
 def write_index(reports: Path, headlines: history.Headlines) -> Path:
-    """Scan the run folders and write `index.html` beside them, newest run first; its path.
+    """Scan the run folders, write `index.html` beside them, newest run first, and return its path.
 
     `headlines` names the figures by which runs are compared.
     Raises StoreError where it cannot be written.
@@ -146,7 +146,7 @@ def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Ite
 
 
 def _run_folders(reports: Path) -> Iterator[Path]:
-    """Folders that hold a manifest, and those named as a run whose manifest was never written."""
+    """Yield folders that hold a manifest, and those named as a run whose manifest was never written."""
     for folder in reports.glob("*/"):
         if (folder / MANIFEST).exists() or _RUN_FOLDER.fullmatch(folder.name):
             yield folder
@@ -175,7 +175,7 @@ def _read(folder: Path) -> Row:
 
 
 def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
-    """The figures of a run, or none and what is wrong with their file; a run may have left none."""
+    """Return the figures of a run, or none and what is wrong with their file; a run may have left none."""
     path = folder / SUMMARY
     if not path.exists():
         return {}, ""
@@ -186,7 +186,7 @@ def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
 
 
 def _begun(folder: Path) -> datetime:
-    """When a run without a readable manifest was begun: its folder is named by that; else when the folder changed."""
+    """Return when a run without a readable manifest began, by its folder's name; else when the folder changed."""
     if _RUN_FOLDER.fullmatch(folder.name):
         with contextlib.suppress(ValueError):
             return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)

@@ -72,19 +72,17 @@ def efficiency(speedup: Ratio, n_processes: int) -> Interval:
 class Ranking:
     """The fastest cell, the cells statistically tied with it, and how each of `order` compares with it.
 
-    `against_best[i]` is how many times faster `order[i]` is than the best (1 for the best itself). Cells without
-    usable samples stand in `excluded`.
+    `against_best[i]` is how many times faster `order[i]` is than the best (1 for the best itself).
     """
 
     best: Measurement
     ties: tuple[Measurement, ...]
     order: tuple[Measurement, ...]
     against_best: tuple[Ratio, ...]
-    excluded: tuple[Measurement, ...]
 
 
 def rank(measurements: Sequence[Measurement]) -> Ranking | None:
-    """Return the cells by time per input, fastest first; None when none is usable.
+    """Rank the usable cells by time per input, fastest first; None when there is none.
 
     The comparisons with the best share the 5 % chance of an error between them (Bonferroni; Hsu 1984 on comparing with
     the best) as far as the rounds can carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
@@ -104,7 +102,6 @@ def rank(measurements: Sequence[Measurement]) -> Ranking | None:
         ties=tuple(cell for cell, ratio in zip(others, ratios, strict=True) if ratio.verdict is not Verdict.SLOWER),
         order=tuple(usable),
         against_best=(itself, *ratios),
-        excluded=tuple(cell for cell in measurements if unusable(cell)),
     )
 
 

@@ -148,7 +148,7 @@ def percentile(samples_s: Sequence[float], p: float, *, n_effective: float = mat
     """
     n, needs = len(samples_s), samples_needed(p)
     if n < needs:
-        return Percentile(p=p, value=None, needs=needs, reason=f"needs {needs} single-call samples, has {n}")
+        return Percentile(p=p, value=None, reason=f"needs {needs} single-call samples, has {n}")
     ordered = np.sort(np.asarray(samples_s, dtype=float))
     worth = max(1, math.floor(min(n, n_effective)))
     below = int(stats.binom.ppf(0.025, worth, p))
@@ -156,4 +156,4 @@ def percentile(samples_s: Sequence[float], p: float, *, n_effective: float = mat
     low = float(ordered[math.ceil(below * n / worth) - 1]) if below >= 1 else None
     high = float(ordered[math.ceil(above * n / worth) - 1]) if above <= worth else None
     reason = "" if low is not None and high is not None else "one end of the interval lies beyond the samples"
-    return Percentile(p=p, value=float(np.quantile(ordered, p)), low=low, high=high, needs=needs, reason=reason)
+    return Percentile(p=p, value=float(np.quantile(ordered, p)), low=low, high=high, reason=reason)

@@ -6,9 +6,9 @@
 Cells of one run share their rounds: a disturbance of a round strikes both and cancels in their ratio. Two runs share no
 rounds, so their interval is wider and only larger differences count. Type and rule are the same for both.
 
-A verdict needs the whole interval beyond a practical threshold, as criterion.rs does with its noise threshold: link
-order and the size of the environment alone move a program by a percent and more (Mytkowicz et al. 2009, "Producing
-wrong data without doing anything obviously wrong!").
+A verdict needs the whole interval beyond a practical threshold, as in criterion.rs. Link order and the size of the
+environment alone move a program by a percent and more (Mytkowicz et al. 2009, "Producing wrong data without doing
+anything obviously wrong!").
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CONTROL_CHANGED = "the control workload changed as well: the machine itself may 
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Ratios that count as no difference: within `min_effect` of 1, or within `scatter` where two runs are compared.
+    """Ratios that count as no difference.
 
-    The whole interval must lie beyond `min_effect`, the ratio itself beyond `scatter`. `control` is the ratio of the
-    fixed control workload: what it shows too is the machine's own speed, and counts as no difference either.
+    For a difference the whole interval must lie further than `min_effect` from 1, and the ratio itself further than
+    `scatter`. `control` is the ratio of the fixed control workload: the interval must lie beyond that change too.
     """
 
     min_effect: float
@@ -63,9 +63,9 @@ WITHIN_RUN = Tolerance(min_effect=0.01)
 def between_runs(unit: str, control: Interval | None = None) -> Tolerance:
     """Return the tolerance for a figure of two runs, by its unit.
 
-    Each run has one process per variant, and processes of one program differ, which no number of rounds within them
-    shows (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"). A time or rate rests on one process in
-    each run, a speedup or share on two; their independent scatter adds up as squares, and 19 of 20 lie within it.
+    Each run has one process per variant. Processes of one program differ, which no number of rounds within them shows
+    (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"). A time or rate rests on one process in each
+    run, a speedup or share on two. Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
     Speedups and shares need no allowance for the machine's own speed, which cancels in them.
     """
     scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(2 if _follows_machine(unit) else 4)) - 1
@@ -139,9 +139,9 @@ def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float 
 
 
 def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = None) -> Ratio:
-    """Return the ratio with its verdict: a difference only where the deciding interval lies beyond the tolerance.
+    """Return the ratio with its verdict: a difference only where the whole interval lies beyond the tolerance.
 
-    `deciding` is the ratio's interval at a higher level, where several comparisons share their chance of an error.
+    Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
     """
     verdict, reason = _verdict(deciding or ratio, tolerance)
     return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, verdict=verdict, reason=reason)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from inferbench_lib import store, studies
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.records import Machine, Measurement, Run, plain
+from inferbench_lib.records import Machine, Run, plain
 from inferbench_lib.studies.compare.params import Params
 
 _RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
@@ -87,18 +87,7 @@ def _read(source: str) -> Mapping[str, Run]:
 def _slim(run: Run) -> Run:
     """Keep what comparing needs: samples by round, flags, the control workload, figures."""
     cells = tuple(
-        Measurement(
-            case=cell.case,
-            samples_s=cell.samples_s,
-            round_sizes=cell.round_sizes,
-            calls_per_sample=cell.calls_per_sample,
-            inputs_per_call=cell.inputs_per_call,
-            notes={"part": cell.notes["part"]} if "part" in cell.notes else {},
-            verification=cell.verification,
-            flags=cell.flags,
-            outcome=cell.outcome,
-            reason=cell.reason,
-        )
+        replace(cell, warmup_s=(), startup_s={}, series={}, figures={}, spans=(), telemetry=None)
         for cell in run.measurements
     )
     schedules = {name: {"control_s": of["control_s"]} for name, of in run.tables.get("schedules", {}).items()}

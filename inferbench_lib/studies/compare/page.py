@@ -30,7 +30,7 @@ def label(change: Change) -> str:
 
 
 def control(pair: RunComparison) -> Interval | None:
-    """Return the notebook's control ratio that is farthest from 1, None without any."""
+    """Return the control ratio of the notebooks that is farthest from 1, None without any."""
     known = [one.control for one in pair.notebooks if one.control is not None]
     return max(known, key=lambda one: abs(math.log(one.value)), default=None)
 
@@ -60,13 +60,11 @@ def _sentence(pair: RunComparison) -> str:
     counted = plural(len(judged), "cell or figure", "cells and figures")
     where = "" if pair.same_machine else " on another machine"
     withheld = sum(one.ratio.verdict is Verdict.UNSTABLE for one in judged)
-    unsure = (
-        f" {plural(withheld, 'difference is', 'differences are')} withheld: a run was disturbed." if withheld else ""
-    )
+    unsure = f" {plural(withheld, 'difference')} withheld: a run was disturbed." if withheld else ""
     if not found:
         return (
-            f"No significant difference{where} in {counted}.{unsure} Two runs share no rounds, so only differences above "
-            f"{100 * between_runs('s').scatter:.1f} % (the spread between processes) are reported."
+            f"No significant difference{where} in {counted}.{unsure} Two runs share no rounds, so only differences "
+            f"above {100 * between_runs('s').scatter:.1f} % (the spread between processes) are reported."
         )
     named = joined(f"{label(one)} {verdict(one)}, {ratio(one.ratio)}" for one in found[:MOST_NAMED])
     more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
