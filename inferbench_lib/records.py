@@ -25,7 +25,6 @@ class Outcome(StrEnum):
     OOM = "oom"
     FAILED = "failed"
     INVALID = "invalid"
-    SKIPPED = "skipped"
 
 
 class Verdict(StrEnum):
@@ -205,7 +204,6 @@ class Percentile:
     value: float | None
     low: float | None = None
     high: float | None = None
-    needs: int = 0
     reason: str = ""
 
 
@@ -218,13 +216,7 @@ class Summary:
     median_s: Interval
     mean_s: float
     std_s: float
-    min_s: float
-    max_s: float
     percentiles: tuple[Percentile, ...]
-    lag1: float | None
-    is_level: bool
-    n_modes: int
-    n_outliers: int
     throughput_per_s: Interval
     outcome: Outcome = Outcome.OK
     reason: str = ""
@@ -245,6 +237,16 @@ class Ratio:
     verdict: Verdict
     n_rounds: int = 0
     reason: str = ""
+
+    @property
+    def is_difference(self) -> bool:
+        """Return whether a difference is claimed."""
+        return self.verdict in (Verdict.FASTER, Verdict.SLOWER)
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether a difference could be looked for at all."""
+        return self.verdict not in (Verdict.INVALID, Verdict.TOO_FEW)
 
 
 @dataclass(frozen=True, kw_only=True)

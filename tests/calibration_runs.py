@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from inferbench_lib.records import Case, Machine, Measurement, Run
-from inferbench_lib.studies.calibration.simulation import AR1_LAGS
 
 FOREST, CNN = Case(workload="forest", batch_size=10), Case(workload="cnn-small", batch_size=1)
 
@@ -51,11 +50,6 @@ def variants(
 
 def a_run(alike: list[Measurement], *, comparisons: int = 12, bias: float = 1.001) -> Run:
     """A stored run put together by hand."""
-    simulated = [
-        {"lag1": lag1, "n_rounds": n_rounds, "calls_per_round": calls}
-        for n_rounds, calls in ((15, 5), (8, 3))
-        for lag1 in AR1_LAGS
-    ]
     agreement = [
         Measurement(case=FOREST, samples_s=(seconds,) * 8, round_sizes=(1,) * 8, calls_per_sample=5,
                     notes={"part": "agreement", "timer": timer})
@@ -72,11 +66,5 @@ def a_run(alike: list[Measurement], *, comparisons: int = 12, bias: float = 1.00
         machine=Machine(cpu_model="Example CPU"),
         params={"comparisons": comparisons, "rounds_a_comparison": 8, "seed": 0},
         measurements=(*spins, *agreement, *alike),
-        tables={
-            "overhead": {name: [50.0, 40.0, 60.0] for name in names},
-            "simulated": {
-                "coverage": [{**row, "quantity": q, "share": 0.95} for row in simulated for q in ("median", "ratio")],
-                "detection": [{**row, "share": 1 - row["lag1"] / 100} for row in simulated],
-            },
-        },
+        tables={"overhead": {name: [50.0, 40.0, 60.0] for name in names}},
     )

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import sample_runs as samples
+from simulated_series import autoregressive
 
 from inferbench_lib.records import Run
-from inferbench_lib.studies.calibration.simulation import autoregressive
-from inferbench_lib.studies.compare.changes import PairStudy, compare_runs
+from inferbench_lib.studies.compare.study import RunComparison, compare_runs
 
 NOTEBOOK = "cpu_multiprocess"
 NAMES = ("single", "threads", "naive_pool", "shared_pool", "ceiling")
@@ -47,12 +47,12 @@ def with_control(run: Run, control_s: list[list[float]]) -> Run:
     return replace(run, tables={**run.tables, "schedules": {"rounds": rounds}})
 
 
-def pair(base: Run, head: Run) -> PairStudy:
-    """Two runs of one notebook held against each other."""
-    return compare_runs("base", {base.notebook: base}, "head", {head.notebook: head})
+def pair(base: Run, head: Run) -> RunComparison:
+    """Two runs of one notebook, compared."""
+    return compare_runs({base.notebook: base}, {head.notebook: head}, "head")
 
 
-def pairs(n: int, seed: int, head: Mapping[str, Any] | None = None, **both: Any) -> list[PairStudy]:
+def pairs(n: int, seed: int, head: Mapping[str, Any] | None = None, **both: Any) -> list[RunComparison]:
     """So many pairs of made-up runs, alike but for what `head` says."""
     rng = np.random.default_rng(seed)
     return [pair(made(rng, **both), made(rng, **{**both, **(head or {})})) for _ in range(n)]

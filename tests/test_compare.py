@@ -1,4 +1,4 @@
-"""Two stored runs held against each other: what may be compared, what is found, and what must not be claimed."""
+"""Two stored runs compared: what may be compared, what is found, and what must not be claimed."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ import sample_runs as samples
 from made_pairs import NAMES, NOTEBOOK, made, pair, pairs, with_control
 from scipy import stats
 
-from inferbench_lib.records import Flag, Interval, Run, Verdict
-from inferbench_lib.stats.intervals import signed_rank_interval
-from inferbench_lib.stats.unpaired import critical_count, highest_level, ratio_interval, ratio_of_intervals
-from inferbench_lib.studies.compare.changes import Change, PairStudy, compare_runs, may_differ
+from inferbench_lib.records import Figure, Flag, Interval, Run, Verdict
+from inferbench_lib.report import history
+from inferbench_lib.stats.intervals import critical_u, highest_level, signed_rank_interval
+from inferbench_lib.stats.verdict import between_runs, ratio_of_intervals, unpaired_ratio
+from inferbench_lib.studies.compare.pairing import Change
+from inferbench_lib.studies.compare.study import RunComparison, compare_runs
 
 # The interval
 
 
 @pytest.mark.parametrize(("m", "n"), [(4, 4), (3, 6), (5, 4)])
-def test_critical_count_is_that_of_all_arrangements(m: int, n: int) -> None:
+def test_critical_u_is_that_of_all_arrangements(m: int, n: int) -> None:
     """The count is found again by going through every way to rank the two samples."""
     counts = [sum(rank > other for rank in ranks for other in set(range(m + n)) - set(ranks)) for ranks in
               combinations(range(m + n), m)]  # fmt: skip
     share = [sum(count <= u for count in counts) / len(counts) for u in range(m * n + 1)]
-    assert critical_count(m, n) == max((u for u in range(m * n + 1) if 2 * share[u] <= 0.05), default=None)
+    assert critical_u(m, n) == max((u for u in range(m * n + 1) if 2 * share[u] <= 0.05), default=None)
 
 
-def test_critical_counts_are_those_of_the_published_table() -> None:
+def test_critical_us_are_those_of_the_published_table() -> None:
     """Two-sided at 5 %, as tabled by Mann & Whitney: 6 and 6 rounds 5, 8 and 8 13, 10 and 10 23, 20 and 20 127."""
-    assert [critical_count(n, n) for n in (3, 6, 8, 10, 20)] == [None, 5, 13, 23, 127]
-    assert critical_count(6, 15) == 19
+    assert [critical_u(n, n) for n in (3, 6, 8, 10, 20)] == [None, 5, 13, 23, 127]
+    assert critical_u(6, 15) == 19
 
 
 def test_interval_holds_what_the_test_does_not_reject() -> None:
     """Its ends are the ratios at which scipy's exact Mann–Whitney test turns."""
     rng = np.random.default_rng(5)
     first, second = np.exp(0.1 * rng.standard_normal(8)), np.exp(0.1 * rng.standard_normal(7))
-    found = ratio_interval(first.tolist(), second.tolist())
+    found = unpaired_ratio(first.tolist(), second.tolist())
     assert found.low is not None
     assert found.high is not None
 
@@ -54,14 +56,14 @@ def test_interval_holds_what_the_test_does_not_reject() -> None:
 
 def test_interval_says_what_it_cannot_carry() -> None:
     """Three rounds against three carry none; six against six one of at most 1 − 2/924."""
-    found = ratio_interval([2.0, 2.1, 1.9], [1.0, 1.1, 0.9])
+    found = unpaired_ratio([2.0, 2.1, 1.9], [1.0, 1.1, 0.9])
     assert (found.value, found.low, found.high) == (pytest.approx(2.0, rel=0.02), None, None)
     assert found.reason == "3 against 3 rounds carry no 95 % interval; 4 against 4 are the fewest that do"
     assert highest_level(6, 6) == 1 - 2 / 924
     with pytest.raises(
-        ValueError, match=r"^ratio_interval: expected two samples of values above 0, got \[\] and \[1\]$"
+        ValueError, match=r"^unpaired_ratio: expected two samples of round medians above 0 s, got \[\] and \[1\]$"
     ):
-        ratio_interval([], [1])
+        unpaired_ratio([], [1])
 
 
 @pytest.mark.parametrize("spread", [(0.03, 0.03), (0.02, 0.06)])
@@ -73,7 +75,7 @@ def test_both_intervals_hold_the_truth_as_often_as_promised(spread: tuple[float,
         first, second = (
             scale * np.exp(sigma * rng.standard_normal(8)) for scale, sigma in zip((1.2, 1.0), spread, strict=True)
         )
-        found = ratio_interval(first.tolist(), second.tolist())
+        found = unpaired_ratio(first.tolist(), second.tolist())
         by_rounds += found.low <= 1.2 <= found.high
         joined = ratio_of_intervals(known(first), known(second))
         by_intervals += joined.low <= 1.2 <= joined.high
@@ -106,7 +108,7 @@ def test_arms_of_two_intervals_add_up_as_squares() -> None:
 # What is found
 
 
-def named(study: PairStudy, name: str) -> Change:
+def named(study: RunComparison, name: str) -> Change:
     """The change of an executor's cell, or of a figure."""
     (found,) = [
         change for change in study.changes if change.name == name or (change.is_cell and f"{name}," in change.name)
@@ -120,10 +122,10 @@ def test_identical_runs_show_no_significant_difference() -> None:
     runs = [made(rng) for _ in range(50)]
     shares, claimed = [], []
     for at in range(200):
-        judged = [one for one in pair(runs[at % 50], runs[(at + 1 + at // 50) % 50]).changes if one.is_judged]
+        judged = [one for one in pair(runs[at % 50], runs[(at + 1 + at // 50) % 50]).changes if one.ratio.is_judged]
         assert len(judged) >= 15
-        claimed += [one.is_claimed for one in judged]
-        shares.append(sum(one.is_claimed for one in judged) / len(judged))
+        claimed += [one.ratio.is_difference for one in judged]
+        shares.append(sum(one.ratio.is_difference for one in judged) / len(judged))
     assert np.mean([share <= 0.05 for share in shares]) >= 0.95
     assert np.mean(claimed) < 0.01
 
@@ -134,10 +136,10 @@ def test_what_processes_differ_by_is_not_claimed(n_rounds: int) -> None:
     changes = [
         change for study in pairs(200, seed=11, noise=0.01, process=0.02, n_rounds=n_rounds) for change in study.changes
     ]
-    assert np.mean([change.is_claimed for change in changes if change.is_judged]) < 0.06
-    assert any("may differ by 5.7 % because of their processes" in change.ratio.reason for change in changes)
-    assert may_differ("s") == pytest.approx(math.exp(1.96 * math.hypot(0.02, 0.02)) - 1)
-    assert may_differ("×") == pytest.approx(math.exp(1.96 * 0.04) - 1)
+    assert np.mean([change.ratio.is_difference for change in changes if change.ratio.is_judged]) < 0.06
+    assert any("may differ by 5.7 % between their processes" in change.ratio.reason for change in changes)
+    assert between_runs("s").scatter == pytest.approx(math.exp(1.96 * math.hypot(0.02, 0.02)) - 1)
+    assert between_runs("×").scatter == pytest.approx(math.exp(1.96 * 0.04) - 1)
 
 
 def test_a_planted_slowdown_is_found_and_no_other_executor_blamed() -> None:
@@ -150,7 +152,7 @@ def test_a_planted_slowdown_is_found_and_no_other_executor_blamed() -> None:
     others = [
         change for study in studies for change in study.changes if change.is_cell and "shared_pool" not in change.name
     ]
-    assert np.mean([change.is_claimed for change in others]) < 0.02
+    assert np.mean([change.ratio.is_difference for change in others]) < 0.02
 
 
 def test_what_the_control_workload_shows_too_is_not_claimed() -> None:
@@ -159,9 +161,9 @@ def test_what_the_control_workload_shows_too_is_not_claimed() -> None:
         (one,) = study.notebooks
         assert one.control is not None
         assert one.control.value == pytest.approx(1 / 1.15, rel=0.03)
-        assert not any(change.is_claimed for change in study.changes)
+        assert not any(change.ratio.is_difference for change in study.changes)
     reasons = {change.ratio.reason for change in study.changes if change.is_cell}
-    assert "the control workload changed as well: it may be the machine's own speed" in reasons
+    assert "the control workload changed as well: the machine itself may have been faster or slower" in reasons
 
 
 def test_a_slowdown_beyond_the_control_is_found() -> None:
@@ -177,7 +179,7 @@ def test_between_machines_no_allowance_is_made() -> None:
     head = replace(head, machine=replace(head.machine, cpu_model="Another CPU"))
     study = pair(base, head)
     assert not study.same_machine
-    assert study.notebooks[0].zone == (1 / 1.03, 1.03)
+    assert study.notebooks[0].tolerance == between_runs("s")
     assert all(change.ratio.verdict is Verdict.SLOWER for change in study.changes if change.is_cell)
     assert ("machine", "cpu_model", "Example CPU @ 2.60 GHz", "Another CPU") in [
         (one.kind, one.name, one.base, one.head) for one in study.differences
@@ -189,10 +191,10 @@ def test_a_run_against_itself_is_the_same() -> None:
     run = made(np.random.default_rng(7))
     study = pair(run, run)
     assert study.differences == ()
-    ratios = [change.ratio.value for change in study.changes if change.is_judged]
+    ratios = [change.ratio.value for change in study.changes if change.ratio.is_judged]
     assert len(ratios) >= 15
     assert ratios == pytest.approx([1.0] * len(ratios))
-    assert {change.ratio.verdict for change in study.changes if change.is_judged} == {Verdict.INDISTINGUISHABLE}
+    assert {change.ratio.verdict for change in study.changes if change.ratio.is_judged} == {Verdict.INDISTINGUISHABLE}
 
 
 def test_figures_that_say_a_cell_again_get_its_verdict() -> None:
@@ -217,6 +219,18 @@ def test_disturbed_cells_get_no_verdict() -> None:
     asked = replace(flag, name="oversubscribed")
     ours = replace(head, measurements=tuple(replace(cell, flags=(asked,)) for cell in head.measurements))
     assert named(pair(base, ours), "shared_pool").ratio.verdict is Verdict.SLOWER
+
+
+@pytest.mark.parametrize("unit", ["×", "inputs/s"])
+@pytest.mark.parametrize("ratio", [0.8, 0.94, 1.0, 1.05, 1.06, 1.07, 1.09, 1.2])
+@pytest.mark.parametrize("arm", [0.01, 0.03, 0.1])
+def test_the_index_gives_the_verdict_of_this_comparison(unit: str, ratio: float, arm: float) -> None:
+    """Of two runs that hold the figure alone, both call it changed or neither does."""
+    base, head = (Figure(value=2 * at, low=2 * at / (1 + arm), high=2 * at * (1 + arm), unit=unit) for at in (1, ratio))
+    run = replace(samples.multiprocess(), measurements=(), tables={})
+    (change,) = pair(replace(run, summary={"speed": base}), replace(run, summary={"speed": head})).changes
+    told = history.changes({"speed": base}, {"speed": head}, {"speed": "speed"})
+    assert (told.n_compared, bool(told.changed)) == (1, change.ratio.is_difference)
 
 
 # What must not be compared
@@ -250,7 +264,7 @@ def test_other_kinds_of_runs_are_refused(change: dict[str, Any], message: str) -
 
 def test_a_notebook_of_one_run_only_is_named() -> None:
     """What only one run holds is refused and says which holds it not."""
-    study = compare_runs("a", {NOTEBOOK: samples.multiprocess()}, "b", {"batch_sweep": samples.sweep()})
+    study = compare_runs({NOTEBOOK: samples.multiprocess()}, {"batch_sweep": samples.sweep()}, "b")
     assert [(one.notebook, one.refused) for one in study.notebooks] == [
         (NOTEBOOK, "HEAD does not hold it"),
         ("batch_sweep", "BASE does not hold it"),
@@ -265,7 +279,7 @@ def test_cells_that_failed_are_refused_each_with_its_reason() -> None:
     study = pair(base, head)
     reasons = {change.name: change.ratio.reason for change in study.changes if change.ratio.verdict is Verdict.INVALID}
     wanted = {
-        "1 thread": "another size: 60,000 inputs a call in BASE, 1,000 in HEAD",
+        "1 thread": "another size: 60,000 inputs per call in BASE, 1,000 in HEAD",
         "threads": f"HEAD is failed: {samples.FAILED['reason']}",
         "naive_pool": f"HEAD has wrong outputs: {samples.WRONG.detail}",
     }
@@ -284,7 +298,7 @@ def test_other_threads_are_refused_on_one_machine_only() -> None:
     here = [change.ratio.reason for change in pair(run, fewer).changes if change.is_cell]
     assert set(here) == {"threads: 4 in BASE, 2 in HEAD"}
     elsewhere = pair(run, replace(fewer, machine=replace(run.machine, logical_cores=2)))
-    assert all(change.is_judged for change in elsewhere.changes if change.is_cell)
+    assert all(change.ratio.is_judged for change in elsewhere.changes if change.is_cell)
 
 
 def test_best_batch_under_other_limits_is_refused() -> None:
@@ -292,7 +306,7 @@ def test_best_batch_under_other_limits_is_refused() -> None:
     study = pair(samples.sweep(), samples.sweep(max_latency_s=1.0))
     reasons = {change.ratio.reason for change in study.changes if change.name.startswith("best_")}
     assert reasons == {"under other limits: max_latency_s"}
-    assert all(change.is_judged for change in study.changes if change.is_cell)
+    assert all(change.ratio.is_judged for change in study.changes if change.is_cell)
 
 
 def test_too_few_rounds_have_no_verdict() -> None:
@@ -308,4 +322,4 @@ def test_a_run_without_a_control_is_compared_without_it() -> None:
     run = with_control(made(np.random.default_rng(11)), [])
     (one,) = pair(run, run).notebooks
     assert one.control is None
-    assert one.zone == (1 / 1.03, 1.03)
+    assert (one.tolerance.low, one.tolerance.high) == (1 / 1.03, 1.03)

@@ -29,6 +29,7 @@ from inferbench_lib.studies import voice
 from inferbench_lib.studies.compare import page
 from inferbench_lib.studies.compare import page_tables as tables
 from inferbench_lib.studies.compare.measure import newest_pair
+from inferbench_lib.studies.compare.study import CompareStudy, study
 
 pytestmark = pytest.mark.timeout(300)
 BASE, HEAD = "20260712-140302-standard", "20260713-090000-standard"
@@ -108,15 +109,15 @@ def test_what_a_page_carries_comes_back_whole(n_bytes: int, tmp_path: Path) -> N
 # Words
 
 
-def said_of(reports: Path, base: Run, *heads: Run) -> page.CompareStudy:
+def said_of(reports: Path, base: Run, *heads: Run) -> CompareStudy:
     """What the stored comparison of these runs says; read back from its file."""
     keep(reports, base, BASE)
     names = [keep(reports, head, f"2026071{3 + number}-090000-standard").run_id for number, head in enumerate(heads)]
     ib.compare(base=BASE, heads=names)
-    return page.study(store.load_run(store.run_folder() / "data" / "compare.json"))
+    return study(store.load_run(store.run_folder() / "data" / "compare.json"))
 
 
-def sentences(said: page.CompareStudy) -> list[str]:
+def sentences(said: CompareStudy) -> list[str]:
     """Every text of the page."""
     answer = page.answer(said)
     shown = [tables.differences(said), tables.machine_speed(said), tables.changes(said), tables.not_compared(said)]
@@ -131,7 +132,7 @@ def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
     rng = np.random.default_rng(0)
     said = said_of(reports, made(rng), made(rng, slower={"shared_pool": 1.5}))
     answer = page.answer(said)
-    n_judged = sum(change.is_judged for change in said.pairs[0].changes)
+    n_judged = sum(change.ratio.is_judged for change in said.pairs[0].changes)
     assert f" of {n_judged} cells and figures changed: " in answer.verdict
     assert "forest · sklearn · cpu · shared_pool, 4 × 1 · batch 15,000 slower, 0.6" in answer.verdict
     assert [card.label.partition(":")[0] for card in answer.cards] == [
@@ -158,8 +159,8 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
     away = replace(slow, machine=replace(slow.machine, cpu_model="Another CPU"))
     other = replace(base, params={**base.params, "n_trees": 7})
     verdicts = {
-        "same": (base, "No significant difference: none of "),
-        "struck": (struck, " withheld: a run was disturbed."),
+        "same": (base, "No significant difference in "),
+        "struck": (struck, " differences withheld: a run was disturbed."),
         "machine": (away, " changed on another machine: "),
         "other work": (
             other,
@@ -181,7 +182,7 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
 def test_nothing_to_compare_is_a_page_too(reports: Path) -> None:
     """Without two stored runs the page says what it takes, and everything on it can be shown."""
     run = ib.compare()
-    said = page.study(run)
+    said = study(run)
     assert voice.answer(run).verdict == (
         "Nothing to compare: it takes two stored runs of one profile, or the names of two runs."
     )
@@ -194,7 +195,7 @@ def test_a_comparison_is_shown_again(reports: Path) -> None:
     said = said_of(reports, samples.multiprocess(), samples.multiprocess())
     (reports / BASE / "data" / f"{NOTEBOOK}.json").unlink()
     again = ib.compare(reuse="20260714-000000-compare")
-    assert page.answer(page.study(again)) == page.answer(said)
+    assert page.answer(study(again)) == page.answer(said)
 
 
 # The command
@@ -232,7 +233,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A tiny run by the real runner; four rounds are the fewest that carry an interval."""
     work = tmp_path_factory.mktemp("compare")
     values = {**TINY[NOTEBOOK], "min_rounds": 4, "max_rounds": 4, "executors": ["single", "threads"]}
-    values |= {"cold_executors": [], "measure_memory": False, "scaling_rows": [], "network_processes": []}
+    values |= {"cold_executors": [], "measure_memory": False, "network_processes": []}
     (work / "params" / "quick").mkdir(parents=True)
     (work / "params" / "quick" / f"{NOTEBOOK}.yaml").write_text(json.dumps(values))
     return make_report(work, "quick", [NOTEBOOK], work / "params")

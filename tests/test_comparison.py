@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from simulated_series import AR1_LAGS, autoregressive, detection_rate, times_from_noise
 
 from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
 from inferbench_lib.stats.comparison import (
@@ -17,7 +18,7 @@ from inferbench_lib.stats.comparison import (
     rank,
     smallest_detectable_ratio,
 )
-from inferbench_lib.studies.calibration.simulation import AR1_LAGS, autoregressive, detection_rate, times_from_noise
+from inferbench_lib.stats.verdict import Tolerance, judge, paired_ratio
 
 WOBBLE = (1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99)
 
@@ -53,9 +54,10 @@ def test_a_difference_below_the_threshold_is_none() -> None:
     """0.5 % on every round is significant and still indistinguishable; a lower threshold lets it be said."""
     ratio = compare_rounds([1.005] * 8, [1.0] * 8)
     assert ratio.verdict is Verdict.INDISTINGUISHABLE
-    assert ratio.reason == "the interval reaches into the 1% that counts as no difference"
-    assert compare_rounds([1.005] * 8, [1.0] * 8, min_effect=0.001).verdict is Verdict.FASTER
-    assert compare_rounds([1.0] * 8, [1.005] * 8, min_effect=0.001).verdict is Verdict.SLOWER
+    assert ratio.reason == "the interval reaches into the 1 % that counts as no difference"
+    lower = Tolerance(min_effect=0.001)
+    assert judge(paired_ratio([1.005] * 8, [1.0] * 8), lower).verdict is Verdict.FASTER
+    assert judge(paired_ratio([1.0] * 8, [1.005] * 8), lower).verdict is Verdict.SLOWER
 
 
 def test_a_verdict_needs_the_whole_interval() -> None:
@@ -121,7 +123,7 @@ def test_a_shared_drift_cancels_and_one_of_the_ratio_does_not() -> None:
 
 def test_unpaired_rows_are_refused() -> None:
     """Rows of different length, empty ones and zero seconds raise with what came."""
-    message = r"^compare_rounds: expected two equally long rows of round medians above 0 s, got \[1.0\] and \[\]$"
+    message = r"^paired_ratio: expected equally many round medians above 0 s on either side, got \[1.0\] and \[\]$"
     with pytest.raises(ValueError, match=message):
         compare_rounds([1.0], [])
     with pytest.raises(ValueError, match="above 0 s"):
@@ -138,13 +140,13 @@ def test_efficiency_is_over_processes() -> None:
         efficiency(speedup, 0)
 
 
-def test_the_best_comes_with_those_that_cannot_be_told_from_it() -> None:
+def test_the_best_comes_with_those_tied_with_it() -> None:
     """Cells rank by time per input; 0.2 % behind is a tie, 20 % is not, a failed one is excluded."""
     best, tie, behind = cell(1.0), cell(1.002), cell(1.2)
     failed = replace(cell(0.5), outcome=Outcome.FAILED, reason="died")
     ranking = rank([behind, failed, tie, best])
     assert ranking is not None
-    assert (ranking.best, ranking.ties, ranking.excluded) == (best, (tie,), (failed,))
+    assert (ranking.best, ranking.ties) == (best, (tie,))
     assert ranking.order == (best, tie, behind)
     assert ranking.against_best[2].value == pytest.approx(1 / 1.2)
     assert rank([failed]) is None

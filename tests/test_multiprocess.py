@@ -88,7 +88,7 @@ def test_a_pool_without_a_cold_call_pays_back_what_its_start_took_once() -> None
     assert isinstance(rows, Interval)
     assert rows.value == pytest.approx(5.0)
     slow = said(SINGLE, replace(POOL, samples_s=(5.0,) * 6, startup_s={"executor_s": 1.0})).break_even["shared_pool"]
-    assert slow == Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+    assert slow == Refusal(reason="no time is saved per row, so the start-up never pays off")
     assert "naive_pool" not in found.break_even
 
 

@@ -58,7 +58,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "hardware_analysis": {**FOREST, **ROUNDS, "workloads": ["forest", "cnn-small"], "budget_s": 0.1}
     | {"profile_rounds": 1, "image_sides": [8, 16, 24], "feature_counts": [2, 4, 8], "tree_counts": [1, 2, 5]}
     | {"tree_depths": [1, 2, 4]},
-    "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "simulated_series": 20, "time_limit_s": 1.0},
+    "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "time_limit_s": 1.0},
     "summary": {},
 }
 SHORTER: Mapping[str, Mapping[str, Any]] = {

@@ -1,8 +1,7 @@
-"""Headline figures of one machine over its runs: each run against the one before, and a line of each figure.
+"""Headline figures of one machine over its runs: each run compared with the one before, and a line for each figure.
 
-Two runs share no rounds, so only their intervals can be held against each other: a change is called significant where
-the 95 % intervals lie apart by more than what processes of the very same program differ by (`MIN_EFFECT`). That asks
-for more than a test at 5 % would; `make compare` looks closer.
+The verdict is that of `make compare`, by the same rule. The index knows the figures alone, not the rounds, the control
+workload or the disturbances of the runs: `make compare` looks closer.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from inferbench_lib.records import Figure
-from inferbench_lib.report.words import digits, interval, plural, times
-from inferbench_lib.stats.unpaired import MIN_EFFECT
+from inferbench_lib.records import Figure, Verdict
+from inferbench_lib.report.words import capital, digits, interval, plural, times
+from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
 
 Headlines = Mapping[str, str]
 """Names of `summary.json` and what a reader calls them; of each, more is better."""
@@ -24,46 +23,50 @@ Figures = Mapping[str, Figure]
 
 
 def headlines(figures: Figures, names: Headlines) -> list[tuple[str, str]]:
-    """What a run found: the name and the value with its interval, of each headline figure that it has."""
+    """List the name and the value with its interval of each headline figure that a run has."""
     return [(name, said(figure)) for key, name in names.items() if (figure := _number(figures, key))]
 
 
 def said(figure: Figure) -> str:
-    """The value with its unit and interval."""
+    """Return the value with its unit and interval."""
     spread = f" ({interval(figure.low, figure.high)})" if figure.low is not None else ""
     return f"{_plain(figure)}{spread}"
 
 
-def changes(before: Figures, after: Figures, names: Headlines) -> list[str]:
-    """What differs significantly from the run before, in words; one sentence that says so where nothing does."""
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """The headline figures that changed since the run before, in words, of how many that could be compared."""
+
+    changed: tuple[str, ...]
+    n_compared: int
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return the changes, or one sentence that says that there are none."""
+        if not self.n_compared:
+            return ("Not compared with the run before: no figure has an interval in both.",)
+        figures = plural(self.n_compared, "headline figure")
+        return self.changed or (f"No significant change since the run before, in {figures}.",)
+
+
+def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
+    """Compare a run with the one before, by the headline figures that have an interval in both."""
     pairs = [
         (name, earlier, later)
         for key, name in names.items()
-        if (earlier := _number(before, key)) and (later := _number(after, key))
+        if (earlier := _number(before, key)) and (later := _number(after, key)) and earlier.unit == later.unit
     ]
-    judged = [pair for pair in pairs if None not in (pair[1].low, pair[1].high, pair[2].low, pair[2].high)]
-    found = [
-        f"{name[:1].upper()}{name[1:]}: {direction}, {said(later)} after {said(earlier)} in the run before; "
-        "the 95 % intervals lie apart."
-        for name, earlier, later in judged
-        if (direction := _direction(earlier, later))
-    ]
-    if not judged:
-        return ["Not held against the run before: no figure has an interval in both."]
-    return found or [f"No significant change against the run before, in {plural(len(judged), 'headline figure')}."]
-
-
-def is_changed(sentences: Sequence[str]) -> bool:
-    """Whether `changes` found one."""
-    return any("lie apart" in sentence for sentence in sentences)
-
-
-def _direction(earlier: Figure, later: Figure) -> str:
-    """Higher or lower, by how much; empty where the intervals do not lie apart."""
-    ratio = times(float(later.value or 0) / float(earlier.value or 1))
-    if (later.low or 0) > (earlier.high or 0) * (1 + MIN_EFFECT):
-        return f"higher ({ratio})"
-    return f"lower ({ratio})" if (later.high or 0) < (earlier.low or 0) / (1 + MIN_EFFECT) else ""
+    comparable = [pair for pair in pairs if None not in (pair[1].low, pair[1].high, pair[2].low, pair[2].high)]
+    level = shared_level(len(comparable))
+    changed = []
+    for name, earlier, later in comparable:
+        deciding = ratio_of_figures(earlier, later, level)
+        ratio = judge(ratio_of_figures(earlier, later), between_runs(later.unit), deciding)
+        if ratio.is_difference:
+            word = "higher" if ratio.verdict is Verdict.FASTER else "lower"
+            values = f"{said(later)} after {said(earlier)} in the run before"
+            changed.append(f"{capital(name)}: {word} ({times(ratio.value)}), {values}.")
+    return Changes(changed=tuple(changed), n_compared=len(comparable))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,7 @@ class Line:
 
 
 def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Line]:
-    """A line for each headline figure that two or more runs (day and figures, oldest first) have."""
+    """Yield a line for each headline figure that two or more runs (day and figures, oldest first) have."""
     for key, name in names.items():
         seen = [(day, figure) for day, figures in runs if (figure := _number(figures, key))]
         if len(seen) > 1:
@@ -109,7 +112,7 @@ def _sparkline(name: str, seen: Sequence[tuple[str, Figure]]) -> Markup:
 
 
 def _number(figures: Figures, key: str) -> Figure | None:
-    """The figure, where it holds a number above 0."""
+    """Return the figure where it holds a number above 0."""
     figure = figures.get(key)
     is_number = figure is not None and isinstance(figure.value, int | float) and figure.value > 0
     return figure if is_number else None

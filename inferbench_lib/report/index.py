@@ -1,4 +1,4 @@
-"""`reports/index.html`, rebuilt from the runs' manifests; a run that cannot be read is a row that says so."""
+"""Rebuild `reports/index.html` from the runs' manifests; a run that cannot be read is a row that says so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _plain_name(page: str) -> str:
-    """A page lies in its run's folder: a manifest that came from elsewhere cannot send its reader away."""
+    """Check that a page lies in its run's folder: a foreign manifest cannot send its reader away."""
     if page and not re.fullmatch(r"\w[\w.-]*\.html", page):
         raise ValueError(f"expected a page beside the manifest, such as summary.html, got {page!r}")
     return page
@@ -39,7 +39,7 @@ class _Lenient(BaseModel):
 
 
 class NotebookEntry(_Lenient):
-    """How one notebook of a run ended; `page` is empty where it left none."""
+    """The end of one notebook of a run; `page` is empty where it left none."""
 
     name: str
     status: Literal["complete", "failed", "timed out", "killed", "interrupted", "not run"]
@@ -50,7 +50,7 @@ class NotebookEntry(_Lenient):
 
 
 class Manifest(_Lenient):
-    """What the index reads of a run's `manifest.json`; more keys are allowed."""
+    """The part of a run's `manifest.json` that the index reads; more keys are allowed."""
 
     schema_version: Literal[1]
     started_at: Annotated[datetime, AfterValidator(_in_utc)]
@@ -65,7 +65,10 @@ class Manifest(_Lenient):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the index: a run with its manifest, or without one and `trouble` saying why."""
+    """One line of the index: a run with its manifest, or without one and `trouble` saying why.
+
+    `changes` says in words what changed since the run before, `is_changed` whether anything did.
+    """
 
     run_id: str
     when: datetime
@@ -74,46 +77,42 @@ class Row:
     manifest: Manifest | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    is_changed: bool = False
     headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        """Whether every notebook ran to its end."""
+        """Return whether every notebook ran to its end."""
         return self.status == "complete"
 
     @property
     def series(self) -> tuple[str, str, bool]:
-        """What runs must share to be held against each other: machine, profile, and whether it was simulated."""
+        """Return what runs must share to be compared: machine, profile, and whether it was simulated."""
         about = self.manifest
         return (about.machine_line, about.profile, about.simulated) if about and self.is_complete else ("", "", False)
 
     @property
     def speaker(self) -> NotebookEntry | None:
-        """The notebook that speaks for all: the front page, where it has a verdict."""
+        """Return the notebook that speaks for all: the front page, where it has a verdict."""
         front = shell.page_name(shell.FRONT)
         return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
 
     @property
-    def is_changed(self) -> bool:
-        """Whether a headline figure differs significantly from the run before."""
-        return history.is_changed(self.changes)
-
-    @property
     def front_page(self) -> str:
-        """The page to open first, relative to the index; empty without one."""
+        """Return the page to open first, relative to the index; empty without one."""
         written = {entry.page: href for href, entry in self.pages if href}
         return next((written[name] for name in FRONT_PAGES if name in written), next(iter(written.values()), ""))
 
 
 def write_index(reports: Path, headlines: history.Headlines) -> Path:
-    """Scan the run folders and write `index.html` beside them, newest run first; its path.
+    """Scan the run folders, write `index.html` beside them, newest run first, and return its path.
 
     `headlines` names the figures by which runs are compared.
     Raises StoreError where it cannot be written.
     """
     oldest_first = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id))
-    rows = list(_held_against_the_one_before(oldest_first, headlines))[::-1]
+    rows = list(_compared_with_the_one_before(oldest_first, headlines))[::-1]
     text = shell.render(
         "runs.html.j2",
         rows=rows,
@@ -123,19 +122,22 @@ def write_index(reports: Path, headlines: history.Headlines) -> Path:
     return write_file(reports / "index.html", text)
 
 
-def _held_against_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
-    """Each run with what changed since the run before on the same machine with the same profile."""
+def _compared_with_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
+    """Yield each run with what changed since the run before on the same machine with the same profile."""
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
         told = replace(row, headlines=tuple(history.headlines(row.figures, headlines)))
-        yield replace(told, changes=tuple(history.changes(before.figures, row.figures, headlines))) if before else told
+        if before:
+            found = history.changes(before.figures, row.figures, headlines)
+            told = replace(told, changes=found.sentences, is_changed=bool(found.changed))
+        yield told
         if row.figures:
             newest[row.series] = row
 
 
 def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[tuple[str, list[history.Line]]]:
-    """Machine and profile, and a line of each headline figure that two or more of its runs have."""
+    """Yield machine and profile, with a line for each headline figure that two or more of its runs have."""
     known = sorted((row for row in oldest_first if row.figures and row.series[0]), key=lambda row: row.series)
     for (machine, profile, simulated), rows in groupby(known, key=lambda row: row.series):
         found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows], headlines))
@@ -144,7 +146,7 @@ def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Ite
 
 
 def _run_folders(reports: Path) -> Iterator[Path]:
-    """Folders that hold a manifest, and those named as a run whose manifest was never written."""
+    """Yield folders that hold a manifest, and those named as a run whose manifest was never written."""
     for folder in reports.glob("*/"):
         if (folder / MANIFEST).exists() or _RUN_FOLDER.fullmatch(folder.name):
             yield folder
@@ -173,7 +175,7 @@ def _read(folder: Path) -> Row:
 
 
 def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
-    """The figures of a run, or none and what is wrong with their file; a run may have left none."""
+    """Return the figures of a run, or none and what is wrong with their file; a run may have left none."""
     path = folder / SUMMARY
     if not path.exists():
         return {}, ""
@@ -184,7 +186,7 @@ def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
 
 
 def _begun(folder: Path) -> datetime:
-    """When a run without a readable manifest was begun: its folder is named by that; else when the folder changed."""
+    """Return when a run without a readable manifest began, by its folder's name; else when the folder changed."""
     if _RUN_FOLDER.fullmatch(folder.name):
         with contextlib.suppress(ValueError):
             return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""When a series has come to rest: the rule that ends a warm-up. It loads no SciPy, which a worker would wait for."""
+"""Decide when a warm-up may end. This file loads no SciPy, which every worker would wait for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WARMUP_TOLERANCE = 0.02  # two windows this close agree, whatever their scatter
 
 
 def is_level(samples: Sequence[float], *, minimum: int = WARMUP_MINIMUM, tolerance: float = WARMUP_TOLERANCE) -> bool:
-    """Whether a series has come to rest: its last two windows of five agree. Cheap enough to ask after every call.
+    """Return whether a series is level: its last two windows of five agree. Cheap enough to call after every sample.
 
     They agree when their medians differ by at most `tolerance`, or by at most three times the median deviation
     from them (about 2.5 standard errors of that difference for normal noise; a straight ramp differs by five).

@@ -1,4 +1,4 @@
-"""What an analysis returns instead of a number that the data cannot carry."""
+"""The result of an analysis that the data cannot carry."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """No answer, and why: what was expected, what there was."""
+    """No result, and why: expected, got."""
 
     reason: str

@@ -1,12 +1,12 @@
-"""How throughput grows with workers: Amdahl's law and the universal scalability law, fitted round by round.
+"""Fit how throughput grows with workers: Amdahl's law and the universal scalability law, round by round.
 
-Both laws are linear in their parameters once the worker-seconds per unit of work, n / X(n), stand on the left:
+Both laws are linear in their parameters when written for the worker-seconds per unit of work, n / X(n):
 
     Amdahl (1967)    n / X(n) = (1 + s (n − 1)) / X(1)                     s: serial fraction
     Gunther (2007)   n / X(n) = (1 + σ (n − 1) + κ n (n − 1)) / X(1)       σ: contention, κ: coherency
 
-so that least squares on relative errors needs no starting values. Every round holds each worker count once, hence
-gives one fit of its own; the intervals are the signed-rank intervals of these, the round being the replicate.
+Least squares on relative errors therefore needs no starting values. Every round holds each worker count once and gives
+one fit. The intervals are the signed-rank intervals of these fits: the round is the replicate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inferbench_lib.records import Interval
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.refusal import Refusal
 
-Throughputs = Mapping[int, Sequence[float]]  # workers -> units per second, one value a round
+Throughputs = Mapping[int, Sequence[float]]  # workers -> units per second, one value per round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,6 @@ class AmdahlFit:
     serial_fraction: Interval
     max_speedup: Interval
     misfit: float
-
-    def speedup(self, n_workers: float) -> Interval:
-        """Predicted speedup over one worker."""
-        return _falling(self.serial_fraction, lambda s: n_workers / (1 + s * (n_workers - 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +47,9 @@ class UslFit:
     peak_workers: float
     misfit: float
 
-    def speedup(self, n_workers: float) -> float:
-        """Predicted speedup over one worker."""
-        contention, coherency = self.contention.value, self.coherency.value
-        return n_workers / (1 + contention * (n_workers - 1) + coherency * n_workers * (n_workers - 1))
-
 
 def fit_amdahl(throughputs: Throughputs) -> AmdahlFit | Refusal:
-    """Amdahl's law from at least three worker counts; refused when more workers were slower than one.
+    """Fit Amdahl's law to at least three worker counts; refused when more workers were slower than one.
 
     Raises ValueError when the worker counts hold different numbers of rounds or a throughput not above 0.
     """
@@ -79,7 +70,7 @@ def fit_amdahl(throughputs: Throughputs) -> AmdahlFit | Refusal:
 
 
 def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
-    """The universal scalability law from at least four worker counts. Raises ValueError as `fit_amdahl` does."""
+    """Fit the universal scalability law to at least four worker counts. Raises ValueError as `fit_amdahl` does."""
     if refusal := _too_few("the universal scalability law", throughputs, needed=4):
         return refusal
     coefficients = _fit_rounds(throughputs, n_terms=3)
@@ -97,18 +88,18 @@ def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
 def break_even(
     startup_s: Sequence[float], single_s: Sequence[float], parallel_s: Sequence[float], *, n_rows: int
 ) -> Interval | Refusal:
-    """Rows from which a start-up is paid back, one value of each a round, each time over `n_rows` rows.
+    """Return from how many rows on a start-up pays off; one value per round, each for `n_rows` rows.
 
-    Refused where a row saves nothing; without an interval where it saved nothing in some of the rounds.
+    Refused where nothing is saved per row; without an interval where nothing was saved in some rounds.
     """
     gains_s = [single - parallel for single, parallel in zip(single_s, parallel_s, strict=True)]
     if not gains_s:
         return Refusal(reason="no round holds all of them")
     if median(gains_s) <= 0:
-        return Refusal(reason="a row saves nothing, so no number of rows pays the start-up back")
+        return Refusal(reason="no time is saved per row, so the start-up never pays off")
     paid = [n_rows * start / gain for start, gain in zip(startup_s, gains_s, strict=True) if gain > 0]
     if len(paid) < len(gains_s):
-        reason = f"in {len(gains_s) - len(paid)} of {len(gains_s)} rounds a row saved nothing"
+        reason = f"in {len(gains_s) - len(paid)} of {len(gains_s)} rounds no time was saved per row"
         return Interval(value=n_rows * median(startup_s) / median(gains_s), reason=reason)
     return signed_rank_interval(paid)
 
@@ -131,7 +122,7 @@ def _terms(workers: npt.NDArray[np.float64], n_terms: int) -> npt.NDArray[np.flo
 
 
 def _fit_rounds(throughputs: Throughputs, n_terms: int) -> npt.NDArray[np.float64]:
-    """Coefficients of each round's fit, shape (rounds, terms), least squares on relative errors."""
+    """Return each round's coefficients, shape (rounds, terms), by least squares on relative errors."""
     workers = np.array(list(throughputs), dtype=float)
     rounds = np.array(list(throughputs.values()), dtype=float).T
     fits = [np.linalg.lstsq(_terms(workers, n_terms) * (x / workers)[:, None], np.ones(len(x)))[0] for x in rounds]
@@ -139,7 +130,7 @@ def _fit_rounds(throughputs: Throughputs, n_terms: int) -> npt.NDArray[np.float6
 
 
 def _misfit(throughputs: Throughputs, coefficients: npt.NDArray[np.float64]) -> float:
-    """Largest relative difference between a worker count's median throughput and the law's."""
+    """Return the largest relative difference between a worker count's median throughput and the law's."""
     workers = np.array(list(throughputs), dtype=float)
     seen = np.median(np.array(list(throughputs.values()), dtype=float), axis=1)
     predicted = workers / (_terms(workers, coefficients.shape[1]) @ np.median(coefficients, axis=0))
@@ -159,7 +150,7 @@ def _clipped(interval: Interval, low: float, high: float) -> Interval:
 
 
 def _falling(interval: Interval, function: Callable[[float], float]) -> Interval:
-    """The interval of a falling function: its ends change places."""
+    """Return the interval of a falling function: its ends change places."""
     return replace(
         interval,
         value=function(interval.value),

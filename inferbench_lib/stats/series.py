@@ -1,4 +1,4 @@
-"""What one series of samples looks like: how alike neighbours are, whether it drifts, how many humps it has."""
+"""Describe one series of samples: its autocorrelation, its independent replicates, its drift."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
-from scipy import signal, stats
+from scipy import stats
 
 Rounds = Sequence[Sequence[float]]
 
-MIN_PAIRS = 10  # neighbours below which their likeness cannot be judged
+MIN_PAIRS = 10  # pairs of neighbours below which no autocorrelation is estimated
 DRIFT_TOLERANCE = 0.05  # a second half that differs by less is level: half of what a 10 % effect would need
 MIN_BLOCK = 5  # calls whose median is symmetric enough for the signed-rank interval
 MAX_BLOCKS = 30  # more blocks of fewer calls would trust the autocorrelation's estimate too far
-MIN_FOR_MODES = 50  # samples below which humps cannot be told from chance
 
 
 def lag1(rounds: Rounds) -> float | None:
-    """Lag-1 autocorrelation within rounds, of the samples' ranks; None below ten pairs or when all are equal.
+    """Return the lag-1 autocorrelation of ranks within rounds; None below ten pairs or when all are equal.
 
     Pairs are neighbours of one round; deviations are from the mean over all rounds, since the mean of a handful of
-    calls would hide the likeness. Ranks, because one outlier would hide it too (Box & Jenkins 1976, chapter 2).
+    calls would hide the autocorrelation. Ranks, because one outlier would hide it too (Box & Jenkins 1976, chapter 2).
     """
     n_pairs = sum(max(0, len(samples) - 1) for samples in rounds)
     if n_pairs < MIN_PAIRS:
@@ -37,20 +36,20 @@ def lag1(rounds: Rounds) -> float | None:
 
 
 def effective_samples(n: int, autocorrelation: float | None) -> float:
-    """How many independent samples `n` autocorrelated ones are worth for a mean: n (1 − r) / (1 + r), at most n.
+    """Return how many independent samples `n` autocorrelated ones are worth: n (1 − r) / (1 + r), at most n.
 
-    Exact in the limit for a first-order autoregressive series (Bayley & Hammersley 1946).
+    Exact in the limit for the mean of a first-order autoregressive series (Bayley & Hammersley 1946).
     """
     r = min(max(autocorrelation or 0.0, 0.0), 0.99)
     return n * (1 - r) / (1 + r)
 
 
 def into_blocks(samples: Sequence[float]) -> list[Sequence[float]]:
-    """One series cut into consecutive blocks whose medians are nearly independent, the replicates of a lone round.
+    """Cut one series into consecutive blocks whose medians are nearly independent, the replicates of a lone round.
 
     In a first-order autoregressive series the means of neighbouring blocks of b samples correlate by
     r / ((1 − r²) b) (batch means; Law 2015, section 9.5.3); b is taken so that this is at most 0.1. A short series
-    shows less likeness than there is, so r is raised by its bias (1 + 3r) / n and by one standard error (Kendall
+    shows less autocorrelation than there is, so r is raised by its bias (1 + 3r) / n and by one standard error (Kendall
     1954; Bartlett 1946). Left-over samples join the last block.
     """
     n, seen = len(samples), lag1([samples]) or 0.0
@@ -62,17 +61,17 @@ def into_blocks(samples: Sequence[float]) -> list[Sequence[float]]:
 
 
 def n_replicates(n_rounds: int) -> int:
-    """How many replicates for a cell's own centre its rounds are worth: all of them below twelve, then fewer, larger.
+    """Return how many replicates a cell's rounds are worth for its own median: all below twelve, then fewer, larger.
 
-    Rounds of one cell are alike too when its calls are and little lies between its turns; from twelve rounds on there
-    are enough to merge neighbours, which restores the coverage at no great cost in width (Schmeiser 1982).
+    Rounds of one cell are autocorrelated too when its calls are and little lies between its turns. From twelve rounds
+    on there are enough to merge neighbours, which restores the coverage at no great cost in width (Schmeiser 1982).
     A ratio needs no merging: what both cells of a round share cancels.
     """
     return n_rounds if n_rounds < 12 else max(min(n_rounds // 2, 7), n_rounds // 5)
 
 
 def replicates(rounds: Rounds) -> list[float]:
-    """The medians that stand for independent repetitions: of rounds, of merged rounds, or of a lone round's blocks."""
+    """Return the medians that stand for independent repetitions: of rounds, merged rounds, or a lone round's blocks."""
     taken = [samples for samples in rounds if len(samples)]
     if len(taken) == 1:
         return [median(block) for block in into_blocks(taken[0])]
@@ -82,65 +81,25 @@ def replicates(rounds: Rounds) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How far the second half of a series lies from the first (0.12: 12 % above it), and whether that is drift."""
+    """The change from a series' first half to its second (0.12: 12 % above it), and whether the series is level."""
 
     change: float
-    p_value: float
     is_level: bool
 
 
 def drift(medians: Sequence[float]) -> Drift:
-    """Compares the second half of the rounds' (or blocks') medians, all above 0, with the first.
+    """Compare the second half of the rounds' (or blocks') medians, all above 0, with the first.
 
-    Not level: they differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947) rejects equality at
-    5 %, or at the smallest level that so few rounds can reach (three against three: 10 %). Below six medians nothing
-    can be said and the series passes for level.
+    The series is not level where they differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947)
+    rejects equality at 5 %, or at the smallest level that so few rounds can reach (three against three: 10 %).
+    Below six medians nothing can be said and the series passes as level.
     """
     half = len(medians) // 2
     if len(medians) < 6:
-        return Drift(change=0.0, p_value=1.0, is_level=True)
+        return Drift(change=0.0, is_level=True)
     first, second = medians[:half], medians[-half:]
     change = median(second) / median(first) - 1
     p_value = float(stats.mannwhitneyu(first, second, method="exact" if len(medians) <= 40 else "asymptotic").pvalue)
     reachable = 2 / math.comb(2 * half, half)
     is_level = abs(math.log1p(change)) <= math.log1p(DRIFT_TOLERANCE) or p_value > max(0.05, reachable) + 1e-12
-    return Drift(change=change, p_value=p_value, is_level=is_level)
-
-
-def count_modes(samples: Sequence[float]) -> int:
-    """How many humps the samples' density has; 0 when there are too few samples (below 50) to tell.
-
-    Humps of a kernel density of the logarithms at Silverman's bandwidth (Silverman 1986, equation 3.31) that hold
-    at least a tenth of the samples each and are parted by a valley below half of the lower one.
-    """
-    if len(samples) < MIN_FOR_MODES:
-        return 0
-    logs = np.log(np.asarray(samples, dtype=float))
-    spread = min(logs.std(ddof=1), stats.iqr(logs) / 1.34) or logs.std(ddof=1)
-    if spread < 1e-9:
-        return 1
-    bandwidth = 0.9 * spread * len(logs) ** -0.2
-    grid = np.arange(logs.min() - 3 * bandwidth, logs.max() + 3 * bandwidth, bandwidth / 5)
-    density = stats.norm.pdf((grid[:, None] - logs) / bandwidth).sum(axis=1)
-    peaks = list(signal.find_peaks(density)[0])
-    while len(peaks) > 1:
-        valleys = [left + int(density[left:right].argmin()) for left, right in pairwise(peaks)]
-        held = np.histogram(logs, bins=[-np.inf, *grid[valleys], np.inf])[0]
-        depths = [density[v] / min(density[a], density[b]) for v, (a, b) in zip(valleys, pairwise(peaks), strict=True)]
-        shallowest = int(np.argmax(depths))
-        if held.min() * 10 < len(logs):
-            peaks.pop(int(held.argmin()))
-        elif depths[shallowest] >= 0.5:
-            peaks.pop(min(shallowest, shallowest + 1, key=lambda index: density[peaks[index]]))
-        else:
-            break
-    return len(peaks)
-
-
-def count_outliers(samples: Sequence[float]) -> int:
-    """Samples beyond Tukey's fences, 1.5 interquartile ranges outside the quartiles (Tukey 1977). Counted, kept."""
-    if not samples:
-        return 0
-    low, high = np.quantile(samples, [0.25, 0.75])
-    fence = 1.5 * (high - low)
-    return int(sum(sample < low - fence or sample > high + fence for sample in samples))
+    return Drift(change=change, is_level=is_level)

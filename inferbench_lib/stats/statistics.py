@@ -1,4 +1,4 @@
-"""From raw samples to what they say of one cell. The unit of replication is the round, never the call."""
+"""Summarize the raw samples of one cell. The unit of replication is the round, never the call."""
 
 from __future__ import annotations
 
@@ -10,31 +10,14 @@ import numpy as np
 
 from inferbench_lib.records import Interval, Measurement, Outcome, Percentile, Summary
 from inferbench_lib.stats.intervals import percentile, signed_rank_bounds, values_needed
-from inferbench_lib.stats.series import (
-    MIN_BLOCK,
-    Rounds,
-    count_modes,
-    count_outliers,
-    drift,
-    effective_samples,
-    lag1,
-    replicates,
-)
-
-__all__ = [
-    "lag1",
-    "median_interval",
-    "percentiles",
-    "relative_width",
-    "summarize",
-]
+from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
-MAX_PIECES = 10  # of a lone series, in which a drift is looked for
+MAX_PIECES = 10  # into which a lone series is cut to look for a drift
 
 
 def median_interval(rounds: Rounds) -> Interval:
-    """The samples' median with a 95 % interval over rounds; over blocks when there is one round only.
+    """Return the samples' median with a 95 % interval over rounds; over blocks when there is one round only.
 
     The interval is the signed-rank interval of the replicates' log medians, widened to hold the samples' own median in
     the rare case that it lies outside; withheld below six replicates. Raises ValueError for a sample of 0 s or less.
@@ -62,9 +45,9 @@ def median_interval(rounds: Rounds) -> Interval:
 
 
 def relative_width(round_medians: Sequence[float]) -> float:
-    """Width of the median's 95 % interval over the median, from one value (seconds, above 0) a round.
+    """Return the width of the median's 95 % interval over the median, from one value (seconds, above 0) per round.
 
-    The stop rule's figure; infinite while the rounds carry no interval.
+    The stop rule reads it; infinite while the rounds carry no interval.
     """
     if len(round_medians) < values_needed():
         return math.inf
@@ -75,7 +58,7 @@ def relative_width(round_medians: Sequence[float]) -> float:
 
 
 def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]:
-    """p50, p90, p95 and p99 of single calls; withheld where the samples cannot carry them or are means of blocks."""
+    """Return p50, p90, p95 and p99 of single calls; withheld where samples are too few or are means of blocks."""
     if calls_per_sample != 1:
         reason = f"needs single-call samples, has means of {calls_per_sample} calls"
         return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
@@ -85,7 +68,7 @@ def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]
 
 
 def summarize(measurement: Measurement) -> Summary:
-    """What one cell's samples say, in seconds per call; numbers are withheld (NaN) when its outputs were wrong.
+    """Return the summary of one cell, in seconds per call; numbers are withheld (NaN) when its outputs were wrong.
 
     A cell that was measured well but is not level, or that carries an invalidating flag, becomes `unstable`;
     any other outcome passes through with its reason.
@@ -102,13 +85,7 @@ def summarize(measurement: Measurement) -> Summary:
         median_s=centre,
         mean_s=fmean(samples),
         std_s=stdev(samples) if len(samples) > 1 else math.nan,
-        min_s=min(samples),
-        max_s=max(samples),
         percentiles=percentiles(rounds, measurement.calls_per_sample),
-        lag1=lag1(rounds),
-        is_level=drift(_in_order(rounds)).is_level,
-        n_modes=count_modes(samples),
-        n_outliers=count_outliers(samples),
         throughput_per_s=_throughput(centre, measurement.inputs_per_call),
         outcome=outcome,
         reason=reason,
@@ -133,7 +110,7 @@ def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
 
 
 def _in_order(rounds: Rounds) -> list[float]:
-    """Medians in the order taken, unmerged, in which a drift would show: of rounds, or of a lone series' pieces."""
+    """Return unmerged medians in the order taken, in which a drift shows: of rounds, or of a lone series' pieces."""
     if len(rounds) == 1:
         # Not its blocks: a drift looks like autocorrelation, which would leave too few of them to show it.
         n_pieces = min(MAX_PIECES, len(rounds[0]) // MIN_BLOCK)
@@ -159,13 +136,7 @@ def _withheld(measurement: Measurement, outcome: Outcome, reason: str) -> Summar
         median_s=nothing,
         mean_s=math.nan,
         std_s=math.nan,
-        min_s=math.nan,
-        max_s=math.nan,
         percentiles=tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES),
-        lag1=None,
-        is_level=False,
-        n_modes=0,
-        n_outliers=0,
         throughput_per_s=nothing,
         outcome=outcome,
         reason=reason,

@@ -1,7 +1,7 @@
-"""The conductor of `calibration`: the harness measured on this machine, by the same code that measures everything else.
+"""Measure the harness on this machine, by the same code that measures everything else.
 
-Known work against the loop, identical variants against each other, simulated series whose truth is known, and another
-timer. The figures are left in `reports/calibration.json` too, where every later page of this machine finds them.
+It times work of known length, compares identical variants with each other, and times the same calls by another timer.
+The figures are written to `reports/calibration.json` too, where every later page of this machine finds them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from inferbench_lib import store
 from inferbench_lib.measure.benches import LoopBench
@@ -20,10 +19,9 @@ from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.records import Case, Measurement, Outcome, Run
 from inferbench_lib.studies.calibration import study as analysis
-from inferbench_lib.studies.calibration.identical import IN_A_ROW, N_VARIANTS, ROW
+from inferbench_lib.studies.calibration.false_alarms import IN_A_ROW, N_VARIANTS, ROW
 from inferbench_lib.studies.calibration.params import Params
 from inferbench_lib.studies.calibration.probes import AgreementBench, CnnCalls, HarnessBench
-from inferbench_lib.studies.calibration.simulation import AR1_LAGS, coverage, detection_rate
 from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.forest import Forest
 
@@ -33,30 +31,27 @@ AGREEMENT_CALLS = 5
 STRETCHES = 3
 N_WORKLOADS = 2
 RESERVED_S = 15.0
-"""For what comes after the rounds of identical variants: their calls in a row, and what was seen beside them."""
+"""Time for what follows the rounds of identical variants: their calls in a row, and the telemetry."""
 
 Variant = tuple[Case, Callable[[], LoopBench]]
 
 
 def measure(cfg: Params) -> Run:
-    """How true the clock, the loop, the intervals and the verdicts are on this machine; writes calibration.json."""
+    """Measure how true the clock, the loop and the verdicts are on this machine."""
     ends_s = time.monotonic() + cfg.time_limit_s - RESERVED_S
     n_turns = N_WORKLOADS * N_VARIANTS * (1 + _plan(cfg, ends_s).max_rounds)
-    steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS + 1
+    steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS
     with Session("calibration", cfg, steps=steps) as session:
         session.progress.now("preparing the forest, its rows and the network's reference")
         work = _work(cfg)
         spins, looks = _harness(session, cfg.seed)
         agreements = [row for variant in work for row in _agreement(session, variant, cfg.seed)]
-        session.progress.now("drawing series whose truth is known")
-        simulated = _simulated(cfg)
-        session.progress.step()
         identical = _identical(session, work, cfg, ends_s)
-        return session.finish([*spins, *agreements, *identical], {"overhead": looks, "simulated": simulated})
+        return session.finish([*spins, *agreements, *identical], {"overhead": looks})
 
 
 def _plan(cfg: Params, ends_s: float) -> Plan:
-    """Rounds enough for comparisons that share no call, as far as time allows until `ends_s`; one block at least."""
+    """Plan rounds for comparisons that share no call, as far as time allows until `ends_s`; at least one block."""
     blocks = -(-cfg.comparisons // (N_WORKLOADS * N_VARIANTS // 2))
     return Plan(
         min_rounds=cfg.rounds_a_comparison,
@@ -68,7 +63,7 @@ def _plan(cfg: Params, ends_s: float) -> Plan:
 
 
 def _work(cfg: Params) -> tuple[Variant, ...]:
-    """A forest batch and a small network's batch: what they are, and what makes their bench."""
+    """Return a batch of the forest and a batch of the small network, each with what makes its bench."""
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     cnn = Cnn(seed=cfg.seed)
     cnn.reference()
@@ -106,7 +101,7 @@ def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measureme
 
 
 def _identical(session: Session, work: tuple[Variant, ...], cfg: Params, ends_s: float) -> tuple[Measurement, ...]:
-    """Every workload in several processes that do the very same, in rounds; then each alone, many calls in a row."""
+    """Measure each workload in several identical processes, in rounds; then each process alone, many calls in a row."""
     hosts = [
         (case, session.host(make, f"{case.workload} {number + 1}"))
         for case, make in work
@@ -128,22 +123,8 @@ def _identical(session: Session, work: tuple[Variant, ...], cfg: Params, ends_s:
     )
 
 
-def _simulated(cfg: Params) -> dict[str, list[dict[str, Any]]]:
-    """Coverage and detection on series whose truth is known, at the counts that are promised and at those used here."""
-    found: dict[str, list[dict[str, Any]]] = {"coverage": [], "detection": []}
-    for n_rounds, calls in (analysis.PROMISED, (cfg.rounds_a_comparison, cfg.samples_a_turn)):
-        for lag1 in AR1_LAGS:
-            counts: dict[str, Any] = {"lag1": lag1, "n_rounds": n_rounds, "calls_per_round": calls}
-            drawn = {**counts, "n_trials": cfg.simulated_series, "seed": cfg.seed}
-            for quantity in ("median", "ratio"):
-                share = coverage(**drawn, quantity=quantity)
-                found["coverage"].append({**counts, "quantity": quantity, "share": share})
-            found["detection"].append({**counts, "share": detection_rate(analysis.SLOWDOWN, **drawn)})
-    return found
-
-
 def publish(run: Run) -> None:
-    """Leave the figures in `reports/calibration.json`, where every later page of this machine finds them."""
+    """Write the figures to `reports/calibration.json`, where every later page of this machine finds them."""
     figures = {name: figure.value for name, figure in run.summary.items()}
     about = {"run_id": run.run_id, "started_at": run.started_at, "processor": run.machine.cpu_model}
     text = json.dumps({**figures, **about}, indent=1, ensure_ascii=False)

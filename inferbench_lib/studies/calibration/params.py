@@ -10,7 +10,7 @@ from inferbench_lib.config import PositiveFloat, PositiveInt, Seeded
 
 
 class Params(Seeded):
-    """Measure the harness itself: its cost, its intervals, and the smallest difference that it can find here."""
+    """Measure the harness itself: its cost, its false alarms, and the smallest difference that it can find here."""
 
     title = "How well this machine can measure"
 
@@ -24,5 +24,4 @@ class Params(Seeded):
     n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row")
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")
-    simulated_series: PositiveInt = Field(4000, description="series drawn per coverage and detection figure")
     time_limit_s: PositiveFloat = Field(135.0, description="seconds for all of it")

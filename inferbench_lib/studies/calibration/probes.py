@@ -1,4 +1,4 @@
-"""Benches by which the measuring itself is measured; each lives in a process of its own, as every variant does."""
+"""Benches that measure the harness itself; each runs in a process of its own, as every variant does."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DURATIONS_NS = {"5us": 5_000, "50us": 50_000, "500us": 500_000, "5ms": 5_000_000}
-"""True times that the loop is held against, by the name that their bias goes by."""
+"""True times of the spins, by the name of their bias."""
 SPINS_A_TURN = 20
 WARM_UP_CALLS = 2
-"""Calls before each sample of either timer: what torch's timer makes of itself, for as few calls as we time."""
+"""Calls before each sample of either timer: as many as torch's timer makes for so few timed calls."""
 
 
 class HarnessBench:
-    """The loop around work of known time: single calls, and blocks as large as the timer's cost asks for."""
+    """Loop around work of known time: single calls, and blocks as large as the timer's cost asks for."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -40,7 +40,7 @@ class HarnessBench:
                 self._rows[label, calls] = ([], [], [])
 
     def turn(self) -> None:
-        """One round: a look at the overheads, and every duration once, in random order."""
+        """Run one round: measure the overheads, then every duration once, in random order."""
         self._overheads.append(overhead())
         for label, calls in self._random.sample(list(self._rows), len(self._rows)):
             samples_s, said_s = spin_samples(DURATIONS_NS[label], n_samples=SPINS_A_TURN, calls_per_sample=calls)
@@ -50,7 +50,7 @@ class HarnessBench:
             row[2].append(len(samples_s))
 
     def finish(self) -> tuple[tuple[Measurement, ...], dict[str, list[float]]]:
-        """A row for each duration and block size, `said_s` beside its samples; and every look at the overheads."""
+        """Return a row for each duration and block size, with `said_s` beside its samples, and all overheads."""
         rows = tuple(
             Measurement(
                 case=Case(workload="spin", engine=label, batch_size=1),
@@ -67,7 +67,7 @@ class HarnessBench:
 
 
 class CnnCalls(LoopBench):
-    """The network on the processor, one call a sample and nothing else in a turn."""
+    """The network on the CPU, one call per sample and nothing else in a turn."""
 
     def __init__(self, cnn: Cnn) -> None:
         import torch
@@ -98,7 +98,7 @@ class CnnCalls(LoopBench):
 
 
 class AgreementBench:
-    """The same calls timed by our loop and by `torch.utils.benchmark.Timer`, turn about in one process.
+    """The same calls timed by our loop and by `torch.utils.benchmark.Timer`, taking turns in one process.
 
     A sample of either is the mean over as many calls, after as many untimed ones, on inputs drawn from one stream.
     """
@@ -114,13 +114,13 @@ class AgreementBench:
         self._samples: dict[str, list[float]] = {"inferbench": [], "torch": []}
 
     def turn(self, n_calls: int) -> None:
-        """One round: a sample of `n_calls` calls by either timer, in random order."""
+        """Run one round: a sample of `n_calls` calls by either timer, in random order."""
         for timer in self._random.sample(list(self._samples), 2):
             seconds = self._by_our_loop(n_calls) if timer == "inferbench" else self._torch_timer.timeit(n_calls).mean
             self._samples[timer].append(seconds)
 
     def finish(self, n_calls: int) -> tuple[Measurement, ...]:
-        """Our row and torch's; wrong outputs make ours invalid."""
+        """Return our row and torch's; wrong outputs make ours invalid."""
         self._cell.samples_s = self._samples["inferbench"]
         self._cell.round_sizes = [1] * len(self._cell.samples_s)
         ours = self._cell.measurement({})

@@ -1,4 +1,4 @@
-"""What a `calibration` run says: how true the timing is here, and what differences it can tell apart."""
+"""Read a `calibration` run: how true the timing is here, and which differences it can find."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ import numpy as np
 from inferbench_lib.records import Figure, Interval, Measurement, Ratio, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.statistics import median_interval
-from inferbench_lib.studies.calibration.identical import IdenticalStudy, compare_identical
+from inferbench_lib.studies.calibration.false_alarms import IdenticalStudy, compare_identical
 
 SPIN, IDENTICAL, AGREEMENT = "spin", "identical", "agreement"
-"""What a measurement of the run is for: its note `part`."""
+"""The note `part` of a measurement: what it is for."""
 
-PROMISED = (15, 5)
-"""Rounds and calls in each for which coverage and detection are promised."""
 SLOWDOWN = 0.05
-COVERAGE_BAND = (0.93, 0.97)
-DETECTION_LIMIT = 0.95
 ALARM_LIMIT = 0.05
 AGREEMENT_LIMIT = 0.03
 BIAS_LIMITS = {"5us": 0.02, "50us": 0.005, "500us": 0.005, "5ms": 0.005}
@@ -36,7 +32,7 @@ FILE = "calibration.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """How far the loop reads from a known true time: `ratio` is measured over true, `ratios` that of each sample."""
+    """The distance of what the loop reads from a known time: `ratio` is measured over true, `ratios` of each sample."""
 
     label: str
     duration_s: float
@@ -46,25 +42,14 @@ class Bias:
 
     @property
     def relative(self) -> Interval:
-        """The bias of the median as a share of the true time."""
+        """Return the bias of the median as a share of the true time."""
         low, high = (None if end is None else end - 1 for end in (self.ratio.low, self.ratio.high))
         return Interval(value=self.ratio.value - 1, low=low, high=high, reason=self.ratio.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Simulated:
-    """A share of simulated series, at how many rounds of how many calls; of coverage also whose interval it is."""
-
-    lag1: float
-    n_rounds: int
-    calls_per_round: int
-    share: float
-    quantity: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class CalibrationStudy:
-    """One run read. `biases` are of blocks as large as the timer asks for, `single_biases` of single calls.
+    """The findings of one run. `biases` are of blocks as large as the timer asks for, `single_biases` of single calls.
 
     `overhead` is in nanoseconds, by the names of `timing.harness.Overhead`; `agreement` is our seconds over torch's.
     """
@@ -74,30 +59,12 @@ class CalibrationStudy:
     biases: Mapping[str, Bias]
     single_biases: Mapping[str, Bias]
     identical: IdenticalStudy
-    coverage: tuple[Simulated, ...]
-    detection: tuple[Simulated, ...]
     agreement: Mapping[str, Ratio]
     failures: tuple[str, ...]
 
-    def promised(self, quantity: str = "median") -> dict[float, float]:
-        """Coverage by lag-1 autocorrelation at the promised counts: of a cell's median, or of a ratio."""
-        return {
-            one.lag1: one.share
-            for one in self.coverage
-            if (one.n_rounds, one.calls_per_round) == PROMISED and one.quantity == quantity
-        }
-
-    def least_detection(self) -> dict[tuple[int, int], float]:
-        """The least share of slowdowns found over all autocorrelations, by rounds and calls in each."""
-        found: dict[tuple[int, int], float] = {}
-        for one in self.detection:
-            counts = one.n_rounds, one.calls_per_round
-            found[counts] = min(one.share, found.get(counts, 1.0))
-        return found
-
 
 def study(run: Run) -> CalibrationStudy:
-    """Everything that a `calibration` run says, from its raw samples."""
+    """Return everything that a `calibration` run says, from its raw samples."""
     parts: dict[str, list[Measurement]] = defaultdict(list)
     for cell in run.measurements:
         parts[cell.notes.get("part", "")].append(cell)
@@ -106,7 +73,6 @@ def study(run: Run) -> CalibrationStudy:
     by_label: dict[str, list[Bias]] = defaultdict(list)
     for cell in parts[SPIN]:
         by_label[cell.case.engine].append(_bias(cell, seen["spin_edge_ns"] / 1e9))
-    simulated = run.tables["simulated"]
     return CalibrationStudy(
         run=run,
         overhead=seen,
@@ -117,15 +83,13 @@ def study(run: Run) -> CalibrationStudy:
             wanted=int(run.params["comparisons"]),
             n_rounds=int(run.params["rounds_a_comparison"]),
         ),
-        coverage=tuple(Simulated(**row) for row in simulated["coverage"]),
-        detection=tuple(Simulated(**row) for row in simulated["detection"]),
         agreement=_agreement(parts[AGREEMENT]),
         failures=tuple(f"{cell.case}: {cell.outcome}: {cell.reason}" for cell in run.measurements if cell.reason),
     )
 
 
 def figures(said: CalibrationStudy) -> dict[str, Figure]:
-    """The entries of `summary.json`, and the flat keys of `reports/calibration.json`."""
+    """Return the entries of `summary.json`, and the flat keys of `reports/calibration.json`."""
     seen, alike = said.overhead, said.identical
     n_alike = len(alike.comparisons)
     rate = alike.alarm_rate
@@ -156,9 +120,6 @@ def figures(said: CalibrationStudy) -> dict[str, Figure]:
     found |= {
         f"detectable_ratio[{_short(name)}]": Figure(value=value, unit="×") for name, value in alike.detectable.items()
     }
-    for name, quantity in (("coverage", "median"), ("coverage_ratio", "ratio")):
-        found |= {f"{name}[{lag1}]": Figure(value=share) for lag1, share in said.promised(quantity).items()}
-    found["detection_rate[5%]"] = Figure(value=said.least_detection()[PROMISED])
     for name, ratio in said.agreement.items():
         found[f"agreement_torch[{_short(name)}]"] = Figure(
             value=ratio.value, low=ratio.low, high=ratio.high, unit="×", verdict=ratio.verdict

@@ -1,4 +1,4 @@
-"""`compare`: from stored runs to one record that holds what is needed to compare them. Nothing is measured."""
+"""Read stored runs into one record that holds what is needed to compare them. Nothing is measured."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 from inferbench_lib import store, studies
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.records import Machine, Measurement, Run, plain
+from inferbench_lib.records import Machine, Run, plain
 from inferbench_lib.studies.compare.params import Params
 
 _RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
 
 
 def measure(cfg: Params) -> Run:
-    """BASE against each of the heads, cell by cell and figure by figure; raises StoreError for a run without data."""
+    """Return a record of BASE and the heads; raises StoreError for a run without data."""
     began_s, started = time.monotonic(), datetime.now(UTC)
     runs = read_all(sources(cfg))
     names = [next(iter(of.values())).run_id for of in runs]
@@ -40,7 +40,7 @@ def measure(cfg: Params) -> Run:
 
 
 def sources(cfg: Params) -> list[str]:
-    """BASE, then the heads: those named, else the newest two runs of one profile; fewer where there are none.
+    """List BASE, then the heads: those named, else the newest two runs of one profile; none where there are none.
 
     Raises ConfigError when only one side is named.
     """
@@ -53,7 +53,7 @@ def sources(cfg: Params) -> list[str]:
 
 
 def stored() -> list[str]:
-    """The ids of all stored runs that hold something to compare, oldest first."""
+    """List the ids of all stored runs that hold something to compare, oldest first."""
     found = {
         path.parents[1] for name in studies.measured() for path in store.reports_folder().glob(f"*/data/{name}.json")
     }
@@ -61,7 +61,7 @@ def stored() -> list[str]:
 
 
 def newest_pair(ids: Sequence[str]) -> list[str]:
-    """The newest run that has an older one of its profile, after that one; empty where there is no such pair."""
+    """List the newest run that has an older one of its profile, after that one; empty where there is no such pair."""
     by_profile: dict[str, list[str]] = {}
     for name in ids:
         if found := _RUN.fullmatch(name):
@@ -70,7 +70,7 @@ def newest_pair(ids: Sequence[str]) -> list[str]:
 
 
 def read_all(names: Sequence[str]) -> list[Mapping[str, Run]]:
-    """What each run holds to compare, by notebook; raises StoreError or ConfigError where it holds nothing."""
+    """Read what each run holds to compare, by notebook; raises StoreError or ConfigError where it holds nothing."""
     return [_read(name) for name in names]
 
 
@@ -85,20 +85,9 @@ def _read(source: str) -> Mapping[str, Run]:
 
 
 def _slim(run: Run) -> Run:
-    """What comparing needs: the samples by round, what was seen beside them, the control, the figures."""
+    """Keep what comparing needs: samples by round, flags, the control workload, figures."""
     cells = tuple(
-        Measurement(
-            case=cell.case,
-            samples_s=cell.samples_s,
-            round_sizes=cell.round_sizes,
-            calls_per_sample=cell.calls_per_sample,
-            inputs_per_call=cell.inputs_per_call,
-            notes={"part": cell.notes["part"]} if "part" in cell.notes else {},
-            verification=cell.verification,
-            flags=cell.flags,
-            outcome=cell.outcome,
-            reason=cell.reason,
-        )
+        replace(cell, warmup_s=(), startup_s={}, series={}, figures={}, spans=(), telemetry=None)
         for cell in run.measurements
     )
     schedules = {name: {"control_s": of["control_s"]} for name, of in run.tables.get("schedules", {}).items()}

@@ -1,4 +1,4 @@
-"""The tables of `compare`, and how its verdicts come about in words."""
+"""Build the tables of `compare`, and say how its verdicts come about."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from inferbench_lib.records import Verdict
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import digits, interval, joined, plural, seconds, share, size, times
-from inferbench_lib.stats.unpaired import MIN_EFFECT
-from inferbench_lib.studies.compare.changes import PROCESS_SCATTER, Change, PairStudy, may_differ
-from inferbench_lib.studies.compare.page import label
-from inferbench_lib.studies.compare.study import CompareStudy, verdict
+from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
+from inferbench_lib.studies.compare.page import control, label
+from inferbench_lib.studies.compare.pairing import Change
+from inferbench_lib.studies.compare.study import CompareStudy, RunComparison, verdict
 
 
 def differences(said: CompareStudy) -> Table:
-    """In what do the runs differ, before anything was timed?"""
+    """List in what the runs differ, before anything was timed."""
     columns = ["kind", "what", "BASE", "HEAD"]
     rows = [
         {"kind": one.kind, "what": one.name, "BASE": _told(one.name, one.base), "HEAD": _told(one.name, one.head)}
@@ -27,17 +27,14 @@ def differences(said: CompareStudy) -> Table:
     ]
     alike = joined(pair.head for pair in said.pairs if pair.same_machine)
     other = joined(pair.head for pair in said.pairs if not pair.same_machine)
-    told = (
-        [f"By processor, cores, memory and accelerator of one machine with {said.names[0]}: {alike}."] if alike else []
-    )
-    told += [f"Of another machine than {said.names[0]}: {other}."] if other else []
-    told += [f"{plural(len(rows), 'difference')} in all."] if said.pairs else ["There are no two runs."]
-    reading = " ".join(told)
-    return Table(frame=_frame(rows, columns, said), reading=reading)
+    told = [f"Same CPU, cores, memory and accelerator as {said.names[0]}: {alike}."] if alike else []
+    told += [f"Another machine than that of {said.names[0]}: {other}."] if other else []
+    told += [f"{plural(len(rows), 'difference')} in all." if said.pairs else "There are no two runs."]
+    return Table(frame=_frame(rows, columns, said), reading=" ".join(told))
 
 
 def changes(said: CompareStudy) -> Table:
-    """Every cell and every figure that both runs have, whatever can be said of it; several heads beside each other."""
+    """List every cell and figure that both runs have, with its verdict; several heads beside each other."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for pair in said.pairs:
         for one in pair.notebooks:
@@ -51,8 +48,8 @@ def changes(said: CompareStudy) -> Table:
         columns = ["what", "BASE", *dict.fromkeys(pair.head for pair in said.pairs), "notebook"]
     return Table(
         frame=pd.DataFrame(rows.values(), columns=columns).fillna("–"),
-        reading="The ratio is HEAD over BASE: of speeds where the unit is seconds, else of the values; above 1× is "
-        "faster, or higher.",
+        reading="The ratio is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1× is faster, "
+        "or higher.",
     )
 
 
@@ -80,7 +77,7 @@ def _spread(change: Change) -> str:
 
 
 def not_compared(said: CompareStudy) -> Table:
-    """What is not compared, or has no verdict, and why."""
+    """List what is not compared or has no verdict, and why."""
     columns = ["notebook", "why", "what"]
     rows: list[dict[str, Any]] = []
     for pair in said.pairs:
@@ -100,14 +97,14 @@ def not_compared(said: CompareStudy) -> Table:
 
 
 def machine_speed(said: CompareStudy) -> Table:
-    """Did the machine itself run at the same speed?"""
-    columns = ["notebook", "control speed, HEAD over BASE", "95 % interval", "times: no difference between"]
+    """Return the speed of the fixed control work in each notebook."""
+    columns = ["notebook", "control speed, HEAD over BASE", "95 % interval", "no difference in times"]
     rows = [
         {
             "notebook": one.notebook,
             columns[1]: times(one.control.value),
             columns[2]: interval(one.control.low, one.control.high, times),
-            columns[3]: f"{one.zone[0]:.3f}× and {one.zone[1]:.3f}×",
+            columns[3]: f"{one.tolerance.low:.3f}× to {one.tolerance.high:.3f}×",
         }
         | _of(said, pair)
         for pair in said.pairs
@@ -117,53 +114,44 @@ def machine_speed(said: CompareStudy) -> Table:
     return Table(frame=_frame(rows, columns, said), reading=" ".join(_meaning(pair) for pair in said.pairs))
 
 
-def _meaning(pair: PairStudy) -> str:
-    known = [one.control for one in pair.notebooks if one.control is not None]
-    if not known:
-        return f"{pair.head}: neither run took a control workload that could be compared."
-    far = max(known, key=lambda one: abs(math.log(one.value)))
-    measured = f"the same fixed work ran at {times(far.value)} ({interval(far.low, far.high, times)}) the speed"
+def _meaning(pair: RunComparison) -> str:
+    far = control(pair)
+    if far is None:
+        return f"{pair.head}: no control workload ran in both runs."
+    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({interval(far.low, far.high, times)}) the speed"
     if not pair.same_machine:
-        return (
-            f"{pair.head}: {measured}, one CPU against one CPU of another machine; it is shown for scale, and no "
-            "verdict makes allowance for it."
-        )
-    low, high = far.low or far.value, far.high or far.value
-    if 1 / (1 + MIN_EFFECT) <= low <= high <= 1 + MIN_EFFECT:
-        return (
-            f"{pair.head}: at most {measured}, within the {share(MIN_EFFECT)} that counts as no difference: what "
-            "changed did not change because the machine's own speed did."
-        )
+        return f"{measured}, one CPU against one CPU of another machine. Verdicts make no allowance for it."
+    tolerance = between_runs("s")
+    if tolerance.low <= (far.low or far.value) <= (far.high or far.value) <= tolerance.high:
+        return f"{measured}, within the {share(tolerance.min_effect)} that counts as no difference."
     return (
-        f"{pair.head}: {measured}. The machine was not equally fast in both runs, as far as can be told; a time or a "
-        "rate is called changed only where its whole interval lies beyond that too. Ratios within a run, as speedups, "
-        "need no such allowance."
+        f"{measured}. The machine may not have been equally fast in both runs: a time or rate is called changed only "
+        "where its whole interval lies beyond that too. Ratios within a run, such as speedups, need no allowance."
     )
 
 
 def method(said: CompareStudy) -> str:
-    """How the verdicts came about, in one paragraph that is true of these runs."""
+    """Return how the verdicts came about, in one paragraph that is true of these runs."""
     levels = [one.level for pair in said.pairs for one in pair.notebooks if one.changes]
-    shared = f" Here that is up to {100 * max(levels):.2f} %." if levels else ""
+    shared = f" (here at up to {100 * max(levels):.2f} %)" if levels else ""
+    times_, ratios = between_runs("s"), between_runs("×")
     return (
-        "Each round's median is one value; rounds of two runs have nothing in common, so they are two independent "
-        "samples. The ratio of a cell is the median of all ratios of a round of the one to a round of the other, its "
-        "interval the exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Figures that are no cell's own time "
-        "or rate, as speedups, are compared by the intervals that the runs give them, combined by the method of "
-        "variance estimates recovery (Zou & Donner 2008). The comparisons of a notebook share the 5 % chance of an "
-        "error (Bonferroni), as "
-        f"far as the rounds can carry that: the 95 % interval is shown, the wider one decides.{shared} A difference is "
-        f"claimed only where that whole interval lies more than {share(MIN_EFFECT)} from 1 and, for times and rates on "
-        "one machine, beyond the control workload's own change. Besides, the ratio itself must be more than "
-        f"{100 * may_differ('s'):.1f} % from 1, or {100 * may_differ('×'):.1f} % for speedups and shares, which rest "
-        "on two processes in each run: processes of one program differ among themselves, which no number of rounds "
-        "within them shows, and 19 times of 20 by less than that where their standard deviation is "
-        f"{share(PROCESS_SCATTER)} or less. A difference is withheld as unstable where one of the two was disturbed or "
-        "drifted."
+        "Each round's median is one value. Two runs share no rounds, so their rounds are two independent samples. A "
+        "cell's ratio is the median of all ratios of a round of one run to a round of the other. Its interval is the "
+        "exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Other figures, such as speedups, are compared by "
+        "the intervals that the runs give them (method of variance estimates recovery, Zou & Donner 2008). The "
+        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that: the "
+        f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
+        f"{share(times_.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
+        "workload's own change. The ratio itself must be more than "
+        f"{100 * times_.scatter:.1f} % from 1, or {100 * ratios.scatter:.1f} % for speedups and shares, which rest on "
+        "two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
+        f"standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where one of "
+        "the runs was disturbed or drifted."
     )
 
 
-def _of(said: CompareStudy, pair: PairStudy) -> dict[str, str]:
+def _of(said: CompareStudy, pair: RunComparison) -> dict[str, str]:
     return {"run": pair.head} if len(said.pairs) > 1 else {}
 
 

@@ -1,8 +1,8 @@
-"""Identical variants compared with each other: whatever difference is claimed is a false alarm.
+"""Compare identical variants with each other: every difference that is claimed is a false alarm.
 
-They are compared in blocks of rounds, as many as a report takes. In each block the variants of a workload are paired so
-that every one is in one pair: these comparisons share no call. Where the time ended before there were enough of them,
-each block is paired anew, at most `len(PAIRINGS)` times; a call then serves in so many comparisons.
+They are compared in blocks of as many rounds as a report takes. In each block every variant of a workload is in one
+pair, so that these comparisons share no call. Where the time ended before there were enough comparisons, each block is
+paired again in another way, up to `len(PAIRINGS)` times; a call then serves in as many comparisons.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from scipy import stats
 
 from inferbench_lib.records import Interval, Measurement, Ratio, Verdict
-from inferbench_lib.stats.comparison import MIN_EFFECT, compare_rounds, naive_t_test, smallest_detectable_ratio
+from inferbench_lib.stats.comparison import compare_rounds, naive_t_test, smallest_detectable_ratio
 from inferbench_lib.stats.intervals import values_needed
+from inferbench_lib.stats.verdict import WITHIN_RUN
 
 PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 """Every way of pairing four variants; no pair is in two of them."""
@@ -27,12 +28,12 @@ N_VARIANTS = 4
 POWER = 0.8
 NAIVE_LEVEL = 0.05
 IN_A_ROW, ROW = "in_a_row_s", 50
-"""The series of calls made one after another, in stretches of so many: what a t-test is often given."""
+"""The series of calls in a row, and how many make one stretch: what a t-test is often given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alike:
-    """One comparison of two identical variants: by ours, and by the t-test's p value on the very same calls."""
+    """One comparison of two identical variants: our ratio, and the p value of a t-test on the same calls."""
 
     workload: str
     ratio: Ratio
@@ -40,24 +41,19 @@ class Alike:
     p_value: float
 
     @property
-    def is_alarm(self) -> bool:
-        """Whether a difference was claimed, where there is none."""
-        return self.ratio.verdict in (Verdict.FASTER, Verdict.SLOWER)
-
-    @property
     def needed_slowdown(self) -> float:
-        """The ratio above which a slowdown of the candidate in these very rounds is called one; infinite if never."""
+        """Return the slowdown of the candidate above which these rounds would have shown one; infinite if never."""
         if self.ratio.high is None or self.ratio.verdict is Verdict.UNSTABLE:
             return math.inf
-        return self.ratio.high * (1 + MIN_EFFECT)
+        return self.ratio.high * WITHIN_RUN.high
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdenticalStudy:
-    """All comparisons of identical variants, from how many blocks of rounds, each paired how many times.
+    """All comparisons of identical variants, in `n_blocks` blocks of `n_rounds` rounds, each paired `n_pairings` times.
 
-    `p_values_in_a_row` are the t-test's on calls as they are often taken: so many of one variant, then so many of the
-    other. `detectable` is the smallest slowdown that the scatter of each workload's rounds lets be found with `POWER`.
+    `p_values_in_a_row` are those of a t-test on calls as they are often made: a stretch of one variant, then of the
+    other. `detectable` is the smallest slowdown of each workload that is found with the probability `POWER`.
     """
 
     comparisons: tuple[Alike, ...]
@@ -69,52 +65,57 @@ class IdenticalStudy:
 
     @property
     def n_alarms(self) -> int:
-        """Identical variants that were told apart."""
-        return sum(one.is_alarm for one in self.comparisons)
+        """Count the identical variants that were called different."""
+        return sum(one.ratio.is_difference for one in self.comparisons)
 
     @property
     def n_withheld(self) -> int:
-        """Comparisons that gave no verdict."""
+        """Count the comparisons that gave no verdict."""
         return sum(one.ratio.verdict in (Verdict.UNSTABLE, Verdict.TOO_FEW) for one in self.comparisons)
 
     @property
     def alarm_rate(self) -> Interval:
-        """Share of false alarms with its exact binomial interval (Clopper & Pearson 1934)."""
-        if not self.comparisons:
-            return Interval(value=math.nan, reason="nothing was compared")
-        ends = stats.binomtest(self.n_alarms, len(self.comparisons)).proportion_ci()
-        return Interval(value=self.n_alarms / len(self.comparisons), low=float(ends.low), high=float(ends.high))
+        """Return the share of false alarms with its interval."""
+        return alarm_rate(self.n_alarms, len(self.comparisons))
 
     @property
     def naive_alarms(self) -> int:
-        """Identical variants that the t-test told apart, on the calls of the comparisons."""
+        """Count the identical variants that the t-test called different, on the calls of the comparisons."""
         return sum(one.p_value < NAIVE_LEVEL for one in self.comparisons)
 
     @property
     def naive_alarms_in_a_row(self) -> int:
-        """Identical variants that the t-test told apart, on calls made in a row."""
+        """Count the identical variants that the t-test called different, on calls made in a row."""
         return sum(p < NAIVE_LEVEL for p in self.p_values_in_a_row)
 
     @property
     def detectable_ratio(self) -> float | None:
-        """The smallest slowdown that can be found in any of the workloads; None where nothing was compared."""
+        """Return the smallest slowdown that can be found in every workload; None where nothing was compared."""
         return max(self.detectable.values(), default=None)
 
     @property
     def observed_ratio(self) -> float | None:
-        """The slowdown that `POWER` of these very comparisons would have found; None where they never would."""
+        """Return the slowdown that `POWER` of these comparisons would have found; None where they never would."""
         needed = [one.needed_slowdown for one in self.comparisons] or [math.inf]
         found = float(np.quantile(needed, POWER, method="inverted_cdf"))
         return found if math.isfinite(found) else None
 
     def found(self, slowdown: float) -> float | None:
-        """Share of these very comparisons that would have found a candidate slower by `slowdown` (0.05: 5 %)."""
+        """Return the share of these comparisons that would have found a slowdown (0.05: 5 %)."""
         found = [one.needed_slowdown < 1 + slowdown for one in self.comparisons]
         return sum(found) / len(found) if found else None
 
 
+def alarm_rate(n_alarms: int, n_comparisons: int) -> Interval:
+    """Return the share of false alarms with its exact binomial interval (Clopper & Pearson 1934)."""
+    if not n_comparisons:
+        return Interval(value=math.nan, reason="nothing was compared")
+    ends = stats.binomtest(n_alarms, n_comparisons).proportion_ci()
+    return Interval(value=n_alarms / n_comparisons, low=float(ends.low), high=float(ends.high))
+
+
 def compare_identical(cells: Sequence[Measurement], *, wanted: int, n_rounds: int) -> IdenticalStudy:
-    """At least `wanted` comparisons of `n_rounds` rounds each, if the cells' rounds carry so many.
+    """Make at least `wanted` comparisons of `n_rounds` rounds each, if the cells' rounds carry so many.
 
     A workload of which a variant failed, or gave wrong outputs, is left out.
     """
@@ -141,7 +142,7 @@ def compare_identical(cells: Sequence[Measurement], *, wanted: int, n_rounds: in
 
 
 def _groups(cells: Sequence[Measurement]) -> dict[str, list[tuple[tuple[float, ...], ...]]]:
-    """The rounds of every workload's variants, where all of them can be used."""
+    """Return the rounds of each workload's variants, where all of them can be used."""
     groups: dict[str, list[tuple[tuple[float, ...], ...]]] = defaultdict(list)
     for cell in cells:
         if cell.samples_s and (cell.verification is None or cell.verification.passed):
@@ -160,7 +161,7 @@ def _compare(workload: str, one: Sequence[Sequence[float]], other: Sequence[Sequ
 
 
 def _p_values_in_a_row(cells: Sequence[Measurement]) -> tuple[float, ...]:
-    """Of every pair of a workload's variants, each stretch of calls in a row against the other's next to it."""
+    """Compare the stretches of calls of each two variants of a workload, each with the one made beside it."""
     stretches: dict[str, list[list[Sequence[float]]]] = defaultdict(list)
     for cell in cells:
         seconds = cell.series.get(IN_A_ROW, ())

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from calibration_runs import CNN, FOREST, alike_row, variants
+from simulated_series import autoregressive, times_from_noise
 
 from inferbench_lib.records import Measurement, Outcome, Verdict, Verification
 from inferbench_lib.stats.comparison import compare_rounds
-from inferbench_lib.studies.calibration.identical import compare_identical
-from inferbench_lib.studies.calibration.simulation import autoregressive, times_from_noise
+from inferbench_lib.studies.calibration.false_alarms import compare_identical
 
 
 def test_blocks_of_rounds_are_paired_without_sharing_a_call() -> None:
@@ -46,7 +46,7 @@ def test_a_variant_that_is_not_identical_is_an_alarm_in_every_block() -> None:
     cells = variants(FOREST, n_rounds=80, factors=(1, 1, 1, 1.1)) + variants(CNN, n_rounds=80, seed=1)
     found = compare_identical(cells, wanted=40, n_rounds=8)
     assert found.n_alarms == 10
-    assert {one.workload for one in found.comparisons if one.is_alarm} == {"forest"}
+    assert {one.workload for one in found.comparisons if one.ratio.is_difference} == {"forest"}
 
 
 def test_the_t_test_on_calls_raises_alarms_that_rounds_do_not() -> None:
@@ -82,7 +82,7 @@ def test_found_slowdowns_are_those_that_comparisons_would_call_slower() -> None:
 
 
 def test_smallest_slowdown_is_that_of_the_workload_that_scatters_more() -> None:
-    """With ten times the scatter in one workload, that one says what this machine can tell apart."""
+    """With ten times the scatter in one workload, that one decides what this machine can find."""
     cells = variants(FOREST, n_rounds=40) + variants(CNN, n_rounds=40, spread=0.02, seed=1)
     found = compare_identical(cells, wanted=20, n_rounds=8)
     assert found.detectable_ratio == found.detectable["cnn-small"] > found.detectable["forest"] > 1.01

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy import signal
 
-from inferbench_lib.stats.comparison import MIN_EFFECT
 from inferbench_lib.stats.intervals import Floats, signed_rank_bounds
 from inferbench_lib.stats.series import n_replicates
+from inferbench_lib.stats.verdict import WITHIN_RUN
 
 NOISE = 0.03  # standard deviation of a call's log time
 SKEW = 0.5  # Tukey's g; 0 is lognormal
@@ -98,7 +98,7 @@ def detection_rate(
         spread=spread,
     )
     _, low, high = signed_rank_bounds(_log_ratios(times) - np.log1p(slowdown))
-    slower, faster = high < -np.log1p(MIN_EFFECT), low > np.log1p(MIN_EFFECT)
+    slower, faster = high < np.log(WITHIN_RUN.low), low > np.log(WITHIN_RUN.high)
     return float(np.mean(slower if slowdown else slower | faster))
 
 

@@ -1,0 +1,175 @@
+"""The ladder from two samples to a verdict. A ratio above 1 means that the candidate is faster.
+
+    round medians ─ paired_ratio, unpaired_ratio ─┐
+    summary figures ─ ratio_of_figures ───────────┴─▶ Interval ─ judge(·, Tolerance) ─▶ Ratio with its Verdict
+
+Cells of one run share their rounds: a disturbance of a round strikes both and cancels in their ratio. Two runs share no
+rounds, so their interval is wider and only larger differences count. Type and rule are the same for both.
+
+A verdict needs the whole interval beyond a practical threshold, as in criterion.rs. Link order and the size of the
+environment alone move a program by a percent and more (Mytkowicz et al. 2009, "Producing wrong data without doing
+anything obviously wrong!").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from inferbench_lib.records import Figure, Interval, Ratio, Verdict
+from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
+
+PROCESS_SCATTER = 0.02
+"""Standard deviation between processes of one program, as a share: assumed, and more than most programs show."""
+CONTROL_CHANGED = "the control workload changed as well: the machine itself may have been faster or slower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """Ratios that count as no difference.
+
+    For a difference the whole interval must lie further than `min_effect` from 1, and the ratio itself further than
+    `scatter`. `control` is the ratio of the fixed control workload: the interval must lie beyond that change too.
+    """
+
+    min_effect: float
+    scatter: float = 0.0
+    control: Interval | None = None
+
+    @property
+    def low(self) -> float:
+        """The ratio below which an interval must lie."""
+        if self.control is None:
+            return 1 / (1 + self.min_effect)
+        low = self.control.value if self.control.low is None else self.control.low
+        return min(low, min(1.0, self.control.value) * (1 / (1 + self.min_effect)))
+
+    @property
+    def high(self) -> float:
+        """The ratio above which an interval must lie."""
+        if self.control is None:
+            return 1 + self.min_effect
+        high = self.control.value if self.control.high is None else self.control.high
+        return max(high, max(1.0, self.control.value) * (1 + self.min_effect))
+
+
+WITHIN_RUN = Tolerance(min_effect=0.01)
+
+
+def between_runs(unit: str, control: Interval | None = None) -> Tolerance:
+    """Return the tolerance for a figure of two runs, by its unit.
+
+    Each run has one process per variant. Processes of one program differ, which no number of rounds within them shows
+    (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"). A time or rate rests on one process in each
+    run, a speedup or share on two. Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
+    Speedups and shares need no allowance for the machine's own speed, which cancels in them.
+    """
+    scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(2 if _follows_machine(unit) else 4)) - 1
+    return Tolerance(min_effect=0.03, scatter=scatter, control=control if _follows_machine(unit) else None)
+
+
+def _follows_machine(unit: str) -> bool:
+    """Return whether figures of this unit change with the machine's speed: all but ratios and shares within a run."""
+    return unit not in ("", "×") and not unit.startswith("of ")
+
+
+def shared_level(n_comparisons: int) -> float:
+    """Return the level at which so many comparisons share a 5 % chance of an error (Bonferroni)."""
+    return 1 - 0.05 / max(1, n_comparisons)
+
+
+def paired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], level: float = 0.95) -> Interval:
+    """Return baseline over candidate with its signed-rank interval, from round medians (seconds) paired by round.
+
+    Raises ValueError when the samples differ in length, are empty, or hold a value that is not above 0.
+    """
+    if len(baseline_s) != len(candidate_s) or not baseline_s or not min(*baseline_s, *candidate_s) > 0:
+        raise ValueError(
+            "paired_ratio: expected equally many round medians above 0 s on either side, "
+            f"got {list(baseline_s)} and {list(candidate_s)}"
+        )
+    ratios = np.asarray(baseline_s, dtype=float) / np.asarray(candidate_s, dtype=float)
+    return _exponential(signed_rank_interval(np.log(ratios), level))
+
+
+def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], level: float = 0.95) -> Interval:
+    """Return baseline over candidate with its Mann–Whitney interval, from round medians (seconds) of two runs.
+
+    Raises ValueError when a sample is empty or holds a value that is not above 0.
+    """
+    if not baseline_s or not candidate_s or not min(*baseline_s, *candidate_s) > 0:
+        raise ValueError(
+            "unpaired_ratio: expected two samples of round medians above 0 s, "
+            f"got {list(baseline_s)} and {list(candidate_s)}"
+        )
+    return _exponential(rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level))
+
+
+def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:
+    """Return HEAD over BASE of a figure of two runs, both numbers above 0: of speeds in seconds, else of values."""
+    base_interval, head_interval = (
+        Interval(value=float(of.value or 0.0), low=of.low, high=of.high) for of in (base, head)
+    )
+    if base.unit == "s":
+        return ratio_of_intervals(base_interval, head_interval, level)
+    return ratio_of_intervals(head_interval, base_interval, level)
+
+
+def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float = 0.95) -> Interval:
+    """Return the ratio of two independent estimates (above 0), each known with a 95 % interval that holds it.
+
+    The ends lie as far from the ratio as the squares of both intervals' arms, on the logarithmic scale, add up to: the
+    method of variance estimates recovery (Zou & Donner 2008, "Construction of confidence limits about effect
+    measures: a general approach"). For another level the arms are stretched as those of a normal estimate.
+    Withheld where an interval is missing or reaches 0. Raises ValueError for a value not above 0.
+    """
+    if not min(numerator.value, denominator.value) > 0:
+        raise ValueError(f"ratio_of_intervals: expected values above 0, got {numerator.value} and {denominator.value}")
+    centre = math.log(numerator.value / denominator.value)
+    over, under = _log_arms(numerator), _log_arms(denominator)
+    if over is None or under is None:
+        return Interval(value=math.exp(centre), level=level, reason="one of the runs gives it no interval")
+    stretch = float(stats.norm.ppf((1 + level) / 2) / stats.norm.ppf(0.975))
+    down, up = stretch * math.hypot(over[0], under[1]), stretch * math.hypot(over[1], under[0])
+    return Interval(value=math.exp(centre), low=math.exp(centre - down), high=math.exp(centre + up), level=level)
+
+
+def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = None) -> Ratio:
+    """Return the ratio with its verdict: a difference only where the whole interval lies beyond the tolerance.
+
+    Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
+    """
+    verdict, reason = _verdict(deciding or ratio, tolerance)
+    return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, verdict=verdict, reason=reason)
+
+
+def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
+    if ratio.low is None or ratio.high is None:
+        return Verdict.TOO_FEW, ratio.reason
+    if tolerance.low <= ratio.high and ratio.low <= tolerance.high:
+        without = replace(tolerance, control=None)
+        if ratio.low > without.high or ratio.high < without.low:
+            return Verdict.INDISTINGUISHABLE, CONTROL_CHANGED
+        reason = f"the interval reaches into the {100 * tolerance.min_effect:g} % that counts as no difference"
+        return Verdict.INDISTINGUISHABLE, reason
+    if abs(math.log(ratio.value)) <= math.log1p(tolerance.scatter):
+        reason = f"two runs of the same program may differ by {100 * tolerance.scatter:.1f} % between their processes"
+        return Verdict.INDISTINGUISHABLE, reason
+    return (Verdict.FASTER if ratio.low > 1 else Verdict.SLOWER), ""
+
+
+def _exponential(logs: Interval) -> Interval:
+    """Return the interval of a ratio from that of its logarithm."""
+    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
+    return replace(logs, value=math.exp(logs.value), low=low, high=high)
+
+
+def _log_arms(one: Interval) -> tuple[float, float] | None:
+    """Return how far the ends lie below and above the value on the logarithmic scale, None without them."""
+    if one.low is None or one.high is None or not 0 < one.low <= one.value <= one.high:
+        return None
+    return math.log(one.value / one.low), math.log(one.high / one.value)
