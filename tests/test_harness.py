@@ -6,12 +6,14 @@ from itertools import repeat
 from typing import Any
 
 import pytest
-from inferbench_lib.measure.benches import CellSeries, LoopBench
 
+from inferbench_lib.measure.source import Source
 from inferbench_lib.records import Case, Verification
 from inferbench_lib.studies.calibration.probes import AgreementBench, HarnessBench
 from inferbench_lib.timing import harness
+from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.timing.harness import DeadlineSpin, overhead, spin_samples
+from inferbench_lib.work.base import Runner
 
 
 class Ticks:
@@ -74,22 +76,22 @@ def test_harness_bench_takes_blocks_where_the_timer_is_dear() -> None:
     assert len(looks["timer_pair_ns"]) == 4
 
 
-class SpinBench(LoopBench):
-    """A bench whose every call takes 200 µs."""
+class Spins(Source):
+    """Calls that take 200 µs each."""
 
-    def open(self, case: Case) -> CellSeries:
-        return CellSeries(
-            case=case,
-            call=DeadlineSpin().spin,
-            batches=repeat(200_000),
-            agree=lambda batch, output: Verification(passed=batch == 200_000, n_checked=1),
-            inputs_per_call=1,
+    def runner(self, case: Case) -> Runner:
+        return Runner(run=DeadlineSpin().spin)
+
+    def inputs(self, case: Case) -> Inputs:
+        return Inputs(
+            full=repeat((0, 200_000)),
+            check=lambda key, output: Verification(passed=key == 0, n_checked=1),
         )
 
 
 def test_both_timers_time_the_same_calls() -> None:
     """Our loop and torch's timer both read spins of 200 µs as that, one sample a round, within wide bounds."""
-    bench = AgreementBench(SpinBench, Case(workload="spin", batch_size=1), seed=0)
+    bench = AgreementBench(Spins(), Case(workload="spin", batch_size=1), seed=0)
     for _ in range(6):
         bench.turn(5)
     ours, theirs = bench.finish(5)

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -75,7 +74,7 @@ def follow(tree: Path, path: str, more: str, body: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's folder of a report that all four new parts take part in."""
     tree = tmp_path_factory.mktemp("tree")
     for name in ("inferbench_lib", "notebooks", "params"):
@@ -94,11 +93,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tree / "reports").glob("*-tiny")
-    yield folder
+    return folder
 
 
 def test_each_recipe_touches_the_files_that_it_may() -> None:
-    """An engine and a workload are a file and a line, an executor a file, a notebook its folder, itself and parameters."""
+    """An engine or a workload is a file and a line, an executor a file, a notebook its folder, itself, parameters."""
     assert {name: len(blocks) for name, blocks in recipes().items()} == ALLOWED
     existing = {name: [path for path, *_ in blocks if (ROOT / path).exists()] for name, blocks in recipes().items()}
     assert existing == {

@@ -84,7 +84,7 @@ class Bench:
 
     def finish(self, case: Case) -> Measurement:
         """Measure a device's memory, which empties its caches, and return everything seen of the cell."""
-        opened = self._open.pop(case)
+        opened = self._open[case]
         cell = opened.cell
         if cell.ending is None and self._accelerator.backend.memory_statistics:
             key, batch = next(opened.inputs.full)

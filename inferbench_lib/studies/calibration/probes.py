@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import asdict
-from itertools import cycle
+from dataclasses import asdict, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from inferbench_lib.measure.benches import CellSeries, LoopBench
+from inferbench_lib.measure.source import Source
 from inferbench_lib.records import Case, Measurement
+from inferbench_lib.timing.cell import Cell
+from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.harness import Overhead, overhead, spin_samples
 from inferbench_lib.timing.loop import after, block_size, collect
-from inferbench_lib.work.cnn import Cnn
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 DURATIONS_NS = {"5us": 5_000, "50us": 50_000, "500us": 500_000, "5ms": 5_000_000}
 """True times of the spins, by the name of their bias."""
@@ -66,50 +63,25 @@ class HarnessBench:
         return rows, {name: [look[name] for look in looks] for name in Overhead.__dataclass_fields__}
 
 
-class CnnCalls(LoopBench):
-    """The network on the CPU, one call per sample and nothing else in a turn."""
-
-    def __init__(self, cnn: Cnn) -> None:
-        import torch
-
-        super().__init__()
-        torch.set_num_threads(1)
-        self._cnn, self._model = cnn, cnn.build()
-        self._images, self._reference = cnn.images(), cnn.reference()
-
-    def open(self, case: Case) -> CellSeries:
-        n_images = len(self._images)
-        picks = [(np.arange(case.batch_size) + start) % n_images for start in range(n_images)]
-        batches = [self._images[pick].clone() for pick in picks]
-        return CellSeries(
-            case=case,
-            call=lambda index: self._forward(batches[index]),
-            batches=cycle(range(n_images)),
-            agree=lambda index, output: self._cnn.agree(output.numpy(), self._reference[picks[index]]),
-            inputs_per_call=case.batch_size,
-        )
-
-    def _forward(self, batch: Tensor) -> Tensor:
-        import torch
-
-        with torch.inference_mode():
-            output: Tensor = self._model(batch)
-        return output
-
-
 class AgreementBench:
     """The same calls timed by our loop and by `torch.utils.benchmark.Timer`, taking turns in one process.
 
     A sample of either is the mean over as many calls, after as many untimed ones, on inputs drawn from one stream.
     """
 
-    def __init__(self, make: Callable[[], LoopBench], case: Case, seed: int) -> None:
+    def __init__(self, source: Source, case: Case, seed: int) -> None:
         from torch.utils.benchmark import Timer
 
-        self._cell = make().open(case)
+        source.load()
+        runner, inputs = source.runner(case), source.inputs(case)
+        runner.activate()
+        self._cell = Cell(case=case)
+        self._call = lambda keyed: runner.run(keyed[1])
+        self._check = lambda keyed, output: self._cell.verify(inputs.check(keyed[0], runner.fetch(output)))
+        self._batches = ((key, runner.place(batch)) for key, batch in inputs.full)
         self._random = random.Random(seed)
         self._torch_timer = Timer(
-            stmt="call(next(batches))", globals={"call": self._cell.call, "batches": self._cell.batches}, num_threads=1
+            stmt="call(next(batches))", globals={"call": self._call, "batches": self._batches}, num_threads=1
         )
         self._samples: dict[str, list[float]] = {"inferbench": [], "torch": []}
 
@@ -120,30 +92,23 @@ class AgreementBench:
             self._samples[timer].append(seconds)
 
     def finish(self, n_calls: int) -> tuple[Measurement, ...]:
-        """Return our row and torch's; wrong outputs make ours invalid."""
-        self._cell.samples_s = self._samples["inferbench"]
-        self._cell.round_sizes = [1] * len(self._cell.samples_s)
-        ours = self._cell.measurement({})
-        theirs = tuple(self._samples["torch"])
+        """Return our row and torch's; wrong outputs make both invalid."""
+        seen = self._cell.measurement({}, {})
         return tuple(
-            Measurement(
-                case=ours.case,
-                samples_s=samples_s,
-                round_sizes=ours.round_sizes,
+            replace(
+                seen,
+                samples_s=tuple(samples_s),
+                round_sizes=(1,) * len(samples_s),
                 calls_per_sample=n_calls,
-                inputs_per_call=ours.inputs_per_call,
                 notes={"timer": timer},
-                verification=ours.verification,
-                outcome=ours.outcome,
-                reason=ours.reason,
             )
-            for timer, samples_s in (("inferbench", ours.samples_s), ("torch", theirs))
+            for timer, samples_s in self._samples.items()
         )
 
     def _by_our_loop(self, n_calls: int) -> float:
-        cell = self._cell
-        cell.collect(after(WARM_UP_CALLS))
-        samples = collect(
-            cell.call, cell.batches, clock=cell.clock, enough=after(1), check=cell.check, block_size=n_calls
-        )
+        clock = WallClock()
+        for enough, block in ((after(WARM_UP_CALLS), 1), (after(1), n_calls)):
+            samples = collect(
+                self._call, self._batches, clock=clock, enough=enough, check=self._check, block_size=block
+            )
         return samples[0]
