@@ -50,7 +50,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     },
     "cpu_vs_gpu": {**ROUNDS, "batch_sizes": [1, 2], "warmup": 1, "iterations": 2},
     "batch_sweep": {**FOREST, **ROUNDS, "forest_batch_sizes": [1, 50], "cnn_batch_sizes": [1, 2], "sizes": ["small"]},
-    "hardware_analysis": {**FOREST, **ROUNDS, "n_samples": 2000, "sizes": ["small"], "budget_s": 0.1}
+    "hardware_analysis": {**FOREST, **ROUNDS, "sizes": ["small"], "budget_s": 0.1}
     | {"profile_rounds": 1, "image_sides": [8, 16, 24], "feature_counts": [2, 4, 8], "tree_counts": [1, 2, 5]}
     | {"tree_depths": [1, 2, 4]},
     "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "simulated_series": 20, "time_limit_s": 1.0},

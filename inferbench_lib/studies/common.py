@@ -9,7 +9,7 @@ from functools import cache
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, LARGEST_BATCH
+from inferbench_lib.studies.cpu_vs_gpu.study import CPU, LARGEST_BATCH
 from inferbench_lib.timing.usable import oversubscription_flag
 from inferbench_lib.work.cnn import Cnn
 
@@ -17,6 +17,15 @@ from inferbench_lib.work.cnn import Cnn
 def samples_a_turn(batch_size: int, inputs_a_turn: int) -> int:
     """Calls in one turn: small batches are called often enough for their tails, large ones twice."""
     return max(2, min(40, inputs_a_turn // batch_size))
+
+
+def process_counts(usable: int) -> tuple[int, ...]:
+    """Return 1, 2, 4, … up to the usable CPUs, and the usable CPUs themselves."""
+    counts, n = {usable}, 1
+    while n < usable:
+        counts.add(n)
+        n *= 2
+    return tuple(sorted(counts))
 
 
 def cnn_case(cnn: Cnn, device: str, batch_size: int, n_threads: int) -> Case:

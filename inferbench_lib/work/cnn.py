@@ -47,7 +47,7 @@ class Cnn:
         """The workload's name in tables."""
         return f"cnn-{self.size}"
 
-    def build(self) -> nn.Module:
+    def build(self) -> nn.Sequential:
         """The network in evaluation mode, float32, on the processor; the same weights for the same seed."""
         import torch
         from torch import nn
@@ -142,24 +142,20 @@ def n_parameters(size: str) -> int:
 
 
 def operators(size: str) -> list[dict[str, Any]]:
-    """FLOPs and bytes of each layer of one forward pass: `flops_per_image`, `bytes_fixed`, `bytes_per_image`.
+    """Return FLOPs and bytes of each layer of one forward pass: `flops_per_image`, `bytes_fixed`, `bytes_per_image`.
 
-    FLOPs count a multiplication and an addition as two, as torch's FlopCounterMode does. Bytes are the least
-    traffic in float32: weights once a batch, inputs and outputs once an image.
+    Bytes are the least traffic in float32: weights once per batch, inputs and outputs once per image.
     """
-    width, hidden = WIDTH_AND_HIDDEN[size]
-    rows: list[dict[str, Any]] = []
-    side, channels = SIDE, (3, width, 2 * width, 4 * width)
-    for number, (n_in, n_out) in enumerate(pairwise(channels), start=1):
-        pixels, weights = side * side, 9 * n_in * n_out
-        rows.append(_operator(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
-        rows.append(_operator(f"relu{number}", 0, 0, 2 * pixels * n_out))
-        rows.append(_operator(f"pool{number}", 0, 0, pixels * n_out + pixels // 4 * n_out))
-        side //= 2
-    for number, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
-        rows.append(_operator(f"linear{number}", 2 * n_in * n_out, n_in * n_out + n_out, n_in + n_out))
-    return rows
+    import torch
 
-
-def _operator(name: str, flops: int, weights: int, values: int) -> dict[str, Any]:
-    return {"name": name, "flops_per_image": flops, "bytes_fixed": 4 * weights, "bytes_per_image": 4 * values}
+    with torch.device("meta"):
+        counts = layer_counts(Cnn(size=size).build(), torch.empty(1, 3, SIDE, SIDE))
+    return [
+        {
+            "name": row["name"],
+            "flops_per_image": row["flops"],
+            "bytes_fixed": row["weight_bytes"],
+            "bytes_per_image": row["bytes"] - row["weight_bytes"],
+        }
+        for row in counts
+    ]

@@ -14,11 +14,10 @@ from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
-from inferbench_lib.studies.common import flagged
+from inferbench_lib.studies.common import flagged, process_counts
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
 from inferbench_lib.studies.cpu_multiprocess.bench import ColdBench, ExecutorBench, NetworkPassBench, ScalingBench
 from inferbench_lib.studies.cpu_multiprocess.params import Params
-from inferbench_lib.studies.hardware_analysis.measure import process_counts
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.forest import Forest

@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine import limits
-from inferbench_lib.measure.benches import WarmUp
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.variants import ForestBench
 from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Run
 from inferbench_lib.studies.common import cnn_case, samples_a_turn
-from inferbench_lib.studies.cpu_multiprocess.bench import ExecutorBench
 from inferbench_lib.studies.hardware_analysis.bench import ForestCells, NetworkCells
 from inferbench_lib.studies.hardware_analysis.params import Params
 from inferbench_lib.timing.usable import usable_cpus
@@ -30,13 +28,12 @@ Seen = TypeVar("Seen")
 
 
 def measure(cfg: Params) -> Run:
-    """What this machine is and can do, where the workloads stand against that, and what would change it."""
+    """Measure the machine's limits, the workloads against them, and what would change their times."""
     forest = Forest(n_features=cfg.n_features, n_trees=cfg.n_trees, n_train=cfg.n_train, seed=cfg.seed)
     usable, _ = usable_cpus()
-    counts = process_counts(usable) if cfg.measure_scaling else ()
     cnns = [Cnn(size=size, seed=cfg.seed) for size in cfg.sizes]
     networks = {cnn.name: network_cases(cnn, usable) for cnn in cnns}
-    n_cells = len(counts) + len(forest_cases(usable)) + sum(map(len, networks.values()))
+    n_cells = len(forest_cases(usable)) + sum(map(len, networks.values()))
     n_passes = sum(case.precision == "fp32" for cases in networks.values() for case in cases) + len(cnns[:1]) + 2
     steps = len(limits.PARTS) + n_passes + n_cells * (1 + cfg.max_rounds)
     with Session("hardware_analysis", cfg, steps=steps) as session:
@@ -47,18 +44,9 @@ def measure(cfg: Params) -> Run:
 
         measured = limits.measure_limits(session.machine, budget_s=cfg.budget_s, on_part=on_part)
         session.progress.now("preparing the forest and its rows")
-        ExecutorBench.prepare_files(forest, cfg.n_samples)
-        entries = []
-        for n in counts:
-            batch_size = max(1, cfg.n_samples // (4 * n))
-            case = Case(
-                workload=forest.name, engine="sklearn", executor="shared_pool", batch_size=batch_size, n_processes=n
-            )
-            host = session.host(partial(ExecutorBench, forest, case, cfg.n_samples), f"pool of {n}")
-            entries.append(Entry(case=case, host=host, warmup=WarmUp(min_calls=1, max_calls=5, time_limit_s=1.0)))
         n_pool = ForestBench.prepare_files(forest, max(FOREST_BATCHES))
         trees = session.host(partial(ForestCells, forest, n_pool), forest.name, n_threads=usable)
-        entries += [
+        entries = [
             Entry(case=case, host=trees, n_samples=samples_a_turn(case.batch_size, 32)) for case in forest_cases(usable)
         ]
         hosts = {}
@@ -86,7 +74,7 @@ def _passes(
     hosts: dict[str, Remote],
     cases: Sequence[Case],
 ) -> dict[str, Any]:
-    """What is measured apart from the rounds: layers, node visits, growth. One that fails leaves its reason."""
+    """Measure layers, node visits and growth apart from the rounds; a pass that fails leaves its reason."""
     reasons: list[str] = []
 
     def attempt(what: str, act: Callable[[], Seen], otherwise: Seen) -> Seen:
@@ -121,7 +109,7 @@ def _passes(
 
 
 def network_cases(cnn: Cnn, usable: int) -> list[Case]:
-    """Small and large batches on all CPUs, and the largest on one thread and in bf16, where a change can be checked."""
+    """Return small and large batches on all CPUs; to check predictions, the largest on one thread and in bf16 too."""
     most = max(ROOFLINE_BATCHES)
     cases = [cnn_case(cnn, "cpu", batch, usable) for batch in ROOFLINE_BATCHES]
     if usable > 1:
@@ -130,17 +118,8 @@ def network_cases(cnn: Cnn, usable: int) -> list[Case]:
 
 
 def forest_cases(usable: int) -> list[Case]:
-    """Every batch on one thread, the largest on all CPUs too."""
+    """Return every batch on one thread, and the largest on all CPUs."""
     cases = [Case(workload="forest", engine="sklearn", batch_size=batch) for batch in FOREST_BATCHES]
     if usable > 1:
         cases.append(Case(workload="forest", engine="sklearn", batch_size=max(FOREST_BATCHES), n_threads=usable))
     return cases
-
-
-def process_counts(usable: int) -> tuple[int, ...]:
-    """1, doubled up to the usable CPUs, and those themselves."""
-    counts, n = {usable}, 1
-    while n < usable:
-        counts.add(n)
-        n *= 2
-    return tuple(sorted(counts))

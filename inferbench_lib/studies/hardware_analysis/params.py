@@ -21,8 +21,6 @@ class Params(Rounds):
     sizes: Annotated[list[Literal["small", "medium", "large"]], Each] = Field(
         ["small", "medium"], description="networks: small (8.8 M parameters), medium (50 M), large (200 M)"
     )
-    measure_scaling: bool = Field(True, description="measure the forest by number of processes too")
-    n_samples: PositiveInt = Field(100_000, description="rows to predict")
     n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row")
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")
