@@ -213,6 +213,11 @@ def network(size: str, device: str, batch_size: int, **fields: Any) -> Measureme
     return cell(case, median_s, **{"calls": 3} | fields)
 
 
+def own_model(measured: Measurement) -> Measurement:
+    """The same cell of a model of the user's, of whose operators nothing is known."""
+    return replace(measured, case=replace(measured.case, workload="my-model"))
+
+
 def device_cells(
     on: Sequence[str], sizes: Sequence[str] = ("small", "large"), batches: Sequence[int] = (1, 4, 16)
 ) -> list[Measurement]:
@@ -471,6 +476,7 @@ RUNS: dict[str, Run] = {
     "devices, too few rounds": vs_gpu(
         [network("small", device, batch, wobble=SHORT) for device in ("cpu", "cuda:0") for batch in (1, 4)], gpu=True
     ),
+    "devices, own model": vs_gpu([own_model(network("small", device, 1)) for device in ("cpu", "cuda:0")], gpu=True),
     "devices, one sample": vs_gpu([network("small", "cpu", 1, wobble=(1.0,), calls=1)]),
     "devices, unstable": vs_gpu(
         [network("small", "cpu", 1, wobble=RAMP), flagged(network("small", "cuda:0", 1))], gpu=True

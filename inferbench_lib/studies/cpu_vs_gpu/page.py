@@ -14,6 +14,7 @@ from inferbench_lib.report.words import (
     compared,
     digits,
     gathered,
+    interval,
     joined,
     marked,
     plural,
@@ -56,7 +57,7 @@ def answer(said: DeviceStudy) -> Answer:
         for device in (said.accelerator, CPU):  # the front page shows the first
             if device and (best := said.best(name, device)):
                 rate = best.summary.throughput_per_s
-                spread = f"{digits(rate.low)} to {digits(rate.high)}" if rate.low and rate.high else "no interval"
+                spread = interval(rate.low, rate.high)
                 label = f"{name} network on {device}, batch {best.batch_size}"
                 cards.append(Card(value=f"{digits(rate.value)} images/s", label=label, interval=spread))
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))

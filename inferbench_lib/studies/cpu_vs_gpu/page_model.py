@@ -7,7 +7,7 @@ import pandas as pd
 from inferbench_lib.records import Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.words import digits, joined, plural, ratio, share, size, times
+from inferbench_lib.report.words import digits, interval, joined, plural, ratio, share, size, times
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     ALLOWANCE_BYTES,
     ALLOWANCE_SHARE,
@@ -39,16 +39,18 @@ NOT_PUBLISHED = ("–", "–", "–", "–")
 
 def modelled_gpus(said: DeviceStudy) -> View:
     """Draw the modelled throughput of named GPUs beside this CPU's measured one."""
+    if not said.modelled:
+        frame = pd.DataFrame(columns=["label", "low", "high"])
+        frame.attrs = {"x": "images per second (MODEL)"}
+        nothing = "No network with known operators was measured, so nothing is modelled."
+        return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=nothing, reading=nothing)
     batch_size, network = largest_measured_batch(said), said.modelled[0]
     found = [predict(network, batch_size, gpu) for gpu in GPUS.values()]
-    frame = pd.DataFrame(
-        {
-            "label": p.device if p.fits else f"{p.device} (does not fit)",
-            "low": p.low_per_s,
-            "high": p.high_per_s,
-        }
+    rows = [
+        {"label": p.device if p.fits else f"{p.device} (does not fit)", "low": p.low_per_s, "high": p.high_per_s}
         for p in found
-    ).sort_values("high")
+    ]
+    frame = pd.DataFrame(rows).sort_values("high")
     best = said.best(network.name, CPU)
     frame.attrs = {
         "x": f"images per second, {network.name} network, batch {batch_size} (MODEL, not measured)",
@@ -64,7 +66,7 @@ def modelled_gpus(said: DeviceStudy) -> View:
 
 
 def _band(found: Prediction) -> str:
-    return f"{digits(found.low_per_s)} to {digits(found.high_per_s)}"
+    return interval(found.low_per_s, found.high_per_s)
 
 
 def _model_error(said: DeviceStudy) -> str:
@@ -128,7 +130,8 @@ def memory_by_batch(said: DeviceStudy) -> View:
         for network in said.modelled
     )
     reading = (
-        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: {spoken}. The allowance is "
+        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: "
+        f"{spoken or 'no network with known operators'}. The allowance is "
         f"{size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the allocator."
     )
     return View(name="modelled_memory", frame=frame, draw=figures.lines, alt="Modelled memory by batch size (MODEL).",
@@ -188,7 +191,8 @@ def _break_even_reading(said: DeviceStudy) -> str:
     if never:
         text += f"; {len(never)} would not be faster at any measured batch"
     if images:
-        text += f". Copying the weights to the GPU pays off after {min(images)}–{plural(max(images), 'image')}"
+        images_from = f"{min(images)}–" if min(images) < max(images) else ""
+        text += f". Copying the weights to the GPU pays off after {images_from}{plural(max(images), 'image')}"
     return f"{text}. Starting the driver and the program is not counted."
 
 

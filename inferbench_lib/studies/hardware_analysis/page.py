@@ -10,7 +10,7 @@ import pandas as pd
 from inferbench_lib.records import Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, joined, plural, ratio, seconds, share, size
+from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size
 from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.page_bounds import (
@@ -52,12 +52,12 @@ def answer(said: HardwareStudy) -> Answer:
         Card(
             value=f"{digits(peak['value'])} GFLOP/s",
             label=f"fp32 GEMM peak, {plural(said.peak['n_threads'], 'thread')}, {said.peak['library']}",
-            interval=f"repeats {digits(peak['low'])} to {digits(peak['high'])}",
+            interval=f"repeats {interval(peak['low'], peak['high'])}",
         ),
         Card(
             value=f"{digits(memory['limit']['value'])} GB/s",
             label=f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}",
-            interval=f"repeats {digits(memory['limit']['low'])} to {digits(memory['limit']['high'])}",
+            interval=f"repeats {interval(memory['limit']['low'], memory['limit']['high'])}",
         ),
         Card(value=str(said.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
@@ -172,7 +172,7 @@ def _cost(what: str, limit: Mapping[str, float]) -> dict[str, str]:
     return {
         "what": what,
         "cost": seconds(limit["value"]),
-        "repeats": f"{seconds(limit['low'])} to {seconds(limit['high'])}",
+        "repeats": interval(limit["low"], limit["high"], seconds),
     }
 
 

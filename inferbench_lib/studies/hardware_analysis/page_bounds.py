@@ -71,20 +71,21 @@ def verdict(said: HardwareStudy) -> str:
     free = [one for one in firsts if one.bound == "instructions"]
     sentences = []
     if limited:
+        of_limit = [" of that limit", *[""] * len(limited)]  # said once
         clauses = [
-            f"{workload(one.workload)} is {BOUND_BY[one.bound]} ({share(one.roof_share)} of that limit)"
-            for one in limited
+            f"{workload(one.workload)} is {BOUND_BY[one.bound]} ({share(one.roof_share)}{of})"
+            for one, of in zip(limited, of_limit, strict=False)
         ]
         sentences.append(f"{capital(joined(clauses))}.{TOO_LOW if any(map(_is_above, limited)) else ''}")
     if free:
         gains = [
-            f"{workload(one.workload)} by up to {times(gain_at_the_roof(profile))}"
+            f"up to {times(gain_at_the_roof(profile))} for {workload(one.workload)}"
             for one in free
             if (profile := _profile_of(said, one))
         ]
         names = joined(f"{workload(one.workload)} ({share(one.roof_share)} of what this CPU allows)" for one in free)
-        help_ = f"Another engine would help{', ' + joined(gains) if gains else ''}."
-        sentences.append(f"The hardware is not the limit of {names}. {help_}")
+        sentences.append(f"The hardware is not the limit of {names}.")
+        sentences.append(f"Another engine would help{': ' + joined(gains) if gains else ''}.")
     return " ".join(sentences) or "Neither layers nor node visits were measured, so no limit can be named."
 
 

@@ -46,11 +46,10 @@ def _layer_reading(profile: LayerProfile) -> str:
     lost_s = max(0.0, lost.seconds.value - lost.roof.seconds)
     too_low = f" The limits of {joined(profile.above_roof)} were measured too low, on a busier machine: measure again."
     return (
-        f"{_profile_name(profile)}: {longest.name} takes the longest, {seconds(longest.seconds.value)}. "
-        f"{capital(lost.name)} loses the most: {seconds(lost_s)} above the hardware's limit. The layers, each by "
-        f"itself, add up to {times(profile.sum_s / profile.whole.value)} the time of the whole network. At their "
-        f"limits they would take {seconds(profile.roof_s)} instead of {seconds(profile.sum_s)}."
-        + (too_low if profile.above_roof else "")
+        f"{_profile_name(profile)}: {longest.name} takes the longest, {seconds(longest.seconds.value)}. The most time "
+        f"is lost in {lost.name}: {seconds(lost_s)} above the hardware's limit. The layers, each by itself, add up to "
+        f"{times(profile.sum_s / profile.whole.value)} the time of the whole network. At their limits they would take "
+        f"{seconds(profile.roof_s)} instead of {seconds(profile.sum_s)}." + (too_low if profile.above_roof else "")
     )
 
 
