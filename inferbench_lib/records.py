@@ -15,6 +15,9 @@ from itertools import accumulate
 from typing import Any
 
 SCHEMA_VERSION = 1
+CPU = "cpu"
+LARGEST_BATCH = "largest_batch"
+"""The figure of a cell that was out of memory: the largest batch that fits."""
 
 
 class Outcome(StrEnum):

@@ -26,7 +26,7 @@ from inferbench_lib.records import (
 )
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
-from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
+from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.studies.hardware_analysis import study as hardware
 from inferbench_lib.work.cnn import n_parameters, operators
 
@@ -187,6 +187,13 @@ def failed_way(name: str) -> Measurement:
 
 # cpu_vs_gpu
 
+DEVICE_SERIES = {
+    "end_to_end_s": 1.2,
+    "host_to_device_s": 0.1,
+    "host_to_device_pinned_s": 0.05,
+    "device_to_host_s": 0.02,
+}
+"""What is measured beside a call on the device, over its seconds."""
 IMAGE_S = {("small", "cpu"): 0.04, ("large", "cpu"): 0.8, ("small", "cuda:0"): 0.008, ("large", "cuda:0"): 0.1}
 
 
@@ -196,10 +203,19 @@ def network(size: str, device: str, batch_size: int, **fields: Any) -> Measureme
     median_s = IMAGE_S[size, device] * (0.2 + 0.8 * batch_size)
     if device != "cpu":
         fields = {
-            "figures": {"peak_allocated_bytes": 80e6 + 1e6 * batch_size, "peak_reserved_bytes": 120e6},
-            "series": {"end_to_end_s": tuple(1.2 * median_s * w for w in WOBBLE)},
+            "figures": {
+                "peak_allocated_bytes": 80e6 + 1e6 * batch_size,
+                "peak_reserved_bytes": 120e6,
+                "launch_bound_share": 0.25,
+            },
+            "series": {name: tuple(share * median_s * w for w in WOBBLE) for name, share in DEVICE_SERIES.items()},
         } | fields
     return cell(case, median_s, **{"calls": 3} | fields)
+
+
+def own_model(measured: Measurement) -> Measurement:
+    """The same cell of a model of the user's, of whose operators nothing is known."""
+    return replace(measured, case=replace(measured.case, workload="my-model"))
 
 
 def device_cells(
@@ -228,8 +244,7 @@ def vs_gpu(cells: Sequence[Measurement] | None = None, *, gpu: bool = False) -> 
     }
     chosen = device_cells(["cpu", "cuda:0"] if gpu else ["cpu"]) if cells is None else cells
     run = run_of("cpu_vs_gpu", chosen, params, tables)
-    said = devices.study(run)
-    return replace(run, summary=devices.figures(said) | predicted.figures(said))
+    return replace(run, summary=devices.figures(devices.study(run)))
 
 
 # batch_sweep
@@ -461,6 +476,7 @@ RUNS: dict[str, Run] = {
     "devices, too few rounds": vs_gpu(
         [network("small", device, batch, wobble=SHORT) for device in ("cpu", "cuda:0") for batch in (1, 4)], gpu=True
     ),
+    "devices, own model": vs_gpu([own_model(network("small", device, 1)) for device in ("cpu", "cuda:0")], gpu=True),
     "devices, one sample": vs_gpu([network("small", "cpu", 1, wobble=(1.0,), calls=1)]),
     "devices, unstable": vs_gpu(
         [network("small", "cpu", 1, wobble=RAMP), flagged(network("small", "cuda:0", 1))], gpu=True

@@ -15,7 +15,7 @@ from inferbench_lib import store
 from inferbench_lib.records import Figure, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
+from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.studies.hardware_analysis import study as hardware
 
 RUN_ID = "20261130-164433-standard"
@@ -49,9 +49,8 @@ def runs(reports: Path) -> dict[str, Run]:
 
 def figures(run: Run) -> dict[str, Figure]:
     """The entries of `summary.json`, computed from the samples again."""
-    if run.notebook == "cpu_vs_gpu":
-        return devices.figures(devices.study(run)) | predicted.figures(devices.study(run))
-    module = {"cpu_multiprocess": multiprocess, "batch_sweep": sweep, "hardware_analysis": hardware}[run.notebook]
+    named = {"cpu_multiprocess": multiprocess, "batch_sweep": sweep, "hardware_analysis": hardware}
+    module = (named | {"cpu_vs_gpu": devices})[run.notebook]
     return module.figures(module.study(run))
 
 

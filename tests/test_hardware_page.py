@@ -25,7 +25,7 @@ def test_the_page_of_a_thorough_run_is_small(tmp_path: Path) -> None:
     made = make_report(tmp_path, "thorough", ("hardware_analysis",), tmp_path / "params")
     assert made.code == 0, made.said
     page = made.folder / "hardware_analysis.html"
-    assert page.read_text().count("<figure") == 7
+    assert page.read_text().count("<figure") == 6
     (inside,) = store.embedded(page)
     assert len(inside.measurements) == len(thorough_hardware().measurements)
     assert page.stat().st_size <= LIMIT_BYTES

@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 import sample_runs as samples
 
-from inferbench_lib.records import Case, Ratio, Verdict
-from inferbench_lib.studies.hardware_analysis.binding import bind_network, forest_what_ifs, network_what_ifs
-from inferbench_lib.studies.hardware_analysis.data_profile import growths
-from inferbench_lib.studies.hardware_analysis.forest_limits import forest_cost, place_forest
-from inferbench_lib.studies.hardware_analysis.layers import LayerProfile, layer_profiles
-from inferbench_lib.studies.hardware_analysis.roofs import Roofs, Work, bound_of, roofs
-from inferbench_lib.studies.hardware_analysis.whatif import Change, WhatIf, gain_at_the_roof, predicted_gain, worst
+from inferbench_lib.records import Case, Measurement, Ratio, Verdict
+from inferbench_lib.stats.roofline import Roofs, Work, measured_roofs
+from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, bind_layers, layer_profiles
+from inferbench_lib.studies.hardware_analysis.forest import forest_cost, place_forest
+from inferbench_lib.studies.hardware_analysis.growth import growths
+from inferbench_lib.studies.hardware_analysis.whatif import (
+    Change,
+    WhatIf,
+    forest_what_ifs,
+    gain_at_the_roof,
+    network_what_ifs,
+    predicted_gain,
+    worst,
+)
 
 KIB = 1024
 HERE = Roofs(
@@ -82,9 +89,10 @@ def test_work_beyond_every_working_set_is_held_by_the_largest() -> None:
 
 def test_a_roof_far_away_does_not_bind() -> None:
     """At a quarter of the roof it is near; below, the program's own instructions bind; a launch always does."""
-    roof = HERE.over(Work(flops=1e9, bytes=1e6, n_threads=2))
-    assert (bound_of(roof, 0.04), bound_of(roof, 0.041)) == ("compute", "instructions")
-    assert bound_of(HERE.over(Work(flops=0, bytes=1)), 1.0) == "launch"
+    near, far, tiny = profile(
+        ("conv1", 1e9, 1e6, 0, 0.04), ("conv2", 1e9, 1e6, 0, 0.041), ("relu1", 0, 1, 0, 1.0)
+    ).layers
+    assert (near.bound, far.bound, tiny.bound) == ("compute", "instructions", "launch")
 
 
 def test_roofs_of_a_run_never_fall_with_more_threads() -> None:
@@ -105,13 +113,13 @@ def test_roofs_of_a_run_never_fall_with_more_threads() -> None:
             {"working_set_bytes": 512, "limit": {"value": 5e-9}},
         ],
     }
-    found = roofs(limits)
+    found = measured_roofs(limits)
     assert found.flops_per_s == {("fp32", 1): 150e9, ("fp32", 4): 150e9}
     assert found.bytes_per_s == {(64, 1): (30e9, "L1d"), (64, 4): (30e9, "L1d")}
     assert [found.load_s(n) for n in (1, 64, 256, 512, 10**9)] == [
         pytest.approx(s) for s in (1e-9, 1e-9, 5e-9 ** (2 / 3) * 1e-9 ** (1 / 3), 5e-9, 5e-9)
     ]
-    assert roofs(limits | {"latency": []}).load_s(1) is None
+    assert measured_roofs(limits | {"latency": []}).load_s(1) is None
     assert (found.knows("fp32", 4), found.knows("bf16", 4), found.knows("fp32", 2)) == (True, False, False)
 
 
@@ -129,10 +137,13 @@ def test_each_layer_has_its_share_and_its_bound() -> None:
 def test_a_network_is_bound_by_what_takes_most_of_its_time() -> None:
     """Two convolutions of 20 ms outweigh a pooling of 30; the longer of them comes first."""
     longer = ("conv2", 2e9, 6e6, 1e6, 0.025)
-    binding = bind_network(profile(CONV, POOL, longer))
+    binding = bind_layers(profile(CONV, POOL, longer))
     assert (binding.bound, binding.time_share) == ("compute", pytest.approx(45 / 75))
     assert binding.roof_share == pytest.approx(30 / 45)
-    assert binding.costliest == (("conv2", pytest.approx(25 / 75)), ("conv1", pytest.approx(20 / 75)))
+    assert binding.costliest == (
+        ("conv2", pytest.approx(25 / 75), pytest.approx(20 / 25)),
+        ("conv1", pytest.approx(20 / 75), pytest.approx(10 / 20)),
+    )
 
 
 def test_a_profile_without_roofs_is_left_out() -> None:
@@ -192,14 +203,14 @@ def test_a_prediction_is_right_within_a_quarter_of_the_measurement(predicted: fl
     assert one.verdict == f"{'within' if within else 'not within'} 25 % of the measurement"
 
 
-def test_a_wide_measurement_decides_nothing() -> None:
+def test_a_wide_measurement_is_inconclusive() -> None:
     """0.5 to 2 measured about 1: 1.9 may be right, 2.6 is not; without an interval the value decides."""
     wide = Ratio(value=1.0, low=0.5, high=2.0, verdict=Verdict.INDISTINGUISHABLE)
     asked = {"workload": "w", "before": "b1", "change": "c"}
     inside, outside = (WhatIf(**asked, predicted=p, measured=wide) for p in (1.9, 2.6))
-    assert (inside.is_within, inside.is_undecided) == (False, True)
-    assert inside.verdict == "undecided: within 25 % of an end of the measured interval only"
-    assert outside.is_undecided is False
+    assert (inside.is_within, inside.is_inconclusive, inside.is_missed) == (False, True, False)
+    assert inside.verdict == "inconclusive: the measured interval is too wide"
+    assert (outside.is_inconclusive, outside.is_missed) == (False, True)
     short = WhatIf(**asked, predicted=1.9, measured=replace(wide, low=None, high=None))
     assert short.verdict == "not within 25 % of the measurement"
 
@@ -240,10 +251,11 @@ def test_only_changes_of_one_thing_and_upwards_are_checked() -> None:
 VISITS = {"visits": 1000.0, "node_bytes": 60.0, "tree_bytes": 50.0 * KIB, "n_trees": 100.0}
 
 
-def forest_cells() -> dict[tuple[int, int], Any]:
-    """1 ms a call and 10 µs a row."""
+def forest_cells(*more: Measurement) -> dict[Case, Measurement]:
+    """1 ms per call and 10 µs per row."""
     times = {(1, 1): 1.01e-3, (1000, 1): 11e-3, (1000, 2): 6e-3}
-    return {key: samples.trees(*key, median_s) for key, median_s in times.items()}
+    cells = [samples.trees(*key, median_s) for key, median_s in times.items()]
+    return {cell.case: cell for cell in (*cells, *more)}
 
 
 def test_the_forest_costs_a_call_and_its_rows() -> None:
@@ -253,7 +265,8 @@ def test_the_forest_costs_a_call_and_its_rows() -> None:
     assert (cost.call_s, cost.row_s) == (pytest.approx(1e-3, rel=0.01), pytest.approx(1e-5, rel=0.01))
     assert cost.visit_s == pytest.approx(1e-8, rel=0.01)
     assert cost.seconds(1000, 2) == pytest.approx(6e-3, rel=0.01)
-    assert forest_cost({(1, 1): samples.trees(1, 1, 1e-3)}, VISITS) is None
+    (first, *_) = forest_cells().items()
+    assert forest_cost(dict([first]), VISITS) is None
 
 
 def test_a_few_rows_load_their_nodes_from_the_whole_forest() -> None:
@@ -263,11 +276,11 @@ def test_a_few_rows_load_their_nodes_from_the_whole_forest() -> None:
     assert cost is not None
     assert cost.forest_bytes == 5000.0 * KIB
     assert cost.seconds_of_16(100e-9) == pytest.approx(2.06e-3, rel=0.01)
-    cells = forest_cells() | {(16, 1): samples.trees(16, 1, 2e-3)}
+    cells = forest_cells(samples.trees(16, 1, 2e-3))
     slow = replace(HERE, loads_s={64 * KIB: 1e-9, 5000 * KIB: 100e-9})
-    (few,) = [one for one in forest_what_ifs(cost, cells, slow, 2) if one.change == "batch 1 → 16"]
+    (few,) = [one for one in forest_what_ifs("forest", cost, cells, slow, 2) if one.change == "batch 1 → 16"]
     assert few.predicted == pytest.approx(16 * 1.01 / 2.06, rel=0.01)
-    (blind,) = [one for one in forest_what_ifs(cost, cells, HERE, 2) if one.change == "batch 1 → 16"]
+    (blind,) = [one for one in forest_what_ifs("forest", cost, cells, HERE, 2) if one.change == "batch 1 → 16"]
     assert blind.predicted == pytest.approx(16 * 1.01 / 1.16, rel=0.01)
 
 
@@ -276,13 +289,13 @@ def test_the_forest_waits_for_loads_or_calls_or_neither() -> None:
     cost = forest_cost(forest_cells(), VISITS)
     assert cost is not None
     waiting = replace(HERE, loads_s={64 * KIB: 6e-9})
-    one, many, threads = place_forest(forest_cells(), cost, waiting)
+    one, many, threads = place_forest("forest", forest_cells(), cost, waiting)
     assert (one.bound, one.share) == ("launch", pytest.approx(1 / 1.01, rel=0.01))
     assert (many.bound, many.share) == ("latency", pytest.approx(6 / 11, rel=0.01))
-    assert threads.floors_s["latency"] == pytest.approx(3e-3)
-    assert many.floors_s["cache"] == pytest.approx(1e6 * 64 / 100e9)
-    assert many.floors_s["compute"] == pytest.approx(1e6 / 50e9)
-    hardly = place_forest(forest_cells(), cost, replace(HERE, loads_s={64 * KIB: 1e-9}))[1]
+    assert threads.roof.floors_s["latency"] == pytest.approx(3e-3)
+    assert many.roof.floors_s["cache"] == pytest.approx(1e6 * 64 / 100e9)
+    assert many.roof.floors_s["compute"] == pytest.approx(1e6 / 50e9)
+    hardly = place_forest("forest", forest_cells(), cost, replace(HERE, loads_s={64 * KIB: 1e-9}))[1]
     assert (hardly.bound, hardly.share) == ("instructions", pytest.approx(1 / 11, rel=0.01))
 
 

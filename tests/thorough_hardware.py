@@ -14,7 +14,7 @@ from inferbench_lib.machine.bandwidth import OPERATIONS, is_measurable, level_of
 from inferbench_lib.records import Measurement, Run
 from inferbench_lib.studies.common import samples_a_turn
 from inferbench_lib.studies.hardware_analysis import study as hardware
-from inferbench_lib.studies.hardware_analysis.measure import forest_cases, network_cases, process_counts
+from inferbench_lib.studies.hardware_analysis.measure import forest_cases, network_cases
 from inferbench_lib.work.cnn import Cnn, operators
 
 N_CPUS = 16
@@ -37,8 +37,7 @@ def thorough_hardware() -> Run:
             measured, samples_s=tuple(noisy(median_s, len(measured.samples_s))), warmup_s=tuple(noisy(1, 30))
         )
 
-    cells = [samples.pool(count, 2.0 / count**0.9, wobble=(1.0,) * n_rounds) for count in process_counts(N_CPUS)]
-    cells += [
+    cells = [
         samples.trees(case.batch_size, case.n_threads, 1e-2 + 1e-5 * case.batch_size / case.n_threads**0.8,
                       wobble=(1.0,) * n_rounds, calls=samples_a_turn(case.batch_size, 32))
         for case in forest_cases(N_CPUS)

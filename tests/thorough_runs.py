@@ -16,10 +16,9 @@ from tiny import ROOT
 
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
-from inferbench_lib.studies.common import samples_a_turn
+from inferbench_lib.studies.common import process_counts, samples_a_turn
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
-from inferbench_lib.studies.hardware_analysis.measure import process_counts
+from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.work.cnn import n_parameters, operators
 
 N_CPUS = 16
@@ -132,8 +131,7 @@ def _vs_gpu(rng: np.random.Generator) -> Run:
         "schedules": {"rounds": _schedules(rng, len(cells), n_rounds)},
     }
     run = samples.run_of("cpu_vs_gpu", cells, asked, tables)
-    said = devices.study(run)
-    return replace(run, summary=devices.figures(said) | predicted.figures(said))
+    return replace(run, summary=devices.figures(devices.study(run)))
 
 
 def _sweep(rng: np.random.Generator) -> Run:

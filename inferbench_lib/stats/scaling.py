@@ -19,9 +19,10 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from inferbench_lib.records import Interval
+from inferbench_lib.records import Interval, Measurement
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.stats.statistics import summarize
 
 Throughputs = Mapping[int, Sequence[float]]  # workers -> units per second, one value per round
 
@@ -46,6 +47,17 @@ class UslFit:
     coherency: Interval
     peak_workers: float
     misfit: float
+
+
+def measured_throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
+    """Return inputs per second by round, by number of workers, of the measured cells that took every round."""
+    measured = {n: cell for n, cell in sorted(cells.items()) if summarize(cell).is_measured}
+    n_rounds = max((len(cell.round_sizes) for cell in measured.values()), default=0)
+    return {
+        n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]
+        for n, cell in measured.items()
+        if len(cell.round_sizes) == n_rounds
+    }
 
 
 def fit_amdahl(throughputs: Throughputs) -> AmdahlFit | Refusal:

@@ -13,13 +13,10 @@ from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.source import WarmUp
-from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.studies.cpu_vs_gpu.devices import LARGEST_BATCH
+from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Measurement, Outcome
 from inferbench_lib.timing.usable import oversubscription_flag
 from inferbench_lib.work.base import Engine, Workload
 from inferbench_lib.work.engines import ENGINES
-
-CPU = "cpu"
 
 
 def engines_for(workload: Workload, names: Sequence[str] = ()) -> list[type[Engine]]:

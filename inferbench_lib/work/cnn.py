@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,26 +97,20 @@ class Cnn(Workload):
         return close(output, reference, BF16_TOLERANCE if precision == "bf16" else RELATIVE_TOLERANCE)
 
     def operators(self) -> tuple[Work, ...]:
-        """Count FLOPs and least traffic in float32 of each layer, by formula.
+        """Count FLOPs and least traffic in float32 of each layer, on tensors that hold no data."""
+        import torch
 
-        A multiplication and an addition are two FLOPs, as torch's FlopCounterMode counts them.
-        """
-        width, hidden = WIDTH_AND_HIDDEN[self.size]
-        rows: list[Work] = []
-        side, channels = self.side, (3, width, 2 * width, 4 * width)
-        for number, (n_in, n_out) in enumerate(pairwise(channels), start=1):
-            pixels, weights = side * side, 9 * n_in * n_out
-            rows.append(_work(f"conv{number}", 2 * weights * pixels, weights + n_out, pixels * (n_in + n_out)))
-            rows.append(_work(f"relu{number}", 0, 0, 2 * pixels * n_out))
-            rows.append(_work(f"pool{number}", 0, 0, pixels * n_out + pixels // 4 * n_out))
-            side //= 2
-        for number, (n_in, n_out) in enumerate(((channels[3] * side * side, hidden), (hidden, CLASSES)), start=1):
-            rows.append(_work(f"linear{number}", 2 * n_in * n_out, n_in * n_out + n_out, n_in + n_out))
-        return tuple(rows)
-
-
-def _work(name: str, flops: int, weights: int, values: int) -> Work:
-    return Work(name=name, flops=flops, bytes_fixed=4 * weights, bytes_per_input=4 * values)
+        with torch.device("meta"):
+            counts = layer_counts(self.model(), torch.empty(1, 3, self.side, self.side))
+        return tuple(
+            Work(
+                name=row["name"],
+                flops=row["flops"],
+                bytes_fixed=row["weight_bytes"],
+                bytes_per_input=row["bytes"] - row["weight_bytes"],
+            )
+            for row in counts
+        )
 
 
 def named_layers(model: nn.Sequential) -> list[tuple[str, nn.Module]]:

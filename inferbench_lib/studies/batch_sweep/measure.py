@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from inferbench_lib.measure.session import Session
-from inferbench_lib.records import Run
+from inferbench_lib.records import CPU, Run
 from inferbench_lib.studies.batch_sweep.params import Params
-from inferbench_lib.studies.common import CPU, call_entries, engines_for, samples_a_turn, with_largest_batches
+from inferbench_lib.studies.common import call_entries, engines_for, samples_a_turn, with_largest_batches
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload

@@ -5,8 +5,8 @@ from __future__ import annotations
 from inferbench_lib.machine import bandwidth, gemm, limits
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.source import WarmUp
-from inferbench_lib.records import Machine, Run
-from inferbench_lib.studies.common import CPU, call_entries, engines_for, operations, with_largest_batches
+from inferbench_lib.records import CPU, Machine, Run
+from inferbench_lib.studies.common import call_entries, engines_for, operations, with_largest_batches
 from inferbench_lib.studies.cpu_vs_gpu.params import Params
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus

@@ -1,4 +1,4 @@
-"""The page of `cpu_vs_gpu`: what the processor and the accelerator do with the same network."""
+"""The page of `cpu_vs_gpu`: the same networks on the CPU and on the accelerator."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Outcome, Verdict
+from inferbench_lib.records import CPU, Advice, Outcome, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import compared, digits, gathered, joined, marked, ratio, seconds, size, times
-from inferbench_lib.studies.cpu_vs_gpu.advice import advise
-from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, DeviceCell, DeviceStudy, study
+from inferbench_lib.report.words import (
+    compared,
+    digits,
+    gathered,
+    interval,
+    joined,
+    marked,
+    plural,
+    ratio,
+    seconds,
+    share,
+    size,
+    times,
+)
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    PUBLISHED_CARD,
-    REFERENCE,
     break_even_table,
     gpu_table,
     memory_by_batch,
     memory_table,
     modelled_gpus,
-    published_sentences,
-    spoken_band,
+    reference_table,
 )
+from inferbench_lib.studies.cpu_vs_gpu.study import DeviceCell, DeviceStudy, study
 
 __all__ = [
     "VIEWS",
@@ -31,6 +40,7 @@ __all__ = [
     "answer",
     "break_even_table",
     "gpu_table",
+    "inference_comparison",
     "memory_by_batch",
     "memory_table",
     "modelled_gpus",
@@ -41,92 +51,104 @@ __all__ = [
 
 
 def answer(said: DeviceStudy) -> Answer:
-    """Which device, by how much; or plainly that there was nothing to compare with."""
+    """Return which device is faster and by how much, or why there was nothing to compare with."""
     cards = []
-    for name in said.sizes():
+    for name in said.names:
         for device in (said.accelerator, CPU):  # the front page shows the first
-            best = said.best(name, device) if device else None
-            if best:
+            if device and (best := said.best(name, device)):
                 rate = best.summary.throughput_per_s
-                cards.append(
-                    Card(
-                        value=f"{digits(rate.value)} images/s",
-                        label=f"{name} network on {device}, batch {best.batch_size}",
-                        interval=f"{digits(rate.low)} to {digits(rate.high)}"
-                        if rate.low and rate.high
-                        else "no interval",
-                    )
-                )
+                spread = interval(rate.low, rate.high)
+                label = f"{name} network on {device}, batch {best.batch_size}"
+                cards.append(Card(value=f"{digits(rate.value)} images/s", label=label, interval=spread))
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))
-    ended = [_ended(cell) for cell in said.cells if cell.summary.outcome is not Outcome.OK]
+    ended = [
+        f"{cell.name} network on {cell.device}, batch {cell.batch_size}: {cell.summary.outcome} ({cell.summary.reason})"
+        for cell in said.cells
+        if cell.summary.outcome is not Outcome.OK
+    ]
     return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
 
 
 def _verdict(said: DeviceStudy) -> str:
-    best = [(name, cell) for name in said.sizes() if (cell := said.best(name, CPU))]
-    spoken = joined(
-        f"{digits(cell.summary.throughput_per_s.value)} images/s with the {name} network (batch {cell.batch_size})"
-        for name, cell in best
-    )
     if said.accelerator is None:
-        reason = said.reason.removeprefix("no accelerator: ")
-        return f"The GPU was not measured: {reason}. The processor reaches {spoken or 'nothing that was measured'}."
+        spoken = joined(
+            f"{digits(cell.rate)} images/s with the {name} network (batch {cell.batch_size})"
+            for name in said.names
+            if (cell := said.best(name, CPU))
+        )
+        return f"The GPU was not measured: {_reason(said)}. The CPU reaches {spoken or 'nothing that was measured'}."
     clauses = []
-    for name in said.sizes():
+    for name in said.names:
         found = said.speedup(name)
         if found is None or found.verdict is Verdict.INVALID:
             clauses.append(f"{name}: no comparison ({found.reason if found else 'not measured'})")
         else:
-            clauses.append(f"{name}: {compared(found, said.accelerator, 'the processor')}")
-    return f"{'; '.join(clauses)}. The processor reaches {spoken or 'nothing that was measured'}."
+            clauses.append(f"{name}: {compared(found, said.accelerator, 'the CPU')}")
+    return f"{'; '.join(clauses)}."
 
 
-def _ended(cell: DeviceCell) -> str:
-    return (
-        f"{cell.size} network on {cell.device}, batch {cell.batch_size}: {cell.summary.outcome} ({cell.summary.reason})"
+def _reason(said: DeviceStudy) -> str:
+    return said.reason.removeprefix("no accelerator: ")
+
+
+def advise(said: DeviceStudy) -> Advice:
+    """Recommend a device for each network."""
+    found = {name: r for name in said.names if (r := said.speedup(name)) is not None}
+    usable = {name: r for name, r in found.items() if r.verdict is not Verdict.INVALID}
+    if said.accelerator is None or not usable:
+        reasons = joined(dict.fromkeys(r.reason for r in found.values()))
+        return Advice(
+            recommendation="keep the networks on the CPU: no GPU "
+            + ("was measured" if said.accelerator is None else "gave a figure to compare"),
+            evidence=f"the reason: {reasons or _reason(said) or 'no batch ran on both devices'}",
+            limits="this machine as it is now",
+        )
+    gains = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
+    chosen, where = gains or usable, said.accelerator if gains else "the CPU"
+    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in gains]
+    n_rounds = min(r.n_rounds for r in usable.values())
+    return Advice(
+        recommendation=f"run {joined(f'the {name} network' for name in chosen)} on {where}: "
+        f"{joined(map(ratio, chosen.values()))} as fast as on the CPU",
+        evidence="; ".join(others) or f"each compared within {plural(n_rounds, 'round')}, with a 95 % interval",
+        limits="this pair of devices, each at its best batch",
     )
+
+
+def _known_speedup(said: DeviceStudy, cell: DeviceCell) -> Ratio | None:
+    found = said.speedups.get(cell.case)
+    return found if found and found.verdict is not Verdict.INVALID else None
 
 
 def inference_comparison(said: DeviceStudy) -> View:
-    """How fast is each network, call by call and batch by batch?"""
-    measured = [cell for cell in said.cells if cell.summary.is_measured]
+    """Draw each network's time per image, best throughput, and throughput and speedup by batch size."""
     rows: list[dict[str, Any]] = []
-    for cell in measured:
-        label = cell.size if said.accelerator is None else f"{cell.size}, {cell.device}"
-        first = _measured(said, cell.size, cell.device)[0].summary.throughput_per_s
-        rate, centre = cell.summary.throughput_per_s, cell.summary.median_s
-        at = {"label": label, "size": cell.size, "device": cell.device, "x": cell.batch_size}
-        rows.append({**at, "panel": "rate", "y": rate.value, "low": rate.low, "high": rate.high})
-        rows.append({**at, "panel": "latency", "y": centre.value, "low": centre.low, "high": centre.high})
+    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.is_measured)
+    for cell in (cell for of in series for cell in said.measured(*of)):
+        label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
+        at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
+        rate = cell.summary.throughput_per_s
+        spread = {"y": rate.value, "low": rate.low, "high": rate.high}
+        rows.append({**at, "panel": "rate", **spread})
         if said.accelerator is None:
-            rows.append({**at, "panel": "speedup", "y": rate.value / first.value, "low": None, "high": None})
-        elif (cell.size, cell.batch_size) in said.speedups and cell.device != CPU:
-            found = said.speedups[cell.size, cell.batch_size]
-            if found.verdict is not Verdict.INVALID:
-                rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
-        if said.best(cell.size, cell.device) is cell:
-            rows.append({**at, "panel": "best", "y": rate.value, "low": rate.low, "high": rate.high})
-            rows += [
-                {**at, "panel": "box", "y": 1e3 * s / cell.measurement.inputs_per_call}
-                for s in cell.measurement.samples_s
-            ]
+            first = said.measured(cell.name, cell.device)[0]
+            rows.append({**at, "panel": "speedup", "y": rate.value / first.rate, "low": None, "high": None})
+        elif found := _known_speedup(said, cell):
+            rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
+        if said.best(cell.name, cell.device) is cell:
+            rows.append({**at, "panel": "best", **spread})
+            n_images = cell.measurement.inputs_per_call
+            rows += [{**at, "panel": "box", "y": 1e3 * s / n_images} for s in cell.measurement.samples_s]
     columns = ["label", "size", "device", "panel", "x", "y", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
-    frame.attrs = {
-        "speedup": "throughput over that of the smallest batch (×)"
-        if said.accelerator is None
-        else "speedup over the processor (×)"
-    }
-    reading = " ".join(
-        _growth(said, name, device) for name, device in dict.fromkeys((c.size, c.device) for c in measured)
-    )
-    reading = reading or "No network was measured."
+    over = "throughput over that of the smallest batch (×)" if said.accelerator is None else "speedup over the CPU (×)"
+    frame.attrs = {"speedup": over}
     return View(
         name="inference_comparison",
         frame=frame,
         draw=_four_panels,
-        alt=f"Four panels: time of an image, throughput at the best batch and by batch size, speedup. {reading}",
-        reading=reading,
+        alt="Four panels: time per image, throughput at the best batch and by batch size, speedup.",
+        reading=" ".join(_growth(said, *of) for of in series) or "No network was measured.",
         size_inches=(10.4, 7.4),
         grid=(2, 2),
         mark=said.run.mark,
@@ -148,86 +170,69 @@ def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 
 
 def _growth(said: DeviceStudy, name: str, device: str) -> str:
-    cells = _measured(said, name, device)
-    first, best = cells[0], max(cells, key=lambda cell: cell.summary.throughput_per_s.value)
-    gain = best.summary.throughput_per_s.value / first.summary.throughput_per_s.value
+    cells = said.measured(name, device)
+    first, best = cells[0], max(cells, key=lambda cell: cell.rate)
     return (
-        f"The {name} network on {device}: {seconds(first.summary.median_s.value)} for a batch of {first.batch_size}, "
-        f"best at batch {best.batch_size} with {digits(best.summary.throughput_per_s.value)} images/s, "
-        f"{times(gain)} the throughput of batch {first.batch_size}."
+        f"The {name} network on {device}: best at batch {best.batch_size} with {digits(best.rate)} images/s, "
+        f"{times(best.rate / first.rate)} the throughput of batch {first.batch_size}."
     )
-
-
-def _measured(said: DeviceStudy, name: str, device: str) -> list[DeviceCell]:
-    return [cell for cell in said.of(name, device) if cell.summary.is_measured]
 
 
 VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
 
 
 def table(said: DeviceStudy) -> Table:
-    """Every cell as a row, with what only an accelerator has where there is one."""
-    return Table(frame=pd.DataFrame([_row(said, cell) for cell in said.cells]), reading=_protocol(said))
+    """Return every cell as a row, with the accelerator's own figures where there is one."""
+    counts = joined(
+        f"{max((c.summary.n_samples for c in said.of(name, CPU)), default=0)} for the {name} network"
+        for name in said.names
+    )
+    reading = f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
+    if said.accelerator:
+        reading += (
+            " Queued calls do not wait for each other's results. End to end includes both copies from pageable memory. "
+            "Launch-bound calls took longer to enqueue than to compute."
+        )
+    rows = [_row(cell) | (_device_row(said, cell) if said.accelerator else {}) for cell in said.cells]
+    return Table(frame=pd.DataFrame(rows), reading=reading)
 
 
-def _row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
-    measured, summary = cell.measurement, cell.summary
-    ok = summary.is_measured
-    row = {
-        "network": cell.size,
+def _row(cell: DeviceCell) -> dict[str, str]:
+    measured, summary, ok = cell.measurement, cell.summary, cell.is_measured
+    return {
+        "network": cell.name,
         "device": cell.device,
         "batch": str(cell.batch_size),
         "first call": seconds(measured.cold_s) if measured.cold_s is not None else "–",
         "median": seconds(summary.median_s.value) if ok else "–",
         "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok and summary.n_samples > 1 else "–",
-        "images/s": digits(summary.throughput_per_s.value) if ok else "–",
+        "images/s": digits(cell.rate) if ok else "–",
         "verified": measured.verification.word if measured.verification else "–",
         "outcome": str(summary.outcome),
     }
-    if said.accelerator:
-        peak = measured.figures.get("peak_allocated_bytes")
-        row["peak memory"] = size(peak) if peak else "–"
-        row["end to end"] = "–" if cell.end_to_end_s is None else seconds(cell.end_to_end_s)
-        found = said.speedups.get((cell.size, cell.batch_size))
-        row["speedup"] = ratio(found) if found and cell.device != CPU and found.verdict is not Verdict.INVALID else "–"
-    return row
 
 
-def _protocol(said: DeviceStudy) -> str:
-    counts = joined(
-        f"{max((c.summary.n_samples for c in said.of(name, CPU)), default=0)} for the {name} network"
-        for name in said.sizes()
-    )
-    return f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
+def _device_row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
+    """Return the figures that only an accelerator has; copies from pageable and from pinned host memory."""
+    seen, found = cell.measurement.figures, _known_speedup(said, cell)
+    queued, launch_bound = cell.typical("throughput_per_s"), seen.get("launch_bound_share")
+    peaks = {"peak memory": seen.get("peak_allocated_bytes"), "reserved": seen.get("peak_reserved_bytes")}
+    return {
+        "images/s, queued": digits(queued) if queued else "–",
+        "end to end": _time(cell, "end_to_end_s"),
+        "copy in, pageable": _time(cell, "host_to_device_s"),
+        "pinned": _time(cell, "host_to_device_pinned_s"),
+        "copy out, pageable": _time(cell, "device_to_host_s"),
+        "out, pinned": _time(cell, "device_to_host_pinned_s"),
+        "launch-bound": "–" if launch_bound is None else share(launch_bound),
+        **{name: size(peak) if peak else "–" for name, peak in peaks.items()},
+        "speedup": ratio(found) if found else "–",
+    }
 
 
-def reference_table(said: DeviceStudy) -> Table:
-    """The published figures of a GTX 750 Ti beside what was measured here."""
-    rows = []
-    for name in said.sizes():
-        best, published = said.best(name, CPU), REFERENCE[name]
-        found = said.speedup(name)
-        on_device = said.best(name, said.accelerator) if said.accelerator else None
-        rows.append(
-            {
-                "network": f"{name} ({said.parameters[name]:,} parameters)",
-                "CPU here (images/s)": digits(best.summary.throughput_per_s.value) if best else "–",
-                "CPU published": published[0],
-                "GPU here (images/s)": digits(on_device.summary.throughput_per_s.value)
-                if on_device
-                else "not measured",
-                f"{PUBLISHED_CARD} published": published[1],
-                f"{PUBLISHED_CARD} MODEL": spoken_band(said, name),
-                "speedup here": ratio(found) if found and found.verdict is not Verdict.INVALID else "not measured",
-                "speedup published": published[2],
-                "memory published": published[3],
-            }
-        )
-    return Table(
-        frame=pd.DataFrame(rows),
-        reading="The published figures are of another machine and another processor. "
-        + " ".join(published_sentences(said)),
-    )
+def _time(cell: DeviceCell, series: str) -> str:
+    typical = cell.typical(series)
+    return "–" if typical is None else seconds(typical)
 
 
 PICTURE = inference_comparison

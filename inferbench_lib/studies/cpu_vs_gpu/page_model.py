@@ -1,123 +1,91 @@
-"""A GPU that is not there: modelled throughput, memory and break-even. Everything here is a MODEL and says so."""
+"""GPUs that are not here: modelled throughput, memory and break-even, each marked as MODEL."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from inferbench_lib.records import CPU, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.words import digits, joined, plural, share, size, times
-from inferbench_lib.studies.cpu_vs_gpu.devices import CPU, DeviceStudy
-from inferbench_lib.studies.cpu_vs_gpu.gpu_model import ALLOWANCE_BYTES, ALLOWANCE_SHARE, CARDS_BYTES
-from inferbench_lib.studies.cpu_vs_gpu.gpus import GPUS
-from inferbench_lib.studies.cpu_vs_gpu.predicted import (
+from inferbench_lib.report.words import digits, interval, joined, plural, ratio, share, size, times
+from inferbench_lib.studies.cpu_vs_gpu.model import (
+    ALLOWANCE_BYTES,
+    ALLOWANCE_SHARE,
+    CARDS_BYTES,
+    GPUS,
+    Network,
     Prediction,
+    predict,
+)
+from inferbench_lib.studies.cpu_vs_gpu.study import (
+    CPU,
+    DeviceStudy,
     break_evens,
     checks,
-    memory_needs,
+    largest_measured_batch,
     predictions,
 )
 
 PUBLISHED_CARD = "GTX 750 Ti"
 MEMORY_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-REFERENCE = {
+PUBLISHED = {
     "small": ("20–30", "100–150", "4–6×", "about 80 MB"),
     "medium": ("3–5", "20–30", "5–8×", "about 500 MB"),
     "large": ("1–2", "8–12", "6–10×", "about 1.5 GB"),
 }
 """Published for an NVIDIA GTX 750 Ti: CPU images/s, GPU images/s, speedup, memory."""
-
-
-def largest_measured_batch(said: DeviceStudy) -> int:
-    """The batch at which the model is shown: the largest of this run."""
-    return max((cell.batch_size for cell in said.cells), default=16)
-
-
-def _card(said: DeviceStudy, name: str) -> Prediction:
-    found = predictions(said, largest_measured_batch(said))
-    return next(p for p in found if (p.device, p.size) == (PUBLISHED_CARD, name))
-
-
-def spoken_band(said: DeviceStudy, name: str) -> str:
-    """The reference card's modelled images per second."""
-    card = _card(said, name)
-    return f"{digits(card.low_per_s)}–{digits(card.high_per_s)}"
+NOT_PUBLISHED = ("–", "–", "–", "–")
 
 
 def modelled_gpus(said: DeviceStudy) -> View:
-    """What would named GPUs do? A model, not a measurement."""
-    batch_size, name = largest_measured_batch(said), said.sizes()[0]
-    found = [p for p in predictions(said, batch_size) if p.size == name]
-    frame = pd.DataFrame(
-        {
-            "label": p.device if p.fits else f"{p.device} (does not fit)",
-            "low": p.low_per_s,
-            "high": p.high_per_s,
-        }
+    """Draw the modelled throughput of named GPUs beside this CPU's measured one."""
+    if not said.modelled:
+        frame = pd.DataFrame(columns=["label", "low", "high"])
+        frame.attrs = {"x": "images per second (MODEL)"}
+        nothing = "No network with known operators was measured, so nothing is modelled."
+        return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=nothing, reading=nothing)
+    batch_size, network = largest_measured_batch(said), said.modelled[0]
+    found = [predict(network, batch_size, gpu) for gpu in GPUS.values()]
+    rows = [
+        {"label": p.device if p.fits else f"{p.device} (does not fit)", "low": p.low_per_s, "high": p.high_per_s}
         for p in found
-    ).sort_values("high")
-    best = said.best(name, CPU)
+    ]
+    frame = pd.DataFrame(rows).sort_values("high")
+    best = said.best(network.name, CPU)
     frame.attrs = {
-        "x": f"images per second, {name} network, batch {batch_size} (MODEL, not measured)",
-        "here": (best.summary.throughput_per_s.value, "this processor, measured") if best else None,
+        "x": f"images per second, {network.name} network, batch {batch_size} (MODEL, not measured)",
+        "here": (best.rate, "this CPU, measured") if best else None,
     }
     least, most = found[0], max(found, key=lambda p: p.high_per_s)
     reading = (
-        f"MODEL, not measured: a {least.device} would do {digits(least.low_per_s)} to {digits(least.high_per_s)} "
-        f"images/s with the {name} network at batch {batch_size}, transfers included, and {most.device} "
-        f"{digits(most.low_per_s)} to {digits(most.high_per_s)}. {_model_error(said)}"
+        f"MODEL, not measured: a {least.device} would reach {_band(least)} images/s with the {network.name} network at "
+        f"batch {batch_size}, transfers included, and {most.device} {_band(most)}. {_model_error(said)}"
     )
-    return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=f"Bands of modelled throughput. {reading}",
+    return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt="Bands of modelled throughput (MODEL).",
                 reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
 
 
-def published_sentences(said: DeviceStudy) -> list[str]:
-    """For each network whether the band of the reference card holds the published rate, else by how much and why."""
-    return [_against_published(said, _card(said, name)) for name in said.sizes()]
-
-
-def _against_published(said: DeviceStudy, card: Prediction) -> str:
-    published = REFERENCE[card.size][1]
-    low, high = (float(end) for end in published.split("–"))
-    band = f"MODEL, {card.size}: {digits(card.low_per_s)} to {digits(card.high_per_s)} images/s"
-    if card.low_per_s <= low and high <= card.high_per_s:
-        return f"{band}; the published {published} lie in that band."
-    flops = sum(row["flops_per_image"] for row in said.run.tables["operations"][card.size])
-    peak = GPUS[card.device].fp32_flops_per_s
-    off = card.low_per_s / high if high < card.low_per_s else low / card.high_per_s
-    way = "below" if high < card.low_per_s else "above" if low > card.high_per_s else "partly outside"
-    return (
-        f"{band}; the published {published} lie {way} it{f' by {times(off)}' if off > 1 else ''}: {digits(high)} "
-        f"images/s of {digits(flops / 1e6)} MFLOP each are {share(flops * high / peak)} of that card's "
-        f"{digits(peak / 1e9)} GFLOP/s, so that most of the published time was not arithmetic but something that this "
-        "model leaves out."
-    )
+def _band(found: Prediction) -> str:
+    return interval(found.low_per_s, found.high_per_s)
 
 
 def _model_error(said: DeviceStudy) -> str:
-    tried = checks(said)
-    inside = [check for check in tried if check.is_inside]
-    if not tried:
-        return "The model could not be checked on this processor."
-    worst = max(tried, key=lambda check: max(check.factor, 1 / check.factor))
-    outside = (
-        ""
-        if len(inside) == len(tried)
-        else (
-            f"; the worst, the {worst.size} network at batch {worst.batch_size}, took {times(worst.factor)} "
-            "the nearer end"
-        )
-    )
+    found = [(cell, band.factor_outside(cell.summary.median_s.value)) for cell, band in checks(said)]
+    if not found:
+        return "The model could not be checked on this CPU."
+    inside = sum(factor == 1 for _, factor in found)
+    cell, factor = max(found, key=lambda one: max(one[1], 1 / one[1]))
+    outside = f"; the worst is the {cell.name} network at batch {cell.batch_size}, off by {times(factor)}"
     return (
-        f"The same model, given this processor's measured peak and bandwidth, holds {len(inside)} of {len(tried)} "
-        f"measured times in its band{outside}."
+        f"Checked on this CPU, with its measured peak and bandwidth, the band holds {inside} of {len(found)} measured "
+        f"times{'' if inside == len(found) else outside}."
     )
 
 
 def gpu_table(said: DeviceStudy) -> Table:
-    """What the model takes from the makers' documents, their sources below, and what it makes of them."""
+    """Return the datasheet figures of each GPU, with their sources below, and the model's throughput."""
     batch_size = largest_measured_batch(said)
-    bands = {(p.device, p.size): p for p in predictions(said, batch_size)}
+    bands = {(p.device, p.network): p for p in predictions(said, batch_size)}
     rows = [
         {
             "GPU": gpu.name,
@@ -125,99 +93,148 @@ def gpu_table(said: DeviceStudy) -> Table:
             "memory GB/s": digits(gpu.memory_bytes_per_s / 1e9),
             "memory GiB": digits(gpu.memory_bytes / 2**30),
             "PCIe GB/s": digits(gpu.pcie_bytes_per_s / 1e9),
-            **{f"{name}, images/s (MODEL)": _band(bands[gpu.name, name]) for name in said.sizes()},
+            **{
+                f"{network.name}, images/s (MODEL)": _band(band) + ("" if band.fits else " (does not fit)")
+                for network in said.modelled
+                if (band := bands[gpu.name, network.name])
+            },
         }
         for gpu in GPUS.values()
     ]
     reading = f"MODEL at batch {batch_size}, fp32 without tensor cores, transfers of the images included."
     sources = "; ".join(f"{gpu.name}: {gpu.source}" for gpu in GPUS.values())
-    return Table(frame=pd.DataFrame(rows), reading=f"{reading} Where the figures are from: {sources}.")
-
-
-def _band(found: Prediction) -> str:
-    return f"{digits(found.low_per_s)} to {digits(found.high_per_s)}" + ("" if found.fits else " (does not fit)")
+    return Table(frame=pd.DataFrame(rows), reading=f"{reading} Sources: {sources}.")
 
 
 def memory_by_batch(said: DeviceStudy) -> View:
-    """How much memory would each network need on a card?"""
-    needs = memory_needs(said)
+    """Draw the modelled memory of each network on a card by batch size."""
     rows = [
-        {"x": batch, "y": need.with_allowance(batch) / 1e9, "low": need.counted(batch) / 1e9,
-         "high": need.with_allowance(batch) / 1e9, "label": need.size}
-        for need in needs
+        {
+            "x": batch,
+            "y": network.card_bytes(batch) / 1e9,
+            "low": network.counted_bytes(batch) / 1e9,
+            "high": network.card_bytes(batch) / 1e9,
+            "label": network.name,
+        }
+        for network in said.modelled
         for batch in MEMORY_BATCHES
-    ]  # fmt: skip
+    ]
     frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"])
     frame.attrs = {
         "x": "batch size",
-        "y": "GB on the card (MODEL; band: what is counted alone)",
+        "y": "GB on the card (MODEL; band: counted tensors only)",
         "limit": (2.0, f"2 GB, the memory of a {PUBLISHED_CARD}"),
     }
     spoken = joined(
-        f"{need.size} {size(need.counted(16))} ({size(need.with_allowance(16))} with the allowance)" for need in needs
+        f"{network.name} {size(network.counted_bytes(16))} ({size(network.card_bytes(16))} with the allowance)"
+        for network in said.modelled
     )
     reading = (
-        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: {spoken}. The allowance is "
-        f"{size(ALLOWANCE_BYTES)} for the driver's context, libraries and workspaces, and {share(ALLOWANCE_SHARE)} for "
-        "what an allocator rounds up."
+        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: "
+        f"{spoken or 'no network with known operators'}. The allowance is "
+        f"{size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the allocator."
     )
-    return View(name="modelled_memory", frame=frame, draw=figures.lines, alt=f"Modelled memory by batch. {reading}",
+    return View(name="modelled_memory", frame=frame, draw=figures.lines, alt="Modelled memory by batch size (MODEL).",
                 reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
 
 
 def memory_table(said: DeviceStudy) -> Table:
-    """The largest batch that cards of 2 to 24 GB would hold."""
+    """Return the memory of each network, and the largest batch that cards of 2 to 24 GB would hold."""
     rows = [
         {
-            "network": need.size,
-            "weights": size(need.weight_bytes),
-            "activations of an image": size(need.image_bytes),
-            "at batch 16": size(need.counted(16)),
-            "with the allowance": size(need.with_allowance(16)),
-            "published, a GTX 750 Ti": REFERENCE[need.size][3],
-            **{f"largest batch in {card}": f"{need.largest_batch(room):,}" for card, room in CARDS_BYTES.items()},
+            "network": network.name,
+            "weights": size(network.weight_bytes),
+            "activations per image": size(network.image_bytes),
+            "at batch 16": size(network.counted_bytes(16)),
+            "with the allowance": size(network.card_bytes(16)),
+            f"published, {PUBLISHED_CARD}": PUBLISHED.get(network.name, NOT_PUBLISHED)[3],
+            **{f"largest batch in {card}": f"{network.largest_batch(room):,}" for card, room in CARDS_BYTES.items()},
         }
-        for need in memory_needs(said)
+        for network in said.modelled
     ]
-    return Table(
-        frame=pd.DataFrame(rows),
-        reading="MODEL: weights and activations are counted, the rest is the allowance; not measured on any card.",
-    )
+    reading = "MODEL: weights and activations are counted, the rest is the allowance; not measured on any card."
+    return Table(frame=pd.DataFrame(rows), reading=reading)
 
 
 def break_even_table(said: DeviceStudy) -> Table:
-    """From which batch, and from how much data, each GPU would be faster than this processor."""
-    found = break_evens(said)
+    """Return from which batch size, and from how much data, each GPU would be faster than this CPU."""
     rows = [
         {
             "GPU": one.device,
-            "network": one.size,
-            "break-even batch, at best": "never" if one.early_batch is None else str(one.early_batch),
-            "at worst": "never" if one.late_batch is None else str(one.late_batch),
-            "images until the weights' transfer is paid": "never"
-            if one.late_images is None
-            else f"{one.late_images:,}",
+            "network": one.network,
+            "break-even batch, optimistic": _or_never(one.early_batch),
+            "pessimistic": _or_never(one.late_batch),
+            "images until copying the weights pays off": _or_never(one.late_images),
             "data": "–" if one.late_bytes is None else size(one.late_bytes),
         }
-        for one in found
+        for one in break_evens(said)
     ]
     return Table(frame=pd.DataFrame(rows), reading=_break_even_reading(said))
+
+
+def _or_never(value: int | None) -> str:
+    return "never" if value is None else f"{value:,}"
 
 
 def _break_even_reading(said: DeviceStudy) -> str:
     found = break_evens(said)
     if not found:
-        return "MODEL: without a measured processor there is nothing to break even with."
-    batches = sorted({cell.batch_size for cell in said.of(found[0].size, CPU)})
-    first = [one for one in found if one.late_batch == batches[0]]
+        return "MODEL: no network was measured on this CPU, so there is no break-even."
+    smallest = min(cell.batch_size for cell in said.cells if cell.device == CPU)
+    first = [one for one in found if one.late_batch == smallest]
     never = [one for one in found if one.late_batch is None]
     images = [one.late_images for one in found if one.late_images is not None]
     text = (
         f"MODEL: transfers included, {len(first)} of {len(found)} pairs of GPU and network would be faster than this "
-        f"processor from batch {batches[0]} on, at the pessimistic end too"
+        f"CPU from batch {smallest} on, at the pessimistic end too"
     )
     if never:
         text += f"; {len(never)} would not be faster at any measured batch"
     if images:
-        text += f". Carrying the weights over is paid after {min(images)} to {plural(max(images), 'image')}"
+        images_from = f"{min(images)}–" if min(images) < max(images) else ""
+        text += f". Copying the weights to the GPU pays off after {images_from}{plural(max(images), 'image')}"
     return f"{text}. Starting the driver and the program is not counted."
+
+
+def reference_table(said: DeviceStudy) -> Table:
+    """Return the published figures of a GTX 750 Ti beside those measured here."""
+    rows, sentences = [], []
+    for network in said.modelled:
+        name, published = network.name, PUBLISHED.get(network.name, NOT_PUBLISHED)
+        band, sentence = _published_band(said, network)
+        best, on_device, found = said.best(name, CPU), said.best(name, said.accelerator), said.speedup(name)
+        sentences.append(sentence)
+        rows.append(
+            {
+                "network": f"{name} ({network.n_parameters:,} parameters)",
+                "CPU here (images/s)": digits(best.rate) if best else "–",
+                "CPU published": published[0],
+                "GPU here (images/s)": digits(on_device.rate) if on_device else "not measured",
+                f"{PUBLISHED_CARD} published": published[1],
+                f"{PUBLISHED_CARD} MODEL": band,
+                "speedup here": ratio(found) if found and found.verdict is not Verdict.INVALID else "not measured",
+                "speedup published": published[2],
+                "memory published": published[3],
+            }
+        )
+    reading = " ".join(["The published figures come from another CPU and GPU.", *filter(None, sentences)])
+    return Table(frame=pd.DataFrame(rows), reading=reading)
+
+
+def _published_band(said: DeviceStudy, network: Network) -> tuple[str, str]:
+    """Return the published card's modelled images/s, and whether they hold the published rate, else by how much not."""
+    card = predict(network, largest_measured_batch(said), GPUS[PUBLISHED_CARD])
+    if network.name not in PUBLISHED:
+        return _band(card), ""
+    published = PUBLISHED[network.name][1]
+    low, high = (float(end) for end in published.split("–"))
+    text = f"MODEL, {network.name}: {_band(card)} images/s; the published {published} are"
+    if card.low_per_s <= low and high <= card.high_per_s:
+        return _band(card), f"{text} inside."
+    off = card.low_per_s / high if high < card.low_per_s else low / card.high_per_s
+    way = "below" if high < card.low_per_s else "above" if low > card.high_per_s else "partly outside"
+    used = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s)
+    return _band(card), (
+        f"{text} {way} it{f' by {times(off)}' if off > 1 else ''}. {digits(high)} images/s use {used} of that card's "
+        "fp32 peak, so most of the published time was not arithmetic, but something this model leaves out."
+    )

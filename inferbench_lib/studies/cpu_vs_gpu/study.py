@@ -1,14 +1,219 @@
-"""Read a `cpu_vs_gpu` run: what was measured on the devices, and what the model says of GPUs that are not here."""
+"""Read a `cpu_vs_gpu` run: the networks on the CPU and the accelerator, and the model of GPUs that are not here."""
 
 from __future__ import annotations
 
-from inferbench_lib.records import Figure
-from inferbench_lib.studies.cpu_vs_gpu import devices, predicted
-from inferbench_lib.studies.cpu_vs_gpu.devices import DeviceStudy, study
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median_high
 
-__all__ = ["figures", "study"]
+from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Ratio, Run, Summary
+from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.entries import distinct_names, entry
+from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.cpu_vs_gpu.model import (
+    CARDS_BYTES,
+    GPUS,
+    BreakEven,
+    Gpu,
+    Network,
+    Prediction,
+    break_even,
+    predict,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceCell:
+    """One network on one device at one batch size; `name` tells networks, engines and precisions apart."""
+
+    name: str
+    measurement: Measurement
+    summary: Summary
+
+    @property
+    def case(self) -> Case:
+        """Return what was run."""
+        return self.measurement.case
+
+    @property
+    def device(self) -> str:
+        """Return the device that it ran on."""
+        return self.case.device
+
+    @property
+    def batch_size(self) -> int:
+        """Return the images per batch."""
+        return self.case.batch_size
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether its times may be shown."""
+        return self.summary.is_measured
+
+    @property
+    def rate(self) -> float:
+        """Return its images per second."""
+        return self.summary.throughput_per_s.value
+
+    def typical(self, series: str) -> float | None:
+        """Return the median of a series that was measured beside the samples, None without it."""
+        seen = self.measurement.series.get(series)
+        return median_high(seen) if seen else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceStudy:
+    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case."""
+
+    run: Run
+    cells: tuple[DeviceCell, ...]
+    speedups: Mapping[Case, Ratio]
+    networks: Mapping[str, Network]
+    reason: str
+
+    @property
+    def accelerator(self) -> str | None:
+        """Return the accelerator that was measured, None without one."""
+        return next((cell.device for cell in self.cells if cell.device != CPU), None)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the networks in the order measured."""
+        return list(dict.fromkeys(cell.name for cell in self.cells))
+
+    def of(self, name: str, device: str | None) -> list[DeviceCell]:
+        """Return the cells of one network on one device, by batch size."""
+        return sorted((c for c in self.cells if (c.name, c.device) == (name, device)), key=lambda c: c.batch_size)
+
+    def measured(self, name: str, device: str | None) -> list[DeviceCell]:
+        """Return those of them whose times may be shown."""
+        return [cell for cell in self.of(name, device) if cell.is_measured]
+
+    def best(self, name: str, device: str | None) -> DeviceCell | None:
+        """Return the cell with the highest throughput, None where none was measured."""
+        return max(self.measured(name, device), key=lambda cell: cell.rate, default=None)
+
+    def speedup(self, name: str) -> Ratio | None:
+        """Return the accelerator's speedup at its best batch size, None without an accelerator."""
+        best = self.best(name, self.accelerator)
+        return self.speedups.get(best.case) if best else None
+
+    @property
+    def modelled(self) -> list[Network]:
+        """Return the networks that were run and whose operators are known, each once whatever its engines."""
+        ran = {_short(cell.case.workload) for cell in self.cells}
+        return [network for name, network in self.networks.items() if name in ran]
+
+
+def study(run: Run) -> DeviceStudy:
+    """Return everything that a `cpu_vs_gpu` run says, from its raw samples."""
+    cells = {cell.case: cell for cell in run.measurements}
+    names = distinct_names(cells, ("device", "batch_size"))
+    on_cpu = {case: replace(case, device=CPU) for case in cells if case.device != CPU}
+    operators = run.tables["operations"]
+    return DeviceStudy(
+        run=run,
+        cells=tuple(
+            DeviceCell(name=_short(names[case]), measurement=cell, summary=summarize(cell))
+            for case, cell in cells.items()
+        ),
+        speedups={case: compare(cells[base], cells[case]) for case, base in on_cpu.items() if base in cells},
+        networks={
+            _short(name): Network(name=_short(name), n_parameters=int(count), operators=operators[name])
+            for name, count in run.tables["parameters"].items()
+        },
+        reason=str(run.tables["accelerator_reason"]),
+    )
+
+
+def _short(name: str) -> str:
+    """Return the name of a network in figures: a reference network's size, any other name as it is."""
+    return name.removeprefix("cnn-")
+
+
+def predictions(said: DeviceStudy, batch_size: int) -> list[Prediction]:
+    """Return the modelled times of every network on every named GPU at one batch size."""
+    return [predict(network, batch_size, gpu) for network in said.modelled for gpu in GPUS.values()]
+
+
+def checks(said: DeviceStudy) -> list[tuple[DeviceCell, Prediction]]:
+    """Return the same model of this CPU, from its measured peak and bandwidth, beside each measured cell."""
+    limits = said.run.tables["cpu_limits"]
+    here = Gpu(
+        name="this CPU",
+        fp32_flops_per_s=float(limits["peak_flops_per_s"]),
+        memory_bytes_per_s=float(limits["bytes_per_s"]),
+        memory_bytes=int(said.run.machine.memory_bytes or 0),
+        pcie_bytes_per_s=float("inf"),
+        source="measured",
+    )
+    return [
+        (cell, predict(network, cell.batch_size, here)) for network in said.modelled for cell in _on_cpu(said, network)
+    ]
+
+
+def break_evens(said: DeviceStudy) -> list[BreakEven]:
+    """Return when each named GPU would pay off, for each network measured on this CPU."""
+    found = []
+    for network in said.modelled:
+        here_s: dict[int, float] = {}
+        for cell in _on_cpu(said, network):  # of several engines the fastest counts
+            seconds = cell.summary.median_s.value
+            here_s[cell.batch_size] = min(seconds, here_s.get(cell.batch_size, seconds))
+        for gpu in GPUS.values() if here_s else ():
+            there = [predict(network, batch_size, gpu) for batch_size in here_s]
+            found.append(break_even(gpu, network, here_s=here_s, there=there))
+    return found
+
+
+def _on_cpu(said: DeviceStudy, network: Network) -> list[DeviceCell]:
+    on_cpu = [cell for cell in said.cells if cell.device == CPU and cell.is_measured]
+    return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
+
+
+def largest_measured_batch(said: DeviceStudy) -> int:
+    """Return the batch size at which the model is shown: the largest of this run."""
+    return max((cell.batch_size for cell in said.cells), default=1)
 
 
 def figures(said: DeviceStudy) -> dict[str, Figure]:
     """Return the entries of `summary.json`."""
-    return devices.figures(said) | predicted.figures(said)
+    found = {
+        f"parameters[{name}]": Figure(value=network.n_parameters, unit="parameters")
+        for name, network in said.networks.items()
+    }
+    for cell in said.cells:
+        name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.is_measured
+        found[f"throughput[{name}]"] = entry(of.throughput_per_s, "images/s", of.outcome, is_known=known)
+        found[f"latency_s[{name}]"] = entry(of.median_s, "s", of.outcome, is_known=known)
+    for name, device in dict.fromkeys((cell.name, cell.device) for cell in said.cells):
+        if best := said.best(name, device):
+            rate = best.summary.throughput_per_s
+            found[f"best_throughput[{name},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
+        seen = [cell.measurement.figures.get(LARGEST_BATCH) for cell in said.of(name, device)]
+        found |= {f"largest_batch[{name},{device}]": Figure(value=n, unit="images") for n in seen if n is not None}
+    for name in said.names:
+        ratio = said.speedup(name)
+        found[f"speedup[{name}]"] = (
+            Figure(value=None, unit="×", verdict="not measured") if ratio is None else entry(ratio, "×", ratio.verdict)
+        )
+    return found | _model_figures(said)
+
+
+def _model_figures(said: DeviceStudy) -> dict[str, Figure]:
+    batch_size = largest_measured_batch(said)
+    found = {
+        f"model_throughput[{band.device},{band.network}]": Figure(
+            value=(band.low_per_s * band.high_per_s) ** 0.5,
+            low=band.low_per_s,
+            high=band.high_per_s,
+            unit="images/s",
+            verdict=f"MODEL, batch {batch_size}" + ("" if band.fits else ", does not fit its memory"),
+        )
+        for band in predictions(said, batch_size)
+    }
+    for network in said.modelled:
+        for card, card_bytes in CARDS_BYTES.items():
+            batch = Figure(value=network.largest_batch(card_bytes), unit="images", verdict="MODEL")
+            found[f"model_largest_batch[{network.name},{card.replace(' ', '').lower()}]"] = batch
+    return found

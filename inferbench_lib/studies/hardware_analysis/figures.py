@@ -1,4 +1,4 @@
-"""Drawings of the hardware page: several roofs, time beside its roof, prediction beside measurement, growth."""
+"""Drawings of the hardware page: rooflines, times beside their limits, predictions, bandwidth, growth."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OPERATIONS = {"read": (PALETTE[0], "o", "-"), "triad": (PALETTE[1], "s", "--")}
-"""Colour, marker and dashes of what carries the memory roof; what does not is faint."""
+"""Colour, marker and dashes of the operations that count as memory bandwidth; others are faint."""
 LINE_OF_TEXT = 0.065
-"""A line's height as a share of a panel's."""
+"""The height of a line of text as a share of a panel's."""
 CROWDED = 3
-"""Points whose intensities lie closer than by this factor have their names on either side, or one for both."""
+"""Points whose intensities differ by less than this factor have their names on either side, or share one."""
 
-DataFrame = Any  # pandas' own; its rows have no types to check
+DataFrame = Any  # pandas' DataFrame: its rows have no types to check
 
 
 def not_measured(axes: Sequence[Axes]) -> None:
-    """A word in the place of a picture that has nothing to draw."""
+    """Write that nothing was measured in place of a picture."""
     for ax in axes:
         ax.axis("off")
     axes[0].text(0.5, 0.5, "not measured", transform=axes[0].transAxes, ha="center", va="center", color=FAINT)
 
 
 def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Points under several measured roofs. Columns: label, group, intensity, flops_per_s; attrs: peak, levels."""
+    """Draw points under the measured limits. Columns: label, group, intensity, flops_per_s; attrs: peak, levels."""
     import numpy as np
 
     if frame.empty:
@@ -71,7 +71,7 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def _are_near(one: Any, other: Any) -> bool:
-    """Whether two points of the same name can share it: they lie above one another, or nearly."""
+    """Return whether two points of one name lie close enough to share its text."""
     across, up = one.intensity / other.intensity, one.flops_per_s / other.flops_per_s
     return bool(one.label == other.label and 1 / CROWDED < across < CROWDED and 1 / CROWDED**2 < up < CROWDED**2)
 
@@ -83,7 +83,7 @@ def _legend_below(ax: Axes) -> None:
 
 
 def decades(axis: Any) -> None:
-    """A tick a power of ten, in plain numbers: for axes over many of them."""
+    """Set one tick per power of ten, in plain numbers."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_major_locator(LogLocator(base=10, numticks=20))
@@ -96,7 +96,7 @@ def _short(value: float, _: object) -> str:
 
 
 def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """A bar a label with its interval, the roof's part in black. Columns: label, value, low, high, roof, bound."""
+    """Draw a bar per label with its interval, the limit in black. Columns: label, value, low, high, roof, bound."""
     if frame.empty:
         return not_measured(axes)
     ax, bounds = axes[0], list(dict.fromkeys(frame["bound"]))
@@ -109,7 +109,7 @@ def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
             height=0.62,
             color=colour,
             alpha=0.75,
-            label=f"bound by {row.bound}",
+            label=f"limited by {row.bound}",
             hatch=hatch,
             edgecolor="white",
         )
@@ -125,18 +125,19 @@ def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Measured gains with their intervals, the prediction and its tolerance beside. Columns: label, predicted, value,
-    low, high; attrs: within. A row without a value was not measured."""
+    """Draw measured gains with their intervals beside the predicted ones, and the tolerance.
+
+    Columns: label, predicted, value, low, high; attrs: within.
+    """
     if frame.empty:
         return not_measured(axes)
     ax, within = axes[0], frame.attrs["within"]
     for place, row in enumerate(frame.itertuples()):
-        if row.value == row.value:
-            near, text = (row.value * (1 - within), row.value * (1 + within)), f"within {100 * within:.0f} % of it"
-            ax.plot(near, [place, place], color=PALETTE[0], alpha=0.25, linewidth=11, solid_capstyle="butt", label=text)
-            ax.plot(row.value, place, "o", color=PALETTE[0], markersize=7, label="measured, 95 %")
-            if row.low == row.low:
-                ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=2)
+        near, text = (row.value * (1 - within), row.value * (1 + within)), f"within {100 * within:.0f} % of it"
+        ax.plot(near, [place, place], color=PALETTE[0], alpha=0.25, linewidth=11, solid_capstyle="butt", label=text)
+        ax.plot(row.value, place, "o", color=PALETTE[0], markersize=7, label="measured, 95 %")
+        if row.low == row.low:
+            ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=2)
         ax.plot(row.predicted, place, "D", color=PALETTE[1], markersize=7, fillstyle="none", markeredgewidth=1.8,
                 label="predicted (MODEL)")  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")
@@ -151,7 +152,7 @@ def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """A panel a number of threads, a line an operation with its name at its end, the caches between faint lines.
+    """Draw a panel per number of threads, a named line per operation, and faint lines between the caches.
 
     Columns: panel, label, x (bytes), y, level, mark (rings a point).
     """
@@ -183,7 +184,7 @@ def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def _levels(ax: Axes, sets: DataFrame) -> None:
-    """Names of the caches above the working sets that they hold, a line where the next begins."""
+    """Write the caches above the working sets that they hold, with a line where the next begins."""
     before = None
     for row in sets.itertuples():
         if before is not None and row.level != before.level:
@@ -195,7 +196,7 @@ def _levels(ax: Axes, sets: DataFrame) -> None:
 
 
 def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
-    """Places on a logarithmic axis, moved so that neighbours lie at least `factor` apart, around where they were."""
+    """Return places on a logarithmic axis, moved so that neighbours differ at least by `factor`."""
     moved: dict[Any, float] = {}
     shift = 1.0
     for key, place in sorted(places.items(), key=lambda one: one[1]):
@@ -205,12 +206,11 @@ def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
 
 
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Points with intervals and the fitted line of each kind of input, over its smallest. Columns: label, x, y, low,
-    high, fit."""
+    """Draw points with intervals and the fitted line of each kind of input. Columns: label, x, y, low, high, fit."""
     if frame.empty:
         return not_measured(axes)
     ax, most = axes[0], min(frame["x"].max(), frame["y"].max())
-    ax.plot([1, most], [1, most], color=FAINT, linewidth=1, linestyle=":", label="in proportion")
+    ax.plot([1, most], [1, most], color=FAINT, linewidth=1, linestyle=":", label="proportional")
     for number, (label, rows) in enumerate(frame.groupby("label", sort=False)):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         ax.plot(rows["x"], rows["fit"], color=colour, linewidth=1.3, linestyle="--")

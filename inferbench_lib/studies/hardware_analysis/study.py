@@ -1,140 +1,178 @@
-"""What a `hardware_analysis` run says: the measured limits, and where the workloads stand against them."""
+"""Read a `hardware_analysis` run: the measured limits, where the workloads stand against them, what would change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
-from inferbench_lib.records import Figure, Flag, Measurement, Ratio, Run
+from inferbench_lib.records import Case, Figure, Flag, Measurement, Ratio, Run
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.entries import distinct_names, entry
 from inferbench_lib.stats.refusal import Refusal
-from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
-from inferbench_lib.stats.statistics import summarize
-from inferbench_lib.studies.hardware_analysis.roofline import RooflinePoint, place
-from inferbench_lib.studies.hardware_analysis.standing import Standing, standing, standing_figures
+from inferbench_lib.stats.roofline import Roofs, measured_roofs
+from inferbench_lib.stats.scaling import AmdahlFit, fit_amdahl, measured_throughputs
+from inferbench_lib.studies.hardware_analysis.bounds import (
+    Binding,
+    LayerProfile,
+    NetworkPoint,
+    bind_layers,
+    bind_whole,
+    first_bindings,
+    layer_profiles,
+    place_network,
+)
+from inferbench_lib.studies.hardware_analysis.forest import ForestCost, ForestPoint, forest_cost, place_forest
+from inferbench_lib.studies.hardware_analysis.growth import Growth, growths
+from inferbench_lib.studies.hardware_analysis.whatif import WhatIf, forest_what_ifs, network_what_ifs
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
-    """One network at one batch size under the roof."""
-
-    workload: str
-    batch_size: int
-    seconds: float
-    point: RooflinePoint
-
-
-@dataclass(frozen=True, kw_only=True)
 class HardwareStudy:
-    """One run read. Rates are in GFLOP/s and GB/s as measured; `speedups` is by number of processes."""
+    """The findings of one run. `limits` is its table of measured limits, rates in GFLOP/s and GB/s.
+
+    `speedups` (by processes) and `amdahl` are empty in new runs, where `cpu_multiprocess` measures them.
+    `not_measured` says which layers, visits or input sizes could not be measured.
+    """
 
     run: Run
-    gemm: Sequence[Row]
-    bandwidth: Sequence[Row]
-    process_start: Sequence[Row]
-    transfer: Sequence[Row]
-    calls: Mapping[str, Row]
+    limits: Row
+    roofs: Roofs
     flags: tuple[Flag, ...]
     peak: Row
-    memory: Row
-    placed: tuple[Placed, ...]
+    profiles: tuple[LayerProfile, ...]
+    networks: tuple[NetworkPoint, ...]
+    forest_costs: Mapping[str, ForestCost]
+    forests: tuple[ForestPoint, ...]
+    bindings: tuple[Binding, ...]
+    what_ifs: tuple[WhatIf, ...]
+    growths: tuple[Growth, ...]
+    not_measured: tuple[str, ...]
     speedups: Mapping[int, Ratio]
     amdahl: AmdahlFit | Refusal
-    usl: UslFit | Refusal
-    standing: Standing
 
     @property
     def usable_cpus(self) -> int:
-        """CPUs that this process may use."""
+        """Return the number of CPUs that the run could use."""
         return self.run.machine.usable_cpus
 
 
 def study(run: Run) -> HardwareStudy:
-    """Everything that a `hardware_analysis` run says, from its raw samples."""
-    limits = run.tables["limits"]
-    peaks = [row for row in limits["gemm"] if row["dtype"] == "fp32"]
-    peak = max(peaks, key=lambda row: row["limit"]["value"])
-    memory = limits["memory"]
-    scaling = {cell.case.n_processes: cell for cell in run.measurements if cell.case.executor == "shared_pool"}
-    within = {n: cell for n, cell in scaling.items() if n <= run.machine.usable_cpus}
-    throughputs = _throughputs(within)
+    """Return everything that a `hardware_analysis` run says, from its raw samples."""
+    limits, usable = run.tables["limits"], run.machine.usable_cpus
+    roofs = measured_roofs(limits)
+    alone = {cell.case: cell for cell in run.measurements if cell.case.executor == "single"}
+    names = distinct_names(alone, ("batch_size", "n_threads", "precision"))
+    profiles = layer_profiles(run.tables.get("layers", ()), roofs)
+    costs, points, what_ifs = _forests(alone, names, run.tables.get("visits"), roofs, usable)
+    for profile in profiles:
+        if case := profile.case_among(list(alone)):
+            what_ifs += network_what_ifs(profile, roofs, alone, case, usable)
+    networks = _networks(run, alone, names)
+    pools = {cell.case.n_processes: cell for cell in run.measurements if cell.case.executor == "shared_pool"}
+    throughputs = measured_throughputs({n: cell for n, cell in pools.items() if n <= usable})
     return HardwareStudy(
         run=run,
-        gemm=limits["gemm"],
-        bandwidth=limits["bandwidth"],
-        process_start=limits["process_start"],
-        transfer=limits["transfer"],
-        calls=limits["calls"],
+        limits=limits,
+        roofs=roofs,
         flags=tuple(Flag(**flag) for flag in limits["flags"]),
-        peak=peak,
-        memory=memory,
-        placed=_placed(run, peak["limit"]["value"] * 1e9, memory["limit"]["value"] * 1e9),
-        speedups={n: compare(scaling[1], cell) for n, cell in sorted(scaling.items()) if 1 in scaling},
+        peak=max((row for row in limits["gemm"] if row["dtype"] == "fp32"), key=lambda row: row["limit"]["value"]),
+        profiles=profiles,
+        networks=networks,
+        forest_costs=costs,
+        forests=tuple(points),
+        bindings=(*(map(bind_layers, profiles) if profiles else map(bind_whole, networks)), *map(bind_whole, points)),
+        what_ifs=tuple(what_ifs),
+        growths=growths(run.tables.get("growth", ())),
+        not_measured=tuple(run.tables.get("not_profiled", ())),
+        speedups={n: compare(pools[1], cell) for n, cell in sorted(pools.items()) if 1 in pools},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
-        usl=fit_usl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
-        standing=standing(run),
     )
 
 
+def _forests(
+    cells: Mapping[Case, Measurement], names: Mapping[Case, str], visits: Row | None, roofs: Roofs, usable_cpus: int
+) -> tuple[dict[str, ForestCost], list[ForestPoint], list[WhatIf]]:
+    """Return the costs, points and predictions of the forest, by engine and whatever else tells its cells apart."""
+    costs: dict[str, ForestCost] = {}
+    points: list[ForestPoint] = []
+    what_ifs: list[WhatIf] = []
+    for name in dict.fromkeys(names[case] for case in cells if case.workload == "forest"):
+        own = {case: cell for case, cell in cells.items() if names[case] == name}
+        if cost := forest_cost(own, visits) if visits else None:
+            costs[name] = cost
+            points += place_forest(name, own, cost, roofs)
+            what_ifs += forest_what_ifs(name, cost, own, roofs, usable_cpus)
+    return costs, points, what_ifs
+
+
+def _networks(run: Run, cells: Mapping[Case, Measurement], names: Mapping[Case, str]) -> tuple[NetworkPoint, ...]:
+    """Return every network in fp32 on all usable CPUs under the roof of the whole machine."""
+    operations = {_table_name(name): rows for name, rows in run.tables["operations"].items()}
+    usual = {case: cell for case, cell in cells.items() if case.precision == "fp32"}
+    found = [
+        place_network(names[case], cell, operations[_table_name(case.workload)], run.tables["limits"])
+        for case, cell in usual.items()
+        if _table_name(case.workload) in operations and case.n_threads == run.machine.usable_cpus
+    ]
+    return tuple(point for point in found if point is not None)
+
+
+def _table_name(workload: str) -> str:
+    """Return the name of a workload in the tables of operators, where stored runs name a network by its size alone."""
+    return workload.removeprefix("cnn-")
+
+
 def figures(said: HardwareStudy) -> dict[str, Figure]:
-    """The entries of `summary.json`."""
-    found = {"usable_cpus": Figure(value=said.usable_cpus, unit="CPUs", verdict=said.run.machine.usable_reason)}
-    found["memory_gb_s"] = _limit(said.memory["limit"], said.memory["level"])
-    for row in said.gemm:
+    """Return the entries of `summary.json`."""
+    machine, memory = said.run.machine, said.limits["memory"]
+    found = {"usable_cpus": Figure(value=machine.usable_cpus, unit="CPUs", verdict=machine.usable_reason)}
+    found["memory_gb_s"] = _limit(memory["limit"], memory["level"])
+    for row in said.limits["gemm"]:
         found[f"gemm_gflops[{row['dtype']},t{row['n_threads']}]"] = _limit(row["limit"], row["library"])
-    for row in said.process_start:
+    for row in said.limits["process_start"]:
         name = f"{row['method']},{row['imports']}" if row["imports"] else row["method"]
         found[f"process_start_s[{name}]"] = _limit(row["limit"], "")
-    for cell in said.placed:
-        share = Figure(value=cell.point.share, unit="of attainable", verdict=f"bound by {cell.point.bound}")
-        found[f"roofline_share[{cell.workload},b{cell.batch_size}]"] = share
-    for n, ratio in said.speedups.items():
-        found[f"scaling_speedup[{n}]"] = entry(ratio, "×", ratio.verdict)
-    if isinstance(said.amdahl, AmdahlFit):
-        found["serial_fraction"] = entry(said.amdahl.serial_fraction, "of the work")
-    else:
-        found["serial_fraction"] = Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
-    return found | standing_figures(said.standing)
+    for point in said.networks:
+        found[f"roofline_share[{point.name},b{point.case.batch_size}]"] = _share(point.share, point.roof.bound)
+    for seat in said.forests:
+        name = f"{seat.name},b{seat.case.batch_size},t{seat.case.n_threads}"
+        found[f"roofline_share[{name}]"] = _share(seat.share, seat.bound)
+    found |= {f"bound[{name}]": _bound(one) for name, one in first_bindings(said.bindings).items()}
+    inputs = [growth.input for growth in said.growths]
+    for growth in said.growths:
+        name = growth.input if inputs.count(growth.input) == 1 else f"{growth.input},{growth.workload}"
+        found[f"growth_exponent[{name}]"] = entry(growth.exponent, "", growth.workload)
+    for change in said.what_ifs:
+        name = f"{change.workload},{change.before},{change.change.replace(' → ', '->').replace(' ', '_')}"
+        found[f"whatif_predicted[{name}]"] = Figure(value=change.predicted, unit="×", verdict=change.verdict)
+        if change.measured:
+            found[f"whatif_measured[{name}]"] = entry(change.measured, "×", change.measured.verdict)
+    return found | _scaling_figures(said)
+
+
+def _scaling_figures(said: HardwareStudy) -> dict[str, Figure]:
+    """Return the speedups and the serial fraction of a run that holds them, of a newer run nothing."""
+    found = {f"scaling_speedup[{n}]": entry(ratio, "×", ratio.verdict) for n, ratio in said.speedups.items()}
+    if found:
+        found["serial_fraction"] = (
+            entry(said.amdahl.serial_fraction, "of the work")
+            if isinstance(said.amdahl, AmdahlFit)
+            else Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
+        )
+    return found
+
+
+def _bound(one: Binding) -> Figure:
+    shares = f"{100 * one.time_share:.0f} % of the time, {100 * one.roof_share:.0f} % of the roof"
+    return Figure(value=one.bound, verdict=f"b{one.batch_size},t{one.n_threads}: {shares}")
 
 
 def _limit(limit: Row, verdict: str) -> Figure:
     return Figure(value=limit["value"], low=limit["low"], high=limit["high"], unit=limit["unit"], verdict=verdict)
 
 
-def _placed(run: Run, peak_flops_per_s: float, bytes_per_s: float) -> tuple[Placed, ...]:
-    """Every measured network under the roof; FLOPs and bytes are the sums over its layers."""
-    found = []
-    for cell in run.measurements:
-        rows = run.tables["operations"].get(cell.case.workload.removeprefix("cnn-"))
-        summary = summarize(cell)
-        usual = cell.case.precision == "fp32" and cell.case.n_threads == run.machine.usable_cpus
-        if rows is None or not usual or not summary.is_measured:
-            continue
-        batch_size = cell.case.batch_size
-        seconds = summary.median_s.value
-        point = place(
-            flops=sum(row["flops_per_image"] for row in rows) * batch_size,
-            bytes_moved=sum(row["bytes_fixed"] + row["bytes_per_image"] * batch_size for row in rows),
-            seconds=seconds,
-            peak_flops_per_s=peak_flops_per_s,
-            bytes_per_s=bytes_per_s,
-            overhead_s=len(rows) * run.tables["limits"]["calls"]["torch operator"]["value"],
-        )
-        found.append(Placed(workload=cell.case.workload, batch_size=batch_size, seconds=seconds, point=point))
-    return tuple(found)
-
-
-def _throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
-    """Rows per second by round of the measured cells that took every round."""
-    cells = {n: cell for n, cell in cells.items() if summarize(cell).is_measured}
-    n_rounds = max((len(cell.round_sizes) for cell in cells.values()), default=0)
-    return {
-        n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]
-        for n, cell in sorted(cells.items())
-        if n_rounds and len(cell.round_sizes) == n_rounds
-    }
+def _share(value: float, bound: str) -> Figure:
+    return Figure(value=value, unit="of attainable", verdict=f"bound by {bound}")

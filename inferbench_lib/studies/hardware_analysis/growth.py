@@ -1,4 +1,4 @@
-"""How time grows with the size of the input: time ∝ sizeᵖ, fitted round by round."""
+"""Growth of time with the size of the input: time ∝ sizeᵖ, fitted round by round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inferbench_lib.stats.intervals import signed_rank_interval
 
 @dataclass(frozen=True, kw_only=True)
 class GrowthPoint:
-    """One input size: seconds of a call, bytes that go in."""
+    """One input size: seconds of a call, bytes of the input."""
 
     value: int
     seconds: Interval
@@ -25,10 +25,10 @@ class GrowthPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """Time against one input size: the exponent p of time ∝ sizeᵖ, and `at_one_s`, the fitted line's time at size 1.
+    """The fit of time against one input size: the exponent p of time ∝ sizeᵖ, and `at_one_s`, the time at size 1.
 
-    `misfit` is the largest relative difference of a point's time from the line: where it is large, time is no power
-    of the size over this range (a fixed cost at small sizes, another cache at large ones).
+    `misfit` is the largest relative difference of a point from the line. A large one shows that a power does not
+    describe this range: a fixed cost at small sizes, another cache at large ones.
     """
 
     input: str
@@ -39,19 +39,19 @@ class Growth:
     misfit: float
 
     def seconds_at(self, value: float) -> float:
-        """The fitted line."""
+        """Return the fitted seconds at one input size."""
         return float(self.at_one_s * value**self.exponent.value)
 
 
 def growths(rows: Sequence[Mapping[str, Any]]) -> tuple[Growth, ...]:
-    """One fit for each kind of input with at least three sizes."""
+    """Return one fit for each kind of input with at least three sizes."""
     kinds = dict.fromkeys((row["input"], row["workload"]) for row in rows)
     found = [[row for row in rows if (row["input"], row["workload"]) == kind] for kind in kinds]
     return tuple(_growth(sizes) for sizes in found if len(sizes) >= 3)
 
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> Growth:
-    """Least squares on logarithms (that is, on relative errors), one line a round, the round being the replicate."""
+    """Fit a line to the logarithms of each round; the exponent's interval is over rounds."""
     rows = sorted(rows, key=lambda row: row["value"])
     logs = np.log([row["value"] for row in rows])
     by_round = np.log(np.array([row["seconds"] for row in rows])).T
