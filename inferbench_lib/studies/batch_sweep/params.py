@@ -22,7 +22,7 @@ class Params(Rounds):
 
     batch_sizes: Annotated[dict[Workload, Annotated[Counts, Field(min_length=1)]], Field(min_length=1)] = Field(
         {"forest": [1, 10, 100, 1_000, 10_000, 100_000], "cnn-small": [1, 2, 4, 8, 16, 32]},
-        description="inputs per call, by workload",
+        description="inputs per call",
     )
     engines: Annotated[list[Engine], Each] = Field([], description="engines; empty: each workload's own library")
     device: str = Field("auto", description="auto, cpu, or a device such as cuda:1")

@@ -18,7 +18,6 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
     predict,
 )
 from inferbench_lib.studies.cpu_vs_gpu.study import (
-    CPU,
     DeviceStudy,
     break_evens,
     checks,
