@@ -22,6 +22,7 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import downloads
 from inferbench_lib.report.trust import trust
+from inferbench_lib.report.words import interval, times
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import page as summary
 from inferbench_lib.studies.summary.recommended import recommendations
@@ -49,14 +50,14 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
     said = summary.answer(whole)
     assert said.verdict == (
-        "Use the shared-memory pool for the forest: 3.33× (3.33× to 3.33×) the speed of one process; "
+        f"Use the shared-memory pool for the forest: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}); "
         "keep the networks on the processor, since no GPU was measured; "
         "use batches of 10,000 for the forest and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
-        ("3.33×", "3.33× to 3.33×"),
-        ("batch 10,000", "475,952 (474,766 to 477,146) inputs/s"),
-        ("30.8 images/s", "30.7 to 30.8"),
+        ("3.33×", interval(10 / 3, 10 / 3, times)),
+        ("30.8 images/s", interval(30.7, 30.8)),
+        ("batch 10,000", f"475,952 ({interval(474_766, 477_146)}) inputs/s"),
     ]
 
 

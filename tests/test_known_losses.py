@@ -59,7 +59,9 @@ def accounts(
                 params={"n_processes": N_WORKERS, "n_samples": len(rows)},
                 measurements=tuple(pass_over(executor, case, rows) for case, executor in ways.items()),
             )
-            yield study(run).breakdowns[name]
+            found = study(run).warm[name].breakdown
+            assert found is not None
+            yield found
     finally:
         for executor in ways.values():
             executor.close()
@@ -136,7 +138,9 @@ def test_what_nobody_recorded_stays_unexplained() -> None:
                 notebook="cpu_multiprocess", run_id="r", machine=Machine(),
                 params={"n_processes": 1, "n_samples": N_ROWS}, measurements=(of_one, of_pool),
             )  # fmt: skip
-            assert study(run).breakdowns["shared_pool"].unexplained_s == pytest.approx(0.1, rel=0.5)
+            found = study(run).warm["shared_pool"].breakdown
+            assert found is not None
+            assert found.unexplained_s == pytest.approx(0.1, rel=0.5)
 
         in_some_try(check)
 
