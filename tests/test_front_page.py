@@ -25,7 +25,6 @@ from inferbench_lib.report.trust import trust
 from inferbench_lib.report.words import interval, times
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import page as summary
-from inferbench_lib.studies.summary.recommended import recommendations
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     assert said.verdict == (
         f"Use the shared-memory pool for the forest: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}); "
         "keep the networks on the processor, since no GPU was measured; "
-        "use batches of 10,000 for the forest and 4 for the small network on cuda:0."
+        "use batches of 10,000 for the forest on cpu and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
         ("3.33×", interval(10 / 3, 10 / 3, times)),
@@ -92,17 +91,17 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
 )
 def test_recommendation_has_its_evidence(run: Run, expected: tuple[str, str]) -> None:
     """What is not shown to be better is not recommended, and why stands beside it."""
-    (advice,) = recommendations({run.notebook: run})
+    (advice,) = voice.recommendations({run.notebook: run})
     assert (advice.recommendation, advice.evidence) == expected
 
 
 def test_limits_stand_beside_a_recommendation(whole: dict[str, Run]) -> None:
     """Batches hold for the limits that were stated, or for none."""
     stated, free = (
-        recommendations({"batch_sweep": run})[0].limits
+        voice.recommendations({"batch_sweep": run})[0].limits
         for run in (samples.sweep(), samples.sweep(max_latency_s=None, max_memory_bytes=None))
     )
-    assert stated == "a latency of at most 100 ms and memory of at most 2.0 GB"
+    assert stated == "latency of at most 100 ms and memory of at most 2.0 GB"
     assert free == "no limit on latency or memory was stated"
     assert f"Holds for: {stated}." in summary.to_do(whole)
 
@@ -138,7 +137,7 @@ def test_slide_holds_figures_machine_and_conclusions(whole: dict[str, Run]) -> N
 def test_what_is_missing_is_named(whole: dict[str, Run]) -> None:
     """A notebook without a record is named, and a run without any says so and recommends nothing."""
     del whole["batch_sweep"]
-    assert "No part of this summary, since without a record: batch_sweep" in summary.answer(whole).flags
+    assert "Missing from this summary (no data): batch_sweep" in summary.answer(whole).flags
     assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
     assert summary.to_do({}) == "<p>Nothing was compared, so nothing is recommended.</p>"
 

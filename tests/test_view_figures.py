@@ -252,9 +252,9 @@ def test_best_batch_is_that_within_the_limits() -> None:
 def test_the_sentence_names_a_workloads_fastest_device_alone() -> None:
     """The small network is faster on the GPU: that batch is in the sentence, the processor's on its card only."""
     answer = voice.answer(samples.sweep())
-    assert "the small CNN on cuda:0" in answer.verdict
-    assert "the small CNN on cpu" not in answer.verdict
-    assert "best for the small CNN on cpu" in [card.label for card in answer.cards]
+    assert "the small network on cuda:0" in answer.verdict
+    assert "the small network on cpu" not in answer.verdict
+    assert "best for the small network on cpu" in [card.label for card in answer.cards]
 
 
 def test_knee_is_where_throughput_stops_rising() -> None:
@@ -264,17 +264,17 @@ def test_knee_is_where_throughput_stops_rising() -> None:
     assert (knee.value, knee.low, knee.high, knee.verdict) == (10_000, 10_000, 10_000, "reached")
     reading = sweep.throughput_by_batch(sweep.study(run)).reading
     assert (
-        "The forest on cpu: batches above 10,000 (95 % of resampled rounds: 10,000 to 10,000) gain less than 5 %"
-        in reading
+        "The forest on cpu: batches above 10,000 (95 % of resampled rounds: "
+        f"{interval(10_000, 10_000, '{:,}'.format)}) gain less than 5 %" in reading
     )
 
 
 def test_memory_is_said_to_be_whose_it_is() -> None:
-    """On the processor it is the process, on a device what the device handed out; not measured is said."""
+    """On the processor it is the process, on a device allocated on the device; not measured is said."""
     reading = sweep.memory_by_batch(sweep.study(samples.sweep())).reading
     assert "The forest on cpu: peak 200 MB at batch 1 and 240 MB at batch 100,000 (the whole process" in reading
     assert (
-        "The small CNN on cuda:0: peak 80.0 MB at batch 1 and 80.0 MB at batch 16 (what the device handed out)."
+        "The small network on cuda:0: peak 80.0 MB at batch 1 and 80.0 MB at batch 16 (allocated on the device)."
         in reading
     )
     nothing = sweep.memory_by_batch(sweep.study(samples.RUNS["sweep, no memory"]))
