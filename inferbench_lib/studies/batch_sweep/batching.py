@@ -77,7 +77,7 @@ def _knee_positions(throughput: npt.NDArray[np.float64], tolerance: float) -> np
 
 @dataclass(frozen=True, kw_only=True)
 class BestBatch:
-    """The batch with the highest throughput among those within the limits, and the values that met them.
+    """The batch with the highest throughput within the limits, and the values that met them.
 
     `latency_percentile` is the highest that its samples carry, up to the one asked for; None without a latency limit.
     `excluded` gives the broken limit of each batch size that is out.

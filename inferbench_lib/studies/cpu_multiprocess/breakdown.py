@@ -82,8 +82,10 @@ def account(
 
     Compute beyond the useful share is split by CPU time. CPU time above that share is slowed compute; compute without
     CPU time is waiting for a CPU, as is the idle time of a worker on standby. The slowed part is negative when smaller
-    pieces run faster than the whole. Raises ValueError for spans that overlap, leave the run, are of an unknown kind,
-    or lack their CPU time, and for a run without compute.
+    pieces run faster than the whole.
+
+    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time, and for a
+    run without compute.
     """
     timelines: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
@@ -153,20 +155,10 @@ def beside(breakdown: Breakdown, ceiling: Breakdown) -> Breakdown:
     return replace(breakdown, parts=parts)
 
 
-def lost(breakdown: Breakdown) -> float:
-    """Return the seconds above an equal split of one process's work."""
-    return sum(part.seconds for part in breakdown.parts if part.name != USEFUL) + breakdown.unexplained_s
-
-
-def lost_speedup_shares(breakdown: Breakdown) -> Mapping[str, float]:
-    """Return each part's share of the time lost against an equal split of the useful compute, and "unexplained".
-
-    Empty when nothing was lost. Shares add up to 1; a gain has a negative one.
-    """
+def losses(breakdown: Breakdown) -> Mapping[str, float]:
+    """Return the seconds above an equal split of one process's work, by part and "unexplained"; a gain is negative."""
     lost = {part.name: part.seconds for part in breakdown.parts if part.name != USEFUL}
-    lost["unexplained"] = breakdown.unexplained_s
-    total_s = sum(lost.values())
-    return {name: seconds / total_s for name, seconds in lost.items()} if total_s > 0 else {}
+    return {**lost, "unexplained": breakdown.unexplained_s}
 
 
 def _add_idle(

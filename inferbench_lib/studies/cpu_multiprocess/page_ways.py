@@ -12,7 +12,7 @@ from inferbench_lib.records import Breakdown, Ratio
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
-from inferbench_lib.studies.cpu_multiprocess.breakdown import TEXTS, lost, lost_speedup_shares
+from inferbench_lib.studies.cpu_multiprocess.breakdown import TEXTS, losses
 from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks
 from inferbench_lib.studies.cpu_multiprocess.names import ALONE, title
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
@@ -143,13 +143,14 @@ def _breakdown_view(ways: Iterable[Way], alt: str) -> View:
 
 def _account(name: str, breakdown: Breakdown) -> str:
     """Return one breakdown in words, with what is unexplained."""
-    shares, lost_s = lost_speedup_shares(breakdown), lost(breakdown)
+    lost = losses(breakdown)
+    lost_s = sum(lost.values())
     took = f"{capital(name)} took {seconds(breakdown.whole_s)}"
     unexplained = f"Unexplained: {share(breakdown.unexplained_share)} of the whole."
-    if not shares or lost_s <= 0:
+    if lost_s <= 0:
         return f"{took} and lost nothing against an equal split. {unexplained}"
-    largest = sorted(((value, part) for part, value in shares.items() if value >= 0.05), reverse=True)
-    said = joined(f"{part} {seconds(value * lost_s)} ({share(value)})" for value, part in largest)
+    largest = sorted(((value, part) for part, value in lost.items() if value >= 0.05 * lost_s), reverse=True)
+    said = joined(f"{part} {seconds(value)} ({share(value / lost_s)})" for value, part in largest)
     return f"{took}, {seconds(lost_s)} more than an equal split of one process's work: {said}. {unexplained}"
 
 
