@@ -392,15 +392,18 @@ ANALYSIS = [
 ]
 
 STUDY = [
-    *in_file("studies/cpu_multiprocess/study.py", "test_multiprocess.py::test_speedup_is_single_over_multi",
+    *in_file("studies/cpu_multiprocess/ways.py", "test_multiprocess.py::test_speedup_is_single_over_multi",
         ("speedup inverted", "multi over single",
-         "compare(found, cell) for", "compare(cell, found) for"),
+         "ratio=compare(baseline, cell)", "ratio=compare(cell, baseline)"),
     ),
     *in_file(
-        "studies/cpu_multiprocess/study.py",
+        "studies/cpu_multiprocess/ways.py",
         "test_multiprocess.py::test_efficiency_is_over_processes_and_not_over_cores",
-        ("efficiency over cores instead of processes", "over the usable CPUs",
-         "efficiency(ratio, n_processes)", "efficiency(ratio, run.machine.usable_cpus)"),
+        ("efficiency over cores instead of processes", "over the CPUs",
+         "n_workers(cell.case))", '__import__("os").cpu_count())'),
+    ),
+    *in_file("stats/labels.py", "test_multiprocess.py::test_labels_differ_where_any_field_does",
+        ("", "a field is left out of a label", "of.name not in told and", 'of.name not in (*told, "n_threads") and'),
     ),
     *in_file(
         "studies/cpu_multiprocess/study.py", "test_multiprocess.py::test_one_wrong_path_fails_the_verification_of_all",

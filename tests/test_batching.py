@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run
 from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.studies.batch_sweep import page
 from inferbench_lib.studies.batch_sweep.batching import BestBatch, best_batch, knee
+from inferbench_lib.studies.batch_sweep.study import figures, study
 
 FLAT = {1: [50.0] * 6, 2: [90.0] * 6, 4: [96.0] * 6, 8: [100.0] * 6, 16: [99.0] * 6}
 
@@ -97,8 +100,7 @@ def test_latency_is_judged_by_the_highest_percentile_carried() -> None:
     refusal = best_batch([batch(2, 0.03, calls_per_sample=4)], max_latency_s=0.06)
     assert isinstance(refusal, Refusal)
     assert refusal.reason == (
-        "no batch size is within the limits: batch 2: latency not known: "
-        "needs single-call samples, has means of 4 calls"
+        "no batch size met the limits: batch 2: latency not known: needs single-call samples, has means of 4 calls"
     )
 
 
@@ -118,6 +120,49 @@ def test_when_nothing_is_within_the_limits_it_is_said_what_excludes_each() -> No
     """The refusal names every batch and its limit; memory that was not measured is not within one."""
     refusal = best_batch([batch(4, 0.05), batch(2, 0.03)], max_memory_bytes=1)
     assert refusal == Refusal(
-        reason="no batch size is within the limits: batch 2: memory not measured; batch 4: memory not measured"
+        reason="no batch size met the limits: batch 2: memory not measured; batch 4: memory not measured"
     )
     assert best_batch([]) == Refusal(reason="no batch size was measured")
+
+
+def test_engines_and_thread_counts_are_series_of_their_own() -> None:
+    """Two engines by two numbers of threads in one sweep: four series, the usual one under the name it always had."""
+    speeds = {("sklearn", 1): 1.0, ("sklearn", 2): 1.5, ("onnxruntime", 1): 4.0, ("onnxruntime", 2): 5.0}
+    cells = tuple(
+        replace(found, case=replace(found.case, workload="forest", engine=engine, n_threads=n))
+        for (engine, n), speed in speeds.items()
+        for found in (batch(1, 0.1 / speed), batch(10, 0.2 / speed))
+    )
+    said = study(Run(notebook="batch_sweep", run_id="r", machine=Machine(), params={}, measurements=cells))
+    throughputs = {name: figure.value for name, figure in figures(said).items() if name.startswith("best_throughput")}
+    assert throughputs == {
+        "best_throughput[forest,cpu]": pytest.approx(50.0),
+        "best_throughput[forest,cpu,t2]": pytest.approx(75.0),
+        "best_throughput[forest,cpu,onnxruntime]": pytest.approx(200.0),
+        "best_throughput[forest,cpu,onnxruntime,t2]": pytest.approx(250.0),
+    }
+    assert [(series.label.key, best.batch_size) for series, best in said.fastest] == [("forest,cpu,onnxruntime,t2", 10)]
+    assert page.advise(said).recommendation == "use batches of 10 for the forest on cpu, onnxruntime, 2 threads"
+    assert set(page.throughput_by_batch(said).frame["label"]) == {
+        "the forest on cpu",
+        "the forest on cpu, 2 threads",
+        "the forest on cpu, onnxruntime",
+        "the forest on cpu, onnxruntime, 2 threads",
+    }
+
+
+def test_without_a_batch_size_within_the_limits_nothing_is_recommended() -> None:
+    """The advice says so in a word, and its evidence why."""
+    run = Run(
+        notebook="batch_sweep",
+        run_id="r",
+        machine=Machine(),
+        params={"max_memory_bytes": 1},
+        measurements=(batch(2, 0.03),),
+    )
+    advice = page.advise(study(run))
+    assert (advice.recommendation, advice.evidence, advice.limits) == (
+        "no recommendation: no batch size met the limits",
+        "cnn on cpu: no batch size met the limits: batch 2: memory not measured",
+        "memory of at most 1.0 B",
+    )

@@ -65,7 +65,7 @@ def test_a_perfect_split_is_useful_compute_alone() -> None:
     spans = [span(w, "compute", 0.0, 5.0, cpu_s=5.0) for w in (0, 1)]
     account = b.account(spans, start_s=0.0, end_s=5.0, single_s=10.0, n_workers=2)
     assert seconds(account) == {b.USEFUL: 5.0}
-    assert b.lost_speedup_shares(account) == {}
+    assert set(b.losses(account).values()) == {0.0}
 
 
 def test_a_sleeping_worker_waits_for_a_cpu() -> None:
@@ -147,13 +147,13 @@ def test_ending_the_workers_is_the_parent_s_part() -> None:
     assert seconds(account) == {b.USEFUL: 2.0, b.SERIAL: 1.0}
 
 
-def test_shares_of_the_lost_time_add_up_to_one() -> None:
-    """5 s were lost in the hand-computed run: imports are 0.16 of it, the unexplained 0.04."""
-    shares = b.lost_speedup_shares(b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_workers=2))
-    assert shares[b.IMPORTS] == pytest.approx(0.16)
-    assert shares["unexplained"] == pytest.approx(0.04)
-    assert sum(shares.values()) == pytest.approx(1.0)
-    assert b.USEFUL not in shares
+def test_losses_add_up_to_the_time_above_an_equal_split() -> None:
+    """5 of 10 s were lost in the hand-computed run: 0.8 s to imports, 0.2 s unexplained."""
+    lost = b.losses(b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_workers=2))
+    assert lost[b.IMPORTS] == pytest.approx(0.8)
+    assert lost["unexplained"] == pytest.approx(0.2)
+    assert sum(lost.values()) == pytest.approx(5.0)
+    assert b.USEFUL not in lost
 
 
 def test_an_average_of_runs_keeps_the_sum() -> None:

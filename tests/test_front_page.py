@@ -22,9 +22,9 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import downloads
 from inferbench_lib.report.trust import trust
+from inferbench_lib.report.words import interval, times
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import page as summary
-from inferbench_lib.studies.summary.recommended import recommendations
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
     said = summary.answer(whole)
     assert said.verdict == (
-        "Use the shared-memory pool for the forest: 3.33× (3.33× to 3.33×) the speed of one process; "
-        "keep the networks on the CPU: no GPU was measured; "
-        "use batches of 10,000 for the forest and 4 for the small network on cuda:0."
+        f"Use the shared-memory pool for the forest: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}); "
+        "keep the networks on the processor, since no GPU was measured; "
+        "use batches of 10,000 for the forest on cpu and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
-        ("3.33×", "3.33× to 3.33×"),
-        ("batch 10,000", "475,952 (474,766 to 477,146) inputs/s"),
-        ("30.8 images/s", "30.7 to 30.8"),
+        ("3.33×", interval(10 / 3, 10 / 3, times)),
+        ("30.8 images/s", interval(30.7, 30.8)),
+        ("batch 10,000", f"475,952 ({interval(474_766, 477_146)}) inputs/s"),
     ]
 
 
@@ -79,29 +79,29 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
             samples.vs_gpu(gpu=True),
             (
                 "run the small network and the large network on cuda:0: 5.00× (5.00× to 5.00×) and "
-                "8.00× (8.00× to 8.00×) as fast as on the CPU",
+                "8.00× (8.00× to 8.00×) the speed of the processor",
                 "each compared within 8 rounds, with a 95 % interval",
             ),
         ),
         (
             samples.vs_gpu(),
-            ("keep the networks on the CPU: no GPU was measured", "the reason: no NVIDIA driver"),
+            ("keep the networks on the processor, since no GPU was measured", "the reason: no NVIDIA driver"),
         ),
     ],
 )
 def test_recommendation_has_its_evidence(run: Run, expected: tuple[str, str]) -> None:
     """What is not shown to be better is not recommended, and why stands beside it."""
-    (advice,) = recommendations({run.notebook: run})
+    (advice,) = voice.recommendations({run.notebook: run})
     assert (advice.recommendation, advice.evidence) == expected
 
 
 def test_limits_stand_beside_a_recommendation(whole: dict[str, Run]) -> None:
     """Batches hold for the limits that were stated, or for none."""
     stated, free = (
-        recommendations({"batch_sweep": run})[0].limits
+        voice.recommendations({"batch_sweep": run})[0].limits
         for run in (samples.sweep(), samples.sweep(max_latency_s=None, max_memory_bytes=None))
     )
-    assert stated == "a latency of at most 100 ms and memory of at most 2.0 GB"
+    assert stated == "latency of at most 100 ms and memory of at most 2.0 GB"
     assert free == "no limit on latency or memory was stated"
     assert f"Holds for: {stated}." in summary.to_do(whole)
 
@@ -137,7 +137,7 @@ def test_slide_holds_figures_machine_and_conclusions(whole: dict[str, Run]) -> N
 def test_what_is_missing_is_named(whole: dict[str, Run]) -> None:
     """A notebook without a record is named, and a run without any says so and recommends nothing."""
     del whole["batch_sweep"]
-    assert "No part of this summary, since without a record: batch_sweep" in summary.answer(whole).flags
+    assert "Missing from this summary (no data): batch_sweep" in summary.answer(whole).flags
     assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
     assert summary.to_do({}) == "<p>Nothing was compared, so nothing is recommended.</p>"
 

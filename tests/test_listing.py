@@ -83,7 +83,7 @@ def test_each_executor_says_what_it_is() -> None:
         "ceiling": "independent processes",
         "dask": "Dask",
         "loky": "joblib's loky",
-        "naive_pool": "a new ProcessPoolExecutor per call (the published reference)",
+        "naive_pool": "a new ProcessPoolExecutor per call",
         "process_pool": "ProcessPoolExecutor, kept warm",
         "shared_pool": "the shared-memory pool",
         "single": "one process",

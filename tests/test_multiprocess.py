@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
 from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict, Verification
+from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.refusal import Refusal
-from inferbench_lib.studies.cpu_multiprocess.page_breakdown import where_the_time_went
+from inferbench_lib.studies.cpu_multiprocess.names import title
+from inferbench_lib.studies.cpu_multiprocess.page import table
+from inferbench_lib.studies.cpu_multiprocess.page_scaling import network_spread
+from inferbench_lib.studies.cpu_multiprocess.page_ways import where_the_time_went
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
 
 PROCESSES, CORES = 3, 8
 RIGHT = Verification(passed=True, n_checked=10, max_abs_difference=0.0)
 
 
-def cell(executor: str, seconds: float, n_processes: int = 1) -> Measurement:
+def cell(executor: str, seconds: float, n_processes: int = 1, **more: Any) -> Measurement:
     """Six rounds of one call over ten rows each."""
-    case = Case(workload="forest", batch_size=5, executor=executor, n_processes=n_processes)
+    case = Case(workload="forest", batch_size=5, executor=executor, n_processes=n_processes, **more)
     return Measurement(
         case=case, samples_s=(seconds,) * 6, round_sizes=(1,) * 6, inputs_per_call=10, verification=RIGHT
     )
@@ -43,38 +48,124 @@ def said(*cells: Measurement) -> MultiprocessStudy:
     return study(run)
 
 
+def values(found: MultiprocessStudy, name: str) -> dict[str, Any]:
+    """What the warm ways hold under a name, where they hold it."""
+    return {key: value for key, way in found.warm.items() if (value := getattr(way, name)) is not None}
+
+
 def test_speedup_is_single_over_multi() -> None:
     """4 s alone, 2 s with the shared pool and 8 s with the naive one: speedups of 2 and 0.5, faster and slower."""
-    ratios = said(SINGLE, POOL, NAIVE).ratios
+    ratios = values(said(SINGLE, POOL, NAIVE), "ratio")
     assert {name: ratio.value for name, ratio in ratios.items()} == pytest.approx(
         {"shared_pool": 2.0, "naive_pool": 0.5}
     )
     assert (ratios["shared_pool"].verdict, ratios["naive_pool"].verdict) == (Verdict.FASTER, Verdict.SLOWER)
 
 
+def test_engines_and_thread_counts_are_ways_of_their_own() -> None:
+    """Two engines and two numbers of threads in one run: each has its figures, and the usual ones keep their names."""
+    onnx, twice = {"engine": "onnxruntime"}, {"n_threads": 2}
+    found = said(
+        SINGLE,
+        cell("threads", 2.0, n_threads=3),
+        cell("threads", 2.5, **twice),
+        POOL,
+        cell("single", 1.0, **onnx),
+        cell("shared_pool", 0.4, PROCESSES, **onnx),
+        CEILING,
+        cell("ceiling", 0.4, PROCESSES, **onnx),
+    )
+    assert {key: ratio.value for key, ratio in values(found, "ratio").items()} == pytest.approx(
+        {"threads": 2.0, "threads,t2": 1.6, "shared_pool": 2.0, "single,onnxruntime": 4.0,
+         "shared_pool,onnxruntime": 10.0}
+    )  # fmt: skip
+    told = {name: figure.value for name, figure in figures(found).items()}
+    assert (told["single_s"], told["speedup"], told["ceiling_speedup"]) == (4.0, *map(pytest.approx, (2.0, 2.5)))
+    assert told["ceiling_speedup[onnxruntime]"] == pytest.approx(10.0)
+    # Against its own engine, whose one process takes 1.0 s: 2.5 times as fast with 3 processes, and all of the ceiling.
+    assert told["efficiency[shared_pool,onnxruntime]"] == pytest.approx(2.5 / PROCESSES)
+    assert told["share_of_ceiling[shared_pool,onnxruntime]"] == pytest.approx(1.0)
+    assert told["efficiency[threads,t2]"] == pytest.approx(1.6 / 2)
+    assert [title(way) for way in found.warm.values()] == [
+        "one process",
+        "scikit-learn threads",
+        "scikit-learn threads (2 threads)",
+        "the shared-memory pool",
+        "one process (onnxruntime)",
+        "the shared-memory pool (onnxruntime)",
+    ]
+    assert table(found).frame["way"].is_unique
+
+
+def test_scaling_is_told_apart_by_engine() -> None:
+    """The speedup at the most rows and the serial fraction of a second engine have names of their own."""
+
+    def scaled(n: int, seconds: float, **more: Any) -> Measurement:
+        return replace(cell("single" if n == 1 else "shared_pool", seconds, n, **more), notes={"part": "scaling"})
+
+    usual = [scaled(n, 2.0 * (0.1 + 0.9 / n)) for n in (1, 2, 4)]
+    other = [scaled(n, 1.0 / n, engine="onnxruntime") for n in (1, 2, 4)]
+    found = figures(said(*usual, *other))
+    assert {name: figure.value for name, figure in found.items() if name != "verification"} == {
+        "scaling_speedup[2]": pytest.approx(1 / 0.55),
+        "scaling_speedup[4]": pytest.approx(1 / 0.325),
+        "serial_fraction": pytest.approx(0.1),
+        "scaling_speedup[2,onnxruntime]": pytest.approx(2.0),
+        "scaling_speedup[4,onnxruntime]": pytest.approx(4.0),
+        "serial_fraction[onnxruntime]": pytest.approx(0.0),
+    }
+    assert figures(said(*usual[:2]))["serial_fraction"].verdict == (
+        "withheld: Amdahl's law needs 3 worker counts, has 2"
+    )
+
+
+def test_a_network_by_two_engines_is_told_apart() -> None:
+    """Both numbers of threads by both engines, each against one process with one thread of the usual engine."""
+    cells = [
+        replace(found, case=replace(found.case, workload="cnn-small"), notes={"part": "network"})
+        for engine, speed in (("torch", 1.0), ("onnxruntime", 2.0))
+        for found in (cell("single", 4.0 / speed / n, n_threads=n, engine=engine) for n in (1, 2))
+    ]
+    found = said(*cells)
+    assert [one.ratio and one.ratio.value for one in found.network] == [None, *map(pytest.approx, (2.0, 2.0, 4.0))]
+    assert network_spread(found).frame["label"].tolist() == [
+        "1 process × 2 threads",
+        "1 process × 1 thread, onnxruntime",
+        "1 process × 2 threads, onnxruntime",
+    ]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Case)])
+def test_labels_differ_where_any_field_does(name: str) -> None:
+    """Two cases that differ in one field, whichever, never share a label."""
+    usual = Case(workload="forest", batch_size=5)
+    value = getattr(usual, name)
+    other = replace(usual, **{name: "another" if isinstance(value, str) else not value if value is False else 7})
+    keys = {label.key for label in labels([usual, other], "executor").values()}
+    assert len(keys) == 2
+
+
 def test_efficiency_is_over_processes_and_not_over_cores() -> None:
     """A speedup of 2 with 3 processes on 8 cores is an efficiency of two thirds."""
-    assert said(SINGLE, POOL).efficiencies["shared_pool"].value == pytest.approx(2 / 3)
+    assert values(said(SINGLE, POOL), "efficiency")["shared_pool"].value == pytest.approx(2 / 3)
 
 
 def test_share_of_the_ceiling_is_what_was_reached_of_it() -> None:
     """A speedup of 2 where the hardware allows 2.5 is 0.8 of it, by round; without a ceiling there is none."""
     with_ceiling = said(SINGLE, POOL, CEILING)
-    assert with_ceiling.ceiling is not None
-    assert with_ceiling.ceiling.value == pytest.approx(2.5)
-    share = with_ceiling.shares["shared_pool"]
+    assert with_ceiling.ceilings[""].value == pytest.approx(2.5)
+    share = values(with_ceiling, "of_ceiling")["shared_pool"]
     assert (share.value, share.low, share.high) == (pytest.approx(0.8),) * 3
-    assert set(with_ceiling.cells) == {"single", "shared_pool"}
-    assert said(SINGLE, POOL).shares == {}
+    assert set(with_ceiling.warm) == {"single", "shared_pool"}
+    assert values(said(SINGLE, POOL), "of_ceiling") == {}
 
 
 def test_what_is_cold_is_a_row_of_its_own() -> None:
     """Warm 2 s and cold 3.2 s of 4 s alone: speedups of 2 and 1.25, and the start-up is the 1.2 s between them."""
     cold = cell("shared_pool", 3.2, PROCESSES)
     found = said(SINGLE, POOL, replace(cold, case=replace(cold.case, cold=True)))
-    assert found.ratios["shared_pool"].value == pytest.approx(2.0)
-    assert found.cold_ratios["shared_pool"].value == pytest.approx(1.25)
-    rows = found.break_even["shared_pool"]
+    assert values(found, "ratio")["shared_pool"].value == pytest.approx(2.0)
+    rows = found.warm["shared_pool"].break_even
     assert isinstance(rows, Interval)
     assert rows.value == pytest.approx(10 * 1.2 / (4.0 - 2.0))
     assert figures(found)["cold_speedup[shared_pool]"].value == pytest.approx(1.25)
@@ -84,19 +175,21 @@ def test_what_is_cold_is_a_row_of_its_own() -> None:
 def test_a_pool_without_a_cold_call_pays_back_what_its_start_took_once() -> None:
     """1 s of start, 2 s gained over 10 rows: 5 rows; one that is slower than one process never pays."""
     found = said(SINGLE, replace(POOL, startup_s={"executor_s": 1.0}), replace(NAIVE, spans=()))
-    rows = found.break_even["shared_pool"]
+    rows = found.warm["shared_pool"].break_even
     assert isinstance(rows, Interval)
     assert rows.value == pytest.approx(5.0)
-    slow = said(SINGLE, replace(POOL, samples_s=(5.0,) * 6, startup_s={"executor_s": 1.0})).break_even["shared_pool"]
-    assert slow == Refusal(reason="no time is saved per row, so the start-up never pays off")
-    assert "naive_pool" not in found.break_even
+    slow = said(SINGLE, replace(POOL, samples_s=(5.0,) * 6, startup_s={"executor_s": 1.0}))
+    assert slow.warm["shared_pool"].break_even == Refusal(
+        reason="a row saves nothing, so no number of rows pays the start-up back"
+    )
+    assert found.warm["naive_pool"].break_even is None
 
 
 def test_memory_is_what_came_with_the_data() -> None:
     """330 bytes at most, 100 before 200 bytes of data came: 1.15 times the data; unknown where it was not read."""
     sizes = {"idle_bytes": 100.0, "data_bytes": 200.0}
     found = said(SINGLE, replace(POOL, peak_memory_bytes=330, figures=sizes), replace(NAIVE, figures=sizes))
-    assert found.memory == {"shared_pool": pytest.approx(1.15)}
+    assert values(found, "memory") == {"shared_pool": pytest.approx(1.15)}
     assert figures(found)["memory_over_data[shared_pool]"].value == pytest.approx(1.15)
 
 
@@ -136,7 +229,8 @@ def test_useful_compute_is_an_equal_share_of_the_single_process() -> None:
         *(Span(worker=w, kind="start", start_s=7.0, end_s=9.0) for w in (0, 1)),
         *(Span(worker=w, kind="compute", start_s=10.0, end_s=12.5, cpu_s=2.5) for w in (0, 1)),
     )
-    breakdown = said(replace(SINGLE, spans=(alone,)), replace(POOL, case=case, spans=(spread,))).breakdowns
+    found = said(replace(SINGLE, spans=(alone,)), replace(POOL, case=case, spans=(spread,)))
+    breakdown = values(found, "breakdown")
     assert {part.name: part.seconds for part in breakdown["shared_pool"].parts if part.seconds} == {
         "useful compute": 2.0,
         "compute slowed by shared resources": 0.5,
@@ -156,7 +250,7 @@ def test_what_ran_by_other_clocks_has_no_account() -> None:
     )
     elsewhere = replace(cell("dask", 2.0, PROCESSES), spans=(ahead,))
     found = said(replace(SINGLE, spans=(alone,)), elsewhere)
-    assert (found.breakdowns, found.unaccounted) == ({}, ("dask",))
+    assert (values(found, "breakdown"), found.warm["dask"].has_other_clocks) == ({}, True)
     assert where_the_time_went(found).reading == (
-        "Dask has no account: its workers ran on other machines, by clocks of their own."
+        "Dask has no breakdown: its workers ran on other machines, whose clocks differ."
     )

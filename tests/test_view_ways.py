@@ -9,7 +9,8 @@ import pytest
 import sample_runs as samples
 from page_texts import UNSAID, draw, row, sentences
 
-from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verdict
+from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict
+from inferbench_lib.report.words import compared, interval, measured, ratio, share
 from inferbench_lib.studies.cpu_multiprocess import page
 
 ALONE_S = {1_000: 0.010, 2_000: 0.020, 4_000: 0.040}
@@ -61,6 +62,16 @@ def everything(*more: Measurement) -> Run:
     return samples.multiprocess(*ways, pool, *(more or (cold_pool(), *scaling_cells(), *network_cells())))
 
 
+def exactly(value: float) -> str:
+    """A share whose every round is the same, as the page says it."""
+    return f"{value:.2f} ({interval(value, value, '{:.2f}'.format)})"
+
+
+def percent(value: float) -> str:
+    """The same of a percentage."""
+    return measured(Interval(value=value, low=value, high=value), share)
+
+
 @pytest.fixture(scope="module")
 def said() -> page.MultiprocessStudy:
     return page.study(everything())
@@ -78,11 +89,27 @@ def test_nothing_unsaid_is_said_and_everything_is_drawn() -> None:
 
 
 def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
-    """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling."""
-    assert page.answer(said).verdict.startswith(
-        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
-        "do. One call from a cold start of the shared-memory pool: faster, 1.60× (1.60× to 1.60×) the speed of one "
-        "process."
+    """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling: a sentence for what to use, a card for both."""
+    answer = page.answer(said)
+    assert answer.verdict == (
+        f"Use the shared-memory pool: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}), 83 % of what this "
+        "machine allows (4 independent processes on its 4 CPUs reach 4.00×)."
+    )
+    cards = {card.label: card.value for card in answer.cards}
+    assert (cards["speedup of the shared-memory pool"], cards["speedup of the shared-memory pool, cold"]) == (
+        "3.33×",
+        "1.60×",
+    )
+
+
+def test_a_way_that_reaches_the_ceiling_is_as_fast_as_the_machine_allows() -> None:
+    """1.2 s, and 1.25 s by four independent processes: 1.04 of the ceiling."""
+    ceiling = samples.way("ceiling")
+    slower = replace(ceiling, samples_s=tuple(1.25 * s for s in ceiling.samples_s))
+    others = [samples.way(name) for name in samples.WAYS if name != "ceiling"]
+    run = replace(samples.multiprocess(*others, slower), machine=Machine(usable_cpus=2))
+    assert page.answer(page.study(run)).verdict.endswith(
+        ", as fast as this machine allows (4 independent processes on its 2 CPUs reach 3.20×)."
     )
 
 
@@ -95,13 +122,13 @@ def test_workers_that_stood_by_are_said() -> None:
     pool = replace(pool, spans=(spans,) * len(pool.samples_s))
     others = [samples.way(name) for name in samples.WAYS if name != "shared_pool"]
     said = page.study(replace(samples.multiprocess(*others, pool), machine=Machine(usable_cpus=2)))
-    assert said.standing_by == {"shared_pool": 2}
+    assert {key: way.standing_by for key, way in said.warm.items() if way.standing_by} == {"shared_pool": 2}
     assert page.where_the_time_went(said).reading.endswith(
         "The shared-memory pool took 2.00 s, 1.00 s more than an equal split of one process's work: waiting for a CPU "
-        "1.00 s (100 %). Unexplained: 0 % of the whole. The shared-memory pool let 2 of 4 workers stand by, which "
-        "counts as waiting for a CPU: the others keep all CPUs busy."
+        "1.00 s (100 %). Unexplained: 0 % of the whole. The shared-memory pool left 2 of 4 workers idle, since the "
+        "others keep all CPUs busy; their time counts as waiting for a CPU."
     )
-    assert ", 0.83 of what 4 independent processes reach, which take turns on 2 CPUs." in page.answer(said).verdict
+    assert page.answer(said).verdict.endswith("(4 independent processes on its 2 CPUs reach 4.00×).")
 
 
 def test_a_failed_cold_start_is_said() -> None:
@@ -115,15 +142,19 @@ def test_a_failed_cold_start_is_said() -> None:
 
 def test_a_cold_start_has_an_account_of_its_own(said: page.MultiprocessStudy) -> None:
     """Three of four workers start for 1.5 s: 1.125 s of 2.5 s; useful is 1 s; the caller computed all the while."""
-    seconds = said.cold_breakdowns["shared_pool"]
+    seconds = said.cold["shared_pool"].breakdown
+    assert seconds is not None
     parts = {part.name: part.seconds for part in seconds.parts if abs(part.seconds) > 1e-9}
     assert parts == {
         "useful compute": pytest.approx(1.0),
         "process start": pytest.approx(1.125),
         "waiting for a CPU": pytest.approx(0.375),
     }
+    held = said.cold["shared_pool"].ratio
+    assert held is not None
+    assert held.value == pytest.approx(1.6)
     assert page.cold_start(said).reading == (
-        "The shared-memory pool from a cold start: faster, 1.60× (1.60× to 1.60×) the speed of one process. "
+        f"{compared(held, 'The shared-memory pool, cold', 'one process')}. "
         "The shared-memory pool, cold took 2.50 s, 1.50 s more than an equal split of one process's work: process "
         "start 1.12 s (75 %) and waiting for a CPU 375 ms (25 %). Unexplained: 0 % of the whole."
     )
@@ -138,19 +169,15 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
         (pytest.approx(4.0), "ceiling, independent processes: 4.00×"),
     ]
     assert view.reading.startswith(
-        "Of what independent processes reach together, 4.00× one process: the shared-memory pool 0.83 (0.83 to 0.83), "
-        "scikit-learn threads 0.80 (0.80 to 0.80) and a new ProcessPoolExecutor per call (the published reference) "
-        "0.20 (0.20 to 0.20). "
+        f"Share of the ceiling, independent processes at 4.00× one process: the shared-memory pool {exactly(0.83)}, "
+        f"scikit-learn threads {exactly(0.80)} and a new multiprocessing.Pool per call {exactly(0.20)}. "
     )
     assert view.reading.endswith(
-        " Of the speed of scikit-learn's own threads: the shared-memory pool 1.04 (1.04 to 1.04) and a new "
-        "ProcessPoolExecutor per call (the published reference) 0.25 (0.25 to 0.25)."
+        f"Speed relative to scikit-learn's own threads: the shared-memory pool {exactly(1.04)} and a new "
+        f"multiprocessing.Pool per call {exactly(0.25)}."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
-    assert page.side_by_side(few).reading.endswith(
-        "4 processes share 2 usable CPUs: no more than 2× one process can be expected, and the processes take turns, "
-        "or some of them stand by."
-    )
+    assert page.side_by_side(few).reading.endswith("4 processes share 2 usable CPUs: expect at most 2× one process.")
 
 
 def test_scaling_is_strong_weak_and_withheld(said: page.MultiprocessStudy) -> None:
@@ -158,16 +185,20 @@ def test_scaling_is_strong_weak_and_withheld(said: page.MultiprocessStudy) -> No
 
     More processes than CPUs are said to be that many.
     """
+    (seen,) = said.spreadings
+    two, four = seen.strong[2], seen.strong[4]
+    assert (two.value, four.value) == (pytest.approx(40 / 21), pytest.approx(40 / 10.5))
     assert page.scaling_curve(said).reading == (
-        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes 3.81× (3.81× to 3.81×). Efficiency "
-        "with 1,000 rows for each process: 2 processes 91 % (91 % to 91 %); 4 processes 95 % (95 % to 95 %). "
-        "Amdahl's law: 1 % (1 % to 1 %) of the work is serial, so no number of processes exceeds 69.0× "
+        f"With 4,000 rows: 2 processes {ratio(two)}; 4 processes {ratio(four)}. "
+        "4 processes reach 95 % of the ideal 4×. "
+        f"Efficiency with 1,000 rows per process: 2 processes {percent(0.91)}; 4 processes {percent(0.95)}. "
+        f"Amdahl's law: {percent(0.01)} of the work is serial, so no number of processes exceeds 69.0× "
         "(worst misfit 2 %). "
         "No universal scalability law: the universal scalability law needs 4 worker counts, has 3."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.scaling_curve(few).reading.startswith(
-        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes (more than CPUs) 3.81× (3.81× to 3.81×). "
+        f"With 4,000 rows: 2 processes {ratio(two)}; 4 processes (more than CPUs) {ratio(four)}. "
     )
 
 
@@ -175,26 +206,27 @@ def test_the_map_shows_from_where_on_processes_pay(said: page.MultiprocessStudy)
     """Two processes lose at 1,000 rows and win from 2,000 on; so do four."""
     view = page.crossover_map(said)
     pays = {(one.y, one.x): one.pays for one in view.frame.itertuples()}
-    assert pays == {(n, n_rows): n_rows > 1_000 for n in (2, 4) for n_rows in ALONE_S}
+    assert pays == {(n, n_rows): n_rows > 1_000 for n in "24" for n_rows in ALONE_S}
     assert view.reading.startswith(
-        "2 processes of a warm pool were faster than one from 2,000 rows a call on; 4 processes of a warm pool were "
-        "faster than one from 2,000 rows a call on."
+        "2 processes of a warm pool are faster than one from 2,000 rows per call on; 4 processes of a warm pool are "
+        "faster than one from 2,000 rows per call on."
     )
     # 1.3 s of start-up over 60,000 rows, of which each saves 2.8 s / 60,000
-    assert "the shared-memory pool: 27,857 rows (27,857 to 27,857)" in view.reading
+    assert f"the shared-memory pool: 27,857 rows ({interval(27857, 27857, '{:,.0f}'.format)})" in view.reading
 
 
 def test_where_there_is_no_verdict_is_said_and_no_border(said: page.MultiprocessStudy) -> None:
     """Rows at which a cell was unsteady do not move the border to larger ones; where it was not faster does."""
-    at = {verdict: dict(said.spreading.speedups) for verdict in (Verdict.UNSTABLE, Verdict.INDISTINGUISHABLE)}
+    (seen,) = said.spreadings
+    at = {verdict: dict(seen.speedups) for verdict in (Verdict.UNSTABLE, Verdict.INDISTINGUISHABLE)}
     for verdict, speedups in at.items():
         speedups[4, 2_000] = replace(speedups[4, 2_000], verdict=verdict)
         speedups[4, 1_000] = replace(speedups[4, 1_000], verdict=Verdict.FASTER)
-    unsteady, level = (replace(said, spreading=replace(said.spreading, speedups=seen)) for seen in at.values())
-    assert "; 4 processes of a warm pool were faster than one from 1,000 rows a call on (no verdict at 2,000). " in (
+    unsteady, level = (replace(said, spreadings=(replace(seen, speedups=ratios),)) for ratios in at.values())
+    assert "; 4 processes of a warm pool are faster than one from 1,000 rows per call on (no verdict at 2,000). " in (
         page.crossover_map(unsteady).reading
     )
-    assert "; 4 processes of a warm pool were faster than one from 4,000 rows a call on. " in (
+    assert "; 4 processes of a warm pool are faster than one from 4,000 rows per call on. " in (
         page.crossover_map(level).reading
     )
 
@@ -204,7 +236,7 @@ def test_the_fastest_spread_names_its_ties() -> None:
     cells = [replace(cell, samples_s=(0.401,) * len(cell.samples_s)) if cell.case.n_threads == 2 else cell
              for cell in network_cells()]  # fmt: skip
     assert page.network_spread(page.study(everything(*cells))).reading.endswith(
-        " Fastest: 2 processes × 1 thread. Not shown to be slower: 1 process × 2 threads."
+        " Fastest: 2 processes × 1 thread. Statistically tied: 1 process × 2 threads."
     )
     alone = [cell for cell in network_cells() if cell.case.n_threads * cell.case.n_processes == 1]
     assert "Fastest" not in page.network_spread(page.study(everything(*alone))).reading
@@ -215,9 +247,13 @@ def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
     assert page.memory_by_way(said).reading == (
         "Above the idle processes, in multiples of the data: the shared-memory pool 1.10×."
     )
+    threads, processes = (one.ratio for one in said.network[1:])
+    assert threads is not None
+    assert processes is not None
+    assert (threads.value, processes.value) == (pytest.approx(1.6), pytest.approx(2.0))
     assert page.network_spread(said).reading == (
-        "Against one process with one thread: 1 process × 2 threads 1.60× (1.60× to 1.60×); 2 processes × 1 thread "
-        "2.00× (2.00× to 2.00×). Fastest: 2 processes × 1 thread."
+        f"Against one process with one thread: 1 process × 2 threads {ratio(threads)}; "
+        f"2 processes × 1 thread {ratio(processes)}. Fastest: 2 processes × 1 thread."
     )
 
 

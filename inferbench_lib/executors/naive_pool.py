@@ -28,7 +28,7 @@ class NaivePool(ProcessPool):
     """`concurrent.futures.ProcessPoolExecutor` as many use it; each `map` includes pool, imports and pickling."""
 
     name = "naive_pool"
-    title = "a new ProcessPoolExecutor per call (the published reference)"
+    title = "a new ProcessPoolExecutor per call"
     has_cold_start = False
     starts_per_call = True
 

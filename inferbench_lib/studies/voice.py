@@ -1,4 +1,4 @@
-"""Ask the pages of a run for what the report, the front page and the index need of them."""
+"""Ask the pages of a run for what the report, the front page and the index take from them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ def readings(run: Run) -> list[str]:
 
 
 def front(runs: Mapping[str, Run], notebook: str = "summary") -> Answer:
-    """Return the first screen of the front page, which speaks for all notebooks of a run."""
+    """Return the first screen of the front page, for all notebooks of a run."""
     said: Answer = studies.page(notebook).answer(runs)
     return said
 
 
 def advice(run: Run) -> Advice | None:
-    """Return what a run's page recommends, None where it compares no ways of working."""
+    """Return the recommendation of a run's page, None where it compares no ways of working."""
     advise = getattr(studies.page(run.notebook), "advise", None)
     said: Advice | None = advise(studies.study(run)) if advise else None
     return said
+
+
+def recommendations(runs: Mapping[str, Run]) -> list[Advice]:
+    """List the recommendations of all runs, one for each notebook that compares ways of working."""
+    return [found for run in runs.values() if (found := advice(run))]
 
 
 def picture(run: Run) -> View | None:
@@ -43,12 +48,12 @@ def picture(run: Run) -> View | None:
 
 
 def key_figures(notebook: str) -> Mapping[str, str]:
-    """Return the patterns of figures that stand on the slide, and what a reader calls them."""
+    """Return the patterns of the figures on the slide, with their names in words."""
     return dict(getattr(studies.page(notebook), "KEY_FIGURES", {}))
 
 
 def headlines() -> dict[str, str]:
-    """Return the figures by which runs are compared on the index, and what a reader calls them."""
+    """Return the figures by which the index compares runs, with their names in words."""
     found: dict[str, Any] = {}
     for name in studies.in_report():
         told = getattr(studies.page(name), "HEADLINES", {})

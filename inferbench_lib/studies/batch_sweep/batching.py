@@ -1,4 +1,4 @@
-"""Which batch size: where larger ones stop paying, and the best one under the limits that the user states."""
+"""Find the batch size from which larger ones stop paying, and the best one under the limits that the user states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ N_RESAMPLES = 2000
 class Knee:
     """The smallest batch whose throughput comes within `tolerance` of the best one's; larger ones hardly pay.
 
-    `low` and `high` are batch sizes between which it lies in 95 % of resampled rounds, None when withheld. It is not
+    It lies between the batch sizes `low` and `high` in 95 % of resampled rounds; both are None when withheld. It is not
     `reached` when the largest batch measured is the knee itself: throughput may rise beyond.
     """
 
@@ -35,10 +35,10 @@ class Knee:
 
 
 def knee(throughputs: Mapping[int, Sequence[float]], *, tolerance: float = 0.05, seed: int = 0) -> Knee:
-    """The knee of throughput (inputs per second, one value a round) over batch size.
+    """Find the knee of throughput (inputs per second, one value per round) over batch size.
 
-    The interval is a percentile bootstrap (Efron & Tibshirani 1993, chapter 13) that draws whole rounds, the same ones
-    for every batch size, since what disturbs a round strikes all of them; with fewer than six rounds it is withheld.
+    The interval is a percentile bootstrap (Efron & Tibshirani 1993, chapter 13) over whole rounds. It draws the same
+    rounds for every batch size, since a disturbance strikes all of them. With fewer than six rounds it is withheld.
     Raises ValueError when there is no batch size, when their numbers of rounds differ, or for a value not above 0.
     """
     sizes = np.array(sorted(throughputs))
@@ -71,16 +71,16 @@ def knee(throughputs: Mapping[int, Sequence[float]], *, tolerance: float = 0.05,
 
 
 def _knee_positions(throughput: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.intp]:
-    """Index of the first batch size within `tolerance` of the best, for each row."""
+    """Return the index of the first batch size within `tolerance` of the best, for each row."""
     return np.asarray(np.argmax(throughput >= (1 - tolerance) * throughput.max(axis=1, keepdims=True), axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BestBatch:
-    """The batch with the highest throughput among those within the limits, and what it was judged by.
+    """The batch with the highest throughput within the limits, and the values that met them.
 
-    `latency_percentile` is the one that its samples carry, at most that asked for; None when no latency limit was set.
-    `excluded` says for each other batch size that broke a limit which one.
+    `latency_percentile` is the highest that its samples carry, up to the one asked for; None without a latency limit.
+    `excluded` gives the broken limit of each batch size that is out.
     """
 
     measurement: Measurement
@@ -99,10 +99,10 @@ def best_batch(
     max_memory_bytes: int | None = None,
     percentile: float = 0.99,
 ) -> BestBatch | Refusal:
-    """The batch size with the highest throughput under the limits, or what excludes each of them.
+    """Return the batch size with the highest throughput under the limits, or the reason that excludes each of them.
 
-    Latency is judged by the highest percentile up to `percentile` that the samples carry. A batch without a measured
-    latency or memory is excluded where that is limited: not measured is not within the limit.
+    Latency is judged by the highest percentile up to `percentile` that the samples carry. Where latency or memory is
+    limited, a batch without a measurement of it is excluded.
     """
     if not measurements:
         return Refusal(reason="no batch size was measured")
@@ -121,7 +121,7 @@ def best_batch(
             allowed.append((measurement, summary))
     if not allowed:
         reasons = "; ".join(f"batch {size:,}: {reason}" for size, reason in sorted(excluded.items()))
-        return Refusal(reason=f"no batch size is within the limits: {reasons}")
+        return Refusal(reason=f"no batch size met the limits: {reasons}")
     measurement, summary = max(allowed, key=lambda pair: pair[1].throughput_per_s.value)
     latency = _tail(summary, percentile) if max_latency_s is not None else None
     return BestBatch(
@@ -164,6 +164,6 @@ def _too_large(peak_memory_bytes: int | None, max_memory_bytes: int | None) -> s
 
 
 def _tail(summary: Summary, percentile: float) -> tuple[float, float] | None:
-    """The highest percentile up to the one asked for that the samples carry, with its seconds."""
+    """Return the highest percentile up to the one asked for that the samples carry, with its seconds."""
     carried = [(q.p, q.value) for q in summary.percentiles if q.value is not None and q.p <= percentile]
     return max(carried) if carried else None

@@ -1,4 +1,4 @@
-"""The page of `batch_sweep`: which batch size, and what larger ones still buy."""
+"""Show which batch size to use, and how much larger ones still gain."""
 
 from __future__ import annotations
 
@@ -7,41 +7,63 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Outcome, Summary
+from inferbench_lib.records import Advice, Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import capital, digits, gathered, joined, marked, measured, plural, seconds, size
+from inferbench_lib.report.words import (
+    capital,
+    digits,
+    gathered,
+    interval,
+    joined,
+    marked,
+    measured,
+    plural,
+    seconds,
+    size,
+)
 from inferbench_lib.stats.refusal import Refusal
-from inferbench_lib.studies.batch_sweep.advice import advise
 from inferbench_lib.studies.batch_sweep.batching import BestBatch
 from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy, study
 
 __all__ = ["VIEWS", "advise", "answer", "study", "table"]
 
+WORKLOADS = {"forest": "the forest", "cnn-small": "the small network", "cnn-medium": "the medium network",
+             "cnn-large": "the large network"}  # fmt: skip
+
 
 def answer(said: SweepStudy) -> Answer:
-    """The best batch of each workload under the stated limits; in the sentence, on its fastest device alone."""
+    """Return the best batch of each workload under the stated limits; the verdict names its fastest device alone."""
+    everything = said.series.values()
     cards = [
         Card(
             value=f"batch {best.batch_size:,}",
             label=f"best for {_name(series)}",
             interval=f"{measured(best.throughput_per_s, digits)} inputs/s",
         )
-        for series, best in said.best.items()
-        if isinstance(best, BestBatch)
+        for series in everything
+        if isinstance(best := series.best, BestBatch)
     ]
-    cells = [cell for of in said.cells.values() for cell in of.values()]
+    cells = [cell for series in everything for cell in series.cells.values()]
     flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
-    workloads = {workload for workload, _ in said.named}
-    spoken = [series for series in said.best if series in said.named or series[0] not in workloads]
-    verdict = f"{_limits(said)} {'; '.join(_best(said, series) for series in spoken)}."
     ended = [
         f"{capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
-        for series, of in said.summaries.items()
-        for batch_size, summary in of.items()
+        for series in everything
+        for batch_size, summary in series.summaries.items()
         if summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=marked(said.run, verdict), cards=tuple(cards), flags=(*flags, *ended))
+    return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
+
+
+def _verdict(said: SweepStudy) -> str:
+    limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
+    use = joined(
+        f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
+        for series, best in said.fastest
+    )
+    named = [f"{limits}: use batches of {use}."] if use else []
+    refused = [f"No recommendation for {_name(series)}: {refusal.reason}." for series, refusal in said.refused]
+    return " ".join([*named, *refused]) or "No recommendation: no batch size was measured."
 
 
 def _limits(said: SweepStudy) -> str:
@@ -50,142 +72,56 @@ def _limits(said: SweepStudy) -> str:
         limits.append(f"latency of at most {seconds(said.max_latency_s)}")
     if said.max_memory_bytes is not None:
         limits.append(f"memory of at most {size(said.max_memory_bytes)}")
-    return f"With {joined(limits)}:" if limits else "Without stated limits:"
+    return joined(limits)
 
 
-def _best(said: SweepStudy, series: Series) -> str:
-    best = said.best[series]
-    if isinstance(best, Refusal):
-        return f"no batch size can be named for {_name(series)} ({best.reason})"
-    latency = (
-        f", p{100 * best.latency_percentile:g} latency {seconds(best.latency_s)}"
-        if best.latency_percentile is not None and best.latency_s is not None
-        else ""
+def _latency(best: BestBatch) -> str:
+    if best.latency_percentile is None or best.latency_s is None:
+        return ""
+    return f", p{100 * best.latency_percentile:g} latency {seconds(best.latency_s)}"
+
+
+def advise(said: SweepStudy) -> Advice:
+    """Recommend the best batch of each workload under the stated limits."""
+    limits = _limits(said) or "no limit on latency or memory was stated"
+    if not said.fastest:
+        reasons = "; ".join(f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused)
+        return Advice(
+            recommendation="no recommendation: no batch size met the limits",
+            evidence=reasons or "nothing was measured",
+            limits=limits,
+        )
+    sizes = joined(f"{best.batch_size:,} for {_name(series)}" for series, best in said.fastest)
+    return Advice(
+        recommendation=f"use batches of {sizes}",
+        evidence="; ".join(
+            f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest
+        ),
+        limits=limits,
     )
-    rate = best.throughput_per_s
-    spread = f" ({digits(rate.low)} to {digits(rate.high)})" if rate.low is not None and rate.high is not None else ""
-    return f"use batches of {best.batch_size:,} for {_name(series)}: {digits(rate.value)} inputs/s{spread}{latency}"
 
 
 def throughput_by_batch(said: SweepStudy) -> View:
-    """Where do larger batches stop paying?"""
-    frame = _frame(said)
-    readings = " ".join(_knee(said, series) for series in said.knees)
+    """Show where larger batches stop paying."""
     return View(
         name="batch_size_comparison",
-        frame=frame,
+        frame=_frame(said),
         draw=_two_panels,
-        alt=f"Throughput and latency against batch size, the best batch ringed. {readings}",
-        reading=readings,
+        alt="Throughput and latency against batch size, the best batch ringed.",
+        reading=" ".join(map(_knee, said.series.values())),
         size_inches=(9.2, 3.9),
         grid=(1, 2),
         mark=said.run.mark,
     )
 
 
-def _two_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
-    for ax, (quantity, title) in zip(
-        axes, (("throughput", "Throughput (inputs per second)"), ("latency", "Latency of a call (s)")), strict=True
-    ):
-        rows = frame[frame["quantity"] == quantity].copy()
-        rows.attrs = {"x": "batch size", "y": title, "limit": frame.attrs["limit"] if quantity == "latency" else None}
-        figures.lines(rows, [ax])
-
-
-def _knee(said: SweepStudy, series: Series) -> str:
-    knee = said.knees[series]
-    if isinstance(knee, Refusal):
-        return f"{capital(_name(series))}: {knee.reason}."
-    if not knee.reached:
-        return (
-            f"{capital(_name(series))}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
-            f"({digits(knee.throughput_per_s)} inputs/s); the knee lies beyond."
-        )
-    spread = (
-        f" (95 % of resampled rounds: {knee.low:,} to {knee.high:,})" if knee.low is not None else f" ({knee.reason})"
-    )
-    return (
-        f"{capital(_name(series))}: batches above {knee.batch_size:,}{spread} gain less than "
-        f"{100 * knee.tolerance:.0f} % in throughput."
-    )
-
-
-def memory_by_batch(said: SweepStudy) -> View:
-    """How does memory grow?"""
-    rows: list[dict[str, Any]] = []
-    for series, cells in said.cells.items():
-        for batch_size, cell in cells.items():
-            if cell.peak_memory_bytes:
-                rows.append({"x": batch_size, "y": cell.peak_memory_bytes / 1e6, "low": None, "high": None,
-                             "label": _name(series)})  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"]).astype({"low": float, "high": float})
-    limit = said.max_memory_bytes
-    frame.attrs = {
-        "x": "batch size",
-        "y": "peak memory (MB)",
-        "limit": (limit / 1e6, "memory limit") if limit else None,
-    }
-    reading = " ".join(_memory(said, series) for series in said.cells)
-    alt = f"Peak memory against batch size. {reading}"
-    return View(name="memory_by_batch", frame=frame, draw=figures.lines, alt=alt, reading=reading, mark=said.run.mark)
-
-
-def _memory(said: SweepStudy, series: Series) -> str:
-    seen = {batch: cell.peak_memory_bytes for batch, cell in said.cells[series].items() if cell.peak_memory_bytes}
-    if not seen:
-        return f"{capital(_name(series))}: memory was not measured."
-    ends = dict.fromkeys((min(seen), max(seen)))
-    peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in ends)
-    return (
-        f"{capital(_name(series))}: peak {peaks} "
-        f"({'the whole process, in a pass of its own' if series[1] == 'cpu' else 'what the device handed out'})."
-    )
-
-
-VIEWS = (throughput_by_batch, memory_by_batch)
-
-
-def table(said: SweepStudy) -> Table:
-    """Every cell as a row, percentiles where the samples carry them."""
-    rows = [
-        _row(series, batch_size, summary, said)
-        for series, of in said.summaries.items()
-        for batch_size, summary in of.items()
-    ]
-    note = (
-        "A percentile is shown only where its samples carry it: at 95 % confidence p90 needs 29 single calls, p95 59, "
-    )
-    return Table(frame=pd.DataFrame(rows), reading=f"{note}p99 299.")
-
-
-def _row(series: Series, batch_size: int, summary: Summary, said: SweepStudy) -> dict[str, str]:
-    cell = said.cells[series][batch_size]
-    tails = {
-        f"p{100 * tail.p:g}": seconds(tail.value) if tail.value is not None else "–"
-        for tail in summary.percentiles
-        if tail.p > 0.5
-    }
-    ok = summary.is_measured
-    return {
-        "workload": _name(series),
-        "batch": f"{batch_size:,}",
-        "median": seconds(summary.median_s.value) if ok else "–",
-        **tails,
-        "inputs/s": digits(summary.throughput_per_s.value) if ok else "–",
-        "peak memory": size(cell.peak_memory_bytes) if cell.peak_memory_bytes else "–",
-        "calls": plural(summary.n_samples, "call"),
-        "outcome": str(summary.outcome) + (f": {summary.reason}" if summary.reason else ""),
-    }
-
-
 def _frame(said: SweepStudy) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for series, of in said.summaries.items():
-        best = said.best[series]
-        for batch_size, summary in of.items():
+    for series in said.series.values():
+        for batch_size, summary in series.summaries.items():
             if not summary.is_measured:
                 continue
-            mark = isinstance(best, BestBatch) and best.batch_size == batch_size
+            mark = isinstance(series.best, BestBatch) and series.best.batch_size == batch_size
             for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
                 at = {"label": _name(series), "mark": mark, "quantity": quantity, "x": batch_size}
                 rows.append({**at, "y": value.value, "low": value.low, "high": value.high})
@@ -196,11 +132,99 @@ def _frame(said: SweepStudy) -> pd.DataFrame:
     return frame
 
 
+def _two_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
+    for ax, (quantity, title) in zip(
+        axes, (("throughput", "Throughput (inputs per second)"), ("latency", "Latency per call (s)")), strict=True
+    ):
+        rows = frame[frame["quantity"] == quantity].copy()
+        rows.attrs = {"x": "batch size", "y": title, "limit": frame.attrs["limit"] if quantity == "latency" else None}
+        figures.lines(rows, [ax])
+
+
+def _knee(series: Series) -> str:
+    name, knee = capital(_name(series)), series.knee
+    if isinstance(knee, Refusal):
+        return f"{name}: {knee.reason}."
+    if not knee.reached:
+        return (
+            f"{name}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
+            f"({digits(knee.throughput_per_s)} inputs/s)."
+        )
+    ends = interval(knee.low, knee.high, "{:,}".format)
+    spread = knee.reason if knee.low is None else f"95 % of resampled rounds: {ends}"
+    gain = 100 * knee.tolerance
+    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {gain:.0f} % in throughput."
+
+
+def memory_by_batch(said: SweepStudy) -> View:
+    """Show how memory grows."""
+    rows: list[dict[str, Any]] = [
+        {"x": batch_size, "y": cell.peak_memory_bytes / 1e6, "low": None, "high": None, "label": _name(series)}
+        for series in said.series.values()
+        for batch_size, cell in series.cells.items()
+        if cell.peak_memory_bytes
+    ]
+    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"]).astype({"low": float, "high": float})
+    limit = said.max_memory_bytes
+    frame.attrs = {
+        "x": "batch size",
+        "y": "peak memory (MB)",
+        "limit": (limit / 1e6, "memory limit") if limit else None,
+    }
+    return View(
+        name="memory_by_batch",
+        frame=frame,
+        draw=figures.lines,
+        alt="Peak memory against batch size.",
+        reading=" ".join(map(_memory, said.series.values())),
+        mark=said.run.mark,
+    )
+
+
+def _memory(series: Series) -> str:
+    name = capital(_name(series))
+    seen = {batch: cell.peak_memory_bytes for batch, cell in series.cells.items() if cell.peak_memory_bytes}
+    if not seen:
+        return f"{name}: memory was not measured."
+    peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in dict.fromkeys((min(seen), max(seen))))
+    whose = "the whole process, in a pass of its own" if series.case.device == "cpu" else "allocated on the device"
+    return f"{name}: peak {peaks} ({whose})."
+
+
+VIEWS = (throughput_by_batch, memory_by_batch)
+
+
+def table(said: SweepStudy) -> Table:
+    """Show every cell as a row, with percentiles where the samples carry them."""
+    return Table(
+        frame=pd.DataFrame([_row(series, batch) for series in said.series.values() for batch in series.cells]),
+        reading="A percentile is shown only where its samples carry it: at 95 % confidence p90 needs 29 single calls, "
+        "p95 59, p99 299.",
+    )
+
+
+def _row(series: Series, batch_size: int) -> dict[str, str]:
+    cell, summary = series.cells[batch_size], series.summaries[batch_size]
+    ok = summary.is_measured
+    return {
+        "workload": _name(series),
+        "batch": f"{batch_size:,}",
+        "median": seconds(summary.median_s.value) if ok else "–",
+        **{
+            f"p{100 * tail.p:g}": seconds(tail.value) if tail.value is not None else "–"
+            for tail in summary.percentiles
+            if tail.p > 0.5
+        },
+        "inputs/s": digits(summary.throughput_per_s.value) if ok else "–",
+        "peak memory": size(cell.peak_memory_bytes) if cell.peak_memory_bytes else "–",
+        "calls": plural(summary.n_samples, "call"),
+        "outcome": str(summary.outcome) + (f": {summary.reason}" if summary.reason else ""),
+    }
+
+
 def _name(series: Series) -> str:
-    workload, device = series
-    names = {"forest": "the forest", "cnn-small": "the small CNN", "cnn-medium": "the medium CNN",
-             "cnn-large": "the large CNN"}  # fmt: skip
-    return f"{names.get(workload, workload)} on {device}"
+    workload = WORKLOADS.get(series.case.workload, series.case.workload)
+    return ", ".join((f"{workload} on {series.case.device}", *series.label.more))
 
 
 PICTURE = throughput_by_batch

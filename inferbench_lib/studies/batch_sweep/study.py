@@ -1,31 +1,37 @@
-"""What a `batch_sweep` run says: latency, throughput and memory against batch size, and the best one under limits."""
+"""Read latency, throughput and memory against batch size, and the best batch under limits, from a `batch_sweep` run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.records import Figure, Measurement, Run, Summary
+from inferbench_lib.records import Case, Figure, Measurement, Run, Summary
 from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.batch_sweep.batching import BestBatch, Knee, best_batch, knee
 
-Series = tuple[str, str]
-"""A workload and a device."""
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The cells that differ in batch size alone, by batch size; `case` has batch size 0."""
+
+    case: Case
+    label: Label
+    cells: Mapping[int, Measurement]
+    summaries: Mapping[int, Summary]
+    knee: Knee | Refusal
+    best: BestBatch | Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepStudy:
-    """One run read; mappings are by workload and device, cells by batch size."""
+    """One run read: its series by label (`forest,cpu`), in the order measured."""
 
     run: Run
-    cells: Mapping[Series, Mapping[int, Measurement]]
-    summaries: Mapping[Series, Mapping[int, Summary]]
-    knees: Mapping[Series, Knee | Refusal]
-    best: Mapping[Series, BestBatch | Refusal]
-    reason: str
+    series: Mapping[str, Series]
 
     @property
     def max_latency_s(self) -> float | None:
@@ -38,64 +44,74 @@ class SweepStudy:
         return self.run.params.get("max_memory_bytes")
 
     @property
-    def named(self) -> dict[Series, BestBatch]:
-        """The best batch of each workload, on the device on which it is fastest within the limits."""
-        found = {series: best for series, best in self.best.items() if isinstance(best, BestBatch)}
-        fastest: dict[str, Series] = {}
-        for series, best in found.items():
-            held = fastest.setdefault(series[0], series)
-            if best.throughput_per_s.value > found[held].throughput_per_s.value:
-                fastest[series[0]] = series
-        return {series: found[series] for series in fastest.values()}
+    def fastest(self) -> tuple[tuple[Series, BestBatch], ...]:
+        """For each workload the series that is fastest within the limits, and its best batch."""
+        found: dict[str, tuple[Series, BestBatch]] = {}
+        for series in self.series.values():
+            if isinstance(best := series.best, BestBatch):
+                held = found.setdefault(series.case.workload, (series, best))
+                if best.throughput_per_s.value > held[1].throughput_per_s.value:
+                    found[series.case.workload] = (series, best)
+        return tuple(found.values())
+
+    @property
+    def refused(self) -> tuple[tuple[Series, Refusal], ...]:
+        """The series of the workloads for which no batch size met the limits, and why."""
+        named = {series.case.workload for series, _ in self.fastest}
+        return tuple(
+            (one, one.best)
+            for one in self.series.values()
+            if isinstance(one.best, Refusal) and one.case.workload not in named
+        )
 
 
 def study(run: Run) -> SweepStudy:
-    """Everything that a `batch_sweep` run says, from its raw samples."""
-    cells: dict[Series, dict[int, Measurement]] = {}
-    for cell in sorted(run.measurements, key=lambda cell: cell.case.batch_size):
-        cells.setdefault((cell.case.workload, cell.case.device), {})[cell.case.batch_size] = cell
-    return SweepStudy(
-        run=run,
+    """Compute everything that a `batch_sweep` run says from its raw samples."""
+    groups: dict[Case, dict[int, Measurement]] = {}
+    for cell in run.measurements:
+        groups.setdefault(replace(cell.case, batch_size=0), {})[cell.case.batch_size] = cell
+    named = labels(groups, "workload", "device")
+    series = (_series(case, named[case], dict(sorted(of.items())), run) for case, of in groups.items())
+    return SweepStudy(run=run, series={one.label.key: one for one in series})
+
+
+def _series(case: Case, label: Label, cells: Mapping[int, Measurement], run: Run) -> Series:
+    return Series(
+        case=case,
+        label=label,
         cells=cells,
-        summaries={name: {size: summarize(cell) for size, cell in of.items()} for name, of in cells.items()},
-        knees={name: _knee(of) for name, of in cells.items()},
-        best={
-            name: best_batch(
-                list(of.values()),
-                max_latency_s=run.params.get("max_latency_s"),
-                max_memory_bytes=run.params.get("max_memory_bytes"),
-            )
-            for name, of in cells.items()
-        },
-        reason=str(run.tables["accelerator_reason"]),
+        summaries={size: summarize(cell) for size, cell in cells.items()},
+        knee=_knee(cells),
+        best=best_batch(
+            list(cells.values()),
+            max_latency_s=run.params.get("max_latency_s"),
+            max_memory_bytes=run.params.get("max_memory_bytes"),
+        ),
     )
 
 
 def figures(said: SweepStudy) -> dict[str, Figure]:
-    """The entries of `summary.json`."""
+    """Return the entries of `summary.json`."""
     found: dict[str, Figure] = {}
-    for (workload, device), best in said.best.items():
-        name = f"{workload},{device}"
-        found[f"best_batch[{name}]"] = Figure(
-            value=None if isinstance(best, Refusal) else best.batch_size,
-            unit="inputs per call",
-            verdict=f"refused: {best.reason}" if isinstance(best, Refusal) else "best under the limits",
-        )
-        if isinstance(best, BestBatch):
+    for name, series in said.series.items():
+        unit, best, bend = "inputs per call", series.best, series.knee
+        if isinstance(best, Refusal):
+            found[f"best_batch[{name}]"] = Figure(value=None, unit=unit, verdict=f"refused: {best.reason}")
+        else:
+            found[f"best_batch[{name}]"] = Figure(value=best.batch_size, unit=unit, verdict="best under the limits")
             found[f"best_throughput[{name}]"] = entry(best.throughput_per_s, "inputs/s")
-        bend = said.knees[workload, device]
-        found[f"knee[{name}]"] = Figure(
-            value=None if isinstance(bend, Refusal) else bend.batch_size,
-            low=None if isinstance(bend, Refusal) else bend.low,
-            high=None if isinstance(bend, Refusal) else bend.high,
-            unit="inputs per call",
-            verdict=bend.reason if isinstance(bend, Refusal) else "reached" if bend.reached else "not reached",
-        )
+        if isinstance(bend, Refusal):
+            found[f"knee[{name}]"] = Figure(value=None, unit=unit, verdict=bend.reason)
+        else:
+            verdict = "reached" if bend.reached else "not reached"
+            found[f"knee[{name}]"] = Figure(
+                value=bend.batch_size, low=bend.low, high=bend.high, unit=unit, verdict=verdict
+            )
     return found
 
 
 def _knee(cells: Mapping[int, Measurement]) -> Knee | Refusal:
-    """Throughput by round of the cells that took every round; refused when fewer than two did."""
+    """Find the knee over the cells that took every round; refused when fewer than two did."""
     usable = {size: cell for size, cell in cells.items() if summarize(cell).is_measured}
     n_rounds = max((len(cell.round_sizes) for cell in usable.values()), default=0)
     whole = {size: cell for size, cell in usable.items() if len(cell.round_sizes) == n_rounds and n_rounds}

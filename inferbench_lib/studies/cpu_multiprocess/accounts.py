@@ -1,68 +1,54 @@
-"""From a run's spans to accounts: where each way's samples went, and what its start-up costs."""
+"""Account for the time of each way of using several CPUs: where its samples went, and what its start-up costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, median
 
-from inferbench_lib.records import Breakdown, Measurement, Span
+from inferbench_lib.records import Breakdown, Case, Measurement, Span
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_multiprocess.breakdown import IMPORTS, MODEL, SERIAL, START, account, average, beside
 
-BASELINE = "single"
-CEILING = "ceiling"
-"""Independent processes doing an equal part each at the same moment: what the hardware allows, not a way to work."""
 FIXED = (START, IMPORTS, MODEL, SERIAL)
-"""What a pool that is made for each call costs however many rows it is given."""
+"""The costs of a pool that is made for each call, whatever the number of rows."""
 
 
-def accounts(cells: Mapping[str, Measurement], everything: Mapping[str, Measurement]) -> dict[str, Breakdown]:
-    """Where each sample of `cells` went, averaged, held against one process and the ceiling of `everything`.
+def n_workers(case: Case) -> int:
+    """Return the number of processes, or of the threads that stand for them."""
+    return case.n_threads if case.executor == "threads" else case.n_processes
 
-    A ceiling of another number of workers says nothing of how much these are slowed by each other. What ran by the
-    clocks of other machines (see `by_other_clocks`) has no account.
+
+def break_down(cell: Measurement, alone: Measurement | None, ceiling: Measurement | None) -> Breakdown | None:
+    """Return where the samples of `cell` went on average, held against one process and the ceiling.
+
+    A ceiling with another number of workers does not tell how much these slow each other down, and is left out.
+    None where a side was not measured, and for workers with other clocks (see `has_other_clocks`).
     """
-    elsewhere = by_other_clocks(cells)
-    single_s = _single_s(everything.get(BASELINE))
-    if single_s is None:
-        return {}
-    averages = {
-        name: average([_account(cell, spans, single_s) for spans in cell.spans])
-        for name, cell in {**cells, CEILING: everything.get(CEILING)}.items()
-        if name not in (BASELINE, *elsewhere) and cell is not None and cell.spans and summarize(cell).is_measured
-    }
-    ceiling = averages.pop(CEILING, None)
-    if ceiling is None:
-        return averages
-    n_workers = _n_workers(everything[CEILING])
-    return {
-        name: beside(found, ceiling) if _n_workers(cells[name]) == n_workers else found
-        for name, found in averages.items()
-    }
+    found = _average(cell, alone)
+    if found is None or ceiling is None or n_workers(cell.case) != n_workers(ceiling.case):
+        return found
+    most = _average(ceiling, alone)
+    return found if most is None else beside(found, most)
 
 
-def by_other_clocks(cells: Mapping[str, Measurement]) -> tuple[str, ...]:
-    """The ways whose workers' clocks are not ours: in some call, no compute lies within it by our clock."""
-    return tuple(
-        name
-        for name, cell in cells.items()
-        if any(not any(span.kind == "compute" for span in _within(spans)[1]) for spans in cell.spans)
-    )
+def has_other_clocks(cell: Measurement) -> bool:
+    """Return whether the workers ran by clocks of other machines: in some call no compute lies within it by ours."""
+    return any(not any(span.kind == "compute" for span in _within(spans)[1]) for spans in cell.spans)
 
 
 def standing_by(cell: Measurement) -> int:
-    """How many workers were given nothing to do in the last call, for want of CPUs."""
+    """Count the workers that got nothing to do in the last call, for want of CPUs."""
     return len({span.worker for span in (cell.spans or ((),))[-1] if span.kind == "standby"})
 
 
 def startups(
     cell: Measurement, cold: Measurement | None, alone: Measurement
 ) -> tuple[list[float], list[float], list[float]] | None:
-    """Start-up, one process's time and the way's own time without its start-up, in seconds, one value a round.
+    """Return start-up, time of one process and own time without start-up: seconds, one value per round.
 
-    The start-up is what a cold call took longer than a warm one in the same round; where no cold call was measured what
-    the start took once; and of a pool that is made for each call what its accounts say. None where it is not known.
+    The start-up is the difference between a cold and a warm call of the same round. Without a cold call it is the time
+    that the start took once. For a pool that is made for each call it follows from the breakdown. None if unknown.
     """
     if not all(summarize(one).is_measured for one in (cell, alone)):
         return None
@@ -85,31 +71,33 @@ def startups(
     return None if start_s is None else ([start_s] * len(rounds), single, warm)
 
 
-def _single_s(alone: Measurement | None) -> float | None:
-    """CPU seconds of one process's compute: what it waited for a CPU itself is no part of the work."""
-    if alone is None or not alone.spans or not summarize(alone).is_measured:
+def _average(cell: Measurement, alone: Measurement | None) -> Breakdown | None:
+    single_s = None if alone is None else _single_s(alone)
+    if single_s is None or not cell.spans or not summarize(cell).is_measured or has_other_clocks(cell):
+        return None
+    return average([_account(cell, spans, single_s) for spans in cell.spans])
+
+
+def _single_s(alone: Measurement) -> float | None:
+    """Return the CPU seconds of one process's compute; its own waiting for a CPU is no part of the work."""
+    if not alone.spans or not summarize(alone).is_measured:
         return None
     return fmean(sum(s.cpu_s for s in spans if s.kind == "compute") for spans in alone.spans)
 
 
 def _account(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
-    """One sample's account: the spans within its `call`. Threads of one process count as a worker each."""
+    """Return the account of one sample: the spans within its `call`. Threads of one process count as a worker each."""
     call, within = _within(spans)
-    n_workers, n_threads = _n_workers(cell), cell.case.n_threads
+    workers, n_threads = n_workers(cell.case), cell.case.n_threads
     if cell.case.executor == "threads":
         n_threads = 1
-        within = [replace(span, worker=n, cpu_s=span.cpu_s / n_workers) for span in within for n in range(n_workers)]
+        within = [replace(span, worker=n, cpu_s=span.cpu_s / workers) for span in within for n in range(workers)]
     return account(
-        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=n_workers, n_threads=n_threads
+        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=workers, n_threads=n_threads
     )
 
 
 def _within(spans: Sequence[Span]) -> tuple[Span, list[Span]]:
-    """A sample's `call`, and its other spans that lie within it."""
+    """Return the `call` of a sample, and its other spans that lie within it."""
     call = next(span for span in spans if span.kind == "call")
     return call, [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
-
-
-def _n_workers(cell: Measurement) -> int:
-    """Processes, or the threads that stand for them."""
-    return cell.case.n_threads if cell.case.executor == "threads" else cell.case.n_processes

@@ -1,9 +1,9 @@
-"""Where a parallel run's time went: every worker's every second, named, and what no span explains.
+"""Break the wall time of a parallel run down into named parts, and the rest that no span explains.
 
-Each worker's timeline over the run is cut into the spans that it recorded and the idle time between them; a part is
-its seconds summed over the workers and divided by their number. The parts and the unexplained rest therefore add up
-to the wall time exactly. Idle time is given to what the parent was seen doing in it: a worker without work while
-the parent pickles the data waits for the data.
+Each worker's timeline consists of the spans that it recorded and the idle time between them. A part is its seconds
+summed over the workers, divided by their number. The parts and the unexplained rest therefore add up to the wall time
+exactly. Idle time counts as what the parent did meanwhile: a worker without work while the parent pickles the data
+waits for the data.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SERIAL = "serial part of the parent"
 TEXTS = {
     USEFUL: "an equal share of what one process alone needs",
     SLOWED: "CPU time beyond that share: memory bandwidth, caches, clock",
-    BEYOND: "what of it independent processes side by side do not lose: smaller pieces, colder caches",
-    OVERSUBSCRIBED: "at work or kept back without a CPU: more threads than CPUs, or another program on them",
+    BEYOND: "CPU time that independent processes side by side do not lose: smaller pieces, colder caches",
+    OVERSUBSCRIBED: "at work or idle without a CPU: more threads than CPUs, or another program on them",
     START: "from the decision to start a worker to its first line, or to the end if it came too late for work",
     IMPORTS: "loading libraries in the worker",
     MODEL: "pickling, sending, unpickling or loading the model",
@@ -68,22 +68,24 @@ PARENT_KINDS = {
     "store": SERIAL,
     "stop": SERIAL,
 }
-IDLE_KINDS = ("wait", "imbalance", "standby", "stop")  # what for follows from the others and the parent
+IDLE_KINDS = ("wait", "imbalance", "standby", "stop")  # the reason follows from the others and the parent
 
 
 def account(
     spans: Iterable[Span], *, start_s: float, end_s: float, single_s: float, n_workers: int, n_threads: int = 1
 ) -> Breakdown:
-    """Cuts the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
+    """Cut the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
 
-    `single_s` is what one process alone computes for the whole job; `n_workers` counts idle ones too. The kinds are
-    those of `WORKER_KINDS`, "compute" (with `cpu_s`, over `n_threads` threads) and `IDLE_KINDS`; the parent's spans
-    carry the worker number `PARENT` and the kinds of `PARENT_KINDS`.
+    `single_s` is the CPU time of one process for the whole job; `n_workers` counts idle workers too. Workers' spans
+    have the kinds of `WORKER_KINDS` and `IDLE_KINDS`, or "compute" (with `cpu_s`, over `n_threads` threads). Spans of
+    the parent have the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
-    Compute beyond the useful share is split by CPU time: what the CPUs spent above it was slowed, what they did not
-    spend was waiting for one, as is the idle time of a worker on standby. The slowed part is negative when smaller
-    pieces run faster than the whole. Raises ValueError for spans that overlap, leave the run, are of an unknown kind,
-    or lack their CPU time, and for a run without compute.
+    Compute beyond the useful share is split by CPU time. CPU time above that share is slowed compute; compute without
+    CPU time is waiting for a CPU, as is the idle time of a worker on standby. The slowed part is negative when smaller
+    pieces run faster than the whole.
+
+    Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time, and for a
+    run without compute.
     """
     timelines: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
@@ -127,7 +129,7 @@ def account(
 
 
 def average(breakdowns: Sequence[Breakdown]) -> Breakdown:
-    """The mean over runs, part by part, which keeps the sum. Raises ValueError for none or for different parts."""
+    """Return the mean over runs, part by part, which keeps the sum; raises ValueError for none or different parts."""
     names = {tuple(part.name for part in breakdown.parts) for breakdown in breakdowns}
     if len(names) != 1:
         raise ValueError(f"average: expected breakdowns into the same parts, got {sorted(names)}")
@@ -142,9 +144,9 @@ def average(breakdowns: Sequence[Breakdown]) -> Breakdown:
 
 
 def beside(breakdown: Breakdown, ceiling: Breakdown) -> Breakdown:
-    """The same with `SLOWED` confirmed: it keeps what the ceiling's processes lose too, the rest goes to `BEYOND`.
+    """Split `SLOWED`: it keeps the seconds that the ceiling's processes lose too, the rest goes to `BEYOND`.
 
-    What independent processes lose, side by side, no way of handing out work can win back.
+    No way of handing out work can win back the time that independent processes lose side by side.
     """
     slowed_s, most_s = (next(part.seconds for part in b.parts if part.name == SLOWED) for b in (breakdown, ceiling))
     shared_s = min(slowed_s, max(0.0, most_s))
@@ -153,15 +155,10 @@ def beside(breakdown: Breakdown, ceiling: Breakdown) -> Breakdown:
     return replace(breakdown, parts=parts)
 
 
-def lost_speedup_shares(breakdown: Breakdown) -> Mapping[str, float]:
-    """Each part's share of the time lost against an equal split of the useful compute; "unexplained" among them.
-
-    Empty when nothing was lost. Shares add up to 1; a gain has a negative one.
-    """
+def losses(breakdown: Breakdown) -> Mapping[str, float]:
+    """Return the seconds above an equal split of one process's work, by part and "unexplained"; a gain is negative."""
     lost = {part.name: part.seconds for part in breakdown.parts if part.name != USEFUL}
-    lost["unexplained"] = breakdown.unexplained_s
-    total_s = sum(lost.values())
-    return {name: seconds / total_s for name, seconds in lost.items()} if total_s > 0 else {}
+    return {**lost, "unexplained": breakdown.unexplained_s}
 
 
 def _add_idle(
@@ -174,9 +171,9 @@ def _add_idle(
     *,
     starts_here: bool,
 ) -> None:
-    """Adds one worker's idle time from the run's start to the last worker's end to what it was idle for.
+    """Add one worker's idle time, from the run's start to the last worker's end, to the parts that explain it.
 
-    `afterwards` is the part of a worker that is done, or has never anything to do.
+    `afterwards` is the part for a worker that is done, or never has anything to do.
     """
     if not work and not starts_here:
         seconds[afterwards] += last_end_s - start_s

@@ -1,10 +1,11 @@
-"""Drawings of the page on several processes: bars against marks, and a map with its border."""
+"""Draw bars against marks, and a heat map with a border."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from inferbench_lib.records import Ratio
 from inferbench_lib.report.look import FAINT, INK, PALETTE, outlined
 
 if TYPE_CHECKING:
@@ -18,10 +19,27 @@ def _nothing(ax: Axes) -> None:
     ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=FAINT)
 
 
-def bars_and_marks(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """One bar a label with its interval and figure, against marks. Columns: label, value, low, high; attrs: marks, say.
+def bars(
+    values: Mapping[str, Ratio | float], x: str, marks: list[tuple[float, str]], say: Callable[[float], str]
+) -> DataFrame:
+    """Return the frame of `bars_and_marks`: a bar for each value, with the interval of a ratio."""
+    import pandas as pd
 
-    `attrs["marks"]` are pairs of a value and what it is, drawn as lines across all bars.
+    rows = [
+        {"label": label, "value": of.value, "low": of.low, "high": of.high}
+        if isinstance(of, Ratio)
+        else {"label": label, "value": of, "low": None, "high": None}
+        for label, of in values.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["label", "value", "low", "high"]).astype({"low": float, "high": float})
+    frame.attrs = {"x": x, "say": say, "marks": marks}
+    return frame
+
+
+def bars_and_marks(frame: DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw one bar per label with its interval and figure, against marks; the frame is that of `bars`.
+
+    Marks are pairs of a value and its name, drawn as lines across all bars.
     """
     ax = axes[0]
     if frame.empty:
@@ -46,13 +64,13 @@ def bars_and_marks(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def heat_map(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """A cell for each x and y, its figure in it, and a border around those that pay. Columns: x, y, value, pays."""
+    """Draw a cell for each x and y with its figure, and a border around those that pay. Columns: x, y, value, pays."""
     import numpy as np
 
     ax = axes[0]
     if frame.empty:
         return _nothing(ax)
-    xs, ys = sorted(set(frame["x"])), sorted(set(frame["y"]))
+    xs, ys = sorted(set(frame["x"])), list(dict.fromkeys(frame["y"]))
     values, pays = np.full((len(ys), len(xs)), np.nan), np.zeros((len(ys), len(xs)), dtype=bool)
     for row in frame.itertuples():
         at = ys.index(row.y), xs.index(row.x)
@@ -70,7 +88,7 @@ def heat_map(frame: DataFrame, axes: Sequence[Axes]) -> None:
         if y + 1 < len(ys) and here != pays[y + 1, x]:
             ax.plot([x - 0.5, x + 0.5], [y + 0.5, y + 0.5], color=INK, linewidth=2.5)
     ax.set_xticks(range(len(xs)), [f"{x:,}" for x in xs])
-    ax.set_yticks(range(len(ys)), [f"{y:,}" for y in ys])
+    ax.set_yticks(range(len(ys)), ys)
     ax.grid(visible=False)
     ax.set_xlabel(frame.attrs["x"])
     ax.set_ylabel(frame.attrs["y"])

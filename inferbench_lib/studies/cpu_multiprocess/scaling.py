@@ -1,13 +1,15 @@
-"""How much work there must be for more processes to pay, and how far more of them help."""
+"""Find how many rows make more processes pay, and how far more processes help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.records import Interval, Measurement, Ratio, Verdict
+from inferbench_lib.records import Case, Figure, Interval, Measurement, Ratio, Verdict
 from inferbench_lib.stats.comparison import compare, efficiency
+from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
 from inferbench_lib.stats.statistics import summarize
@@ -15,12 +17,13 @@ from inferbench_lib.stats.statistics import summarize
 
 @dataclass(frozen=True, kw_only=True)
 class Spreading:
-    """Numbers of rows by numbers of processes, each against one process with as many rows.
+    """Speedups by numbers of rows and of processes, each over one process with as many rows.
 
-    `speedups` is by (processes, rows), one process left out; `strong` holds those at the most rows, by processes.
-    `weak` is the efficiency when each process always has the same number of rows, `weak_rows`.
+    `speedups` is by (processes, rows), without one process. `weak` is the efficiency when each process always has
+    the same number of rows, `weak_rows`. The laws are fitted to the largest number of rows, up to the usable CPUs.
     """
 
+    label: Label
     processes: tuple[int, ...]
     rows: tuple[int, ...]
     speedups: Mapping[tuple[int, int], Ratio]
@@ -31,12 +34,12 @@ class Spreading:
 
     @property
     def strong(self) -> Mapping[int, Ratio]:
-        """Speedups at the most rows."""
+        """Speedups at the largest number of rows, by processes."""
         most = max(self.rows, default=0)
         return {n: ratio for (n, n_rows), ratio in self.speedups.items() if n_rows == most}
 
     def pays_from(self, n_processes: int) -> int | None:
-        """The fewest rows from which so many processes were faster wherever there is a verdict; None for never."""
+        """Return the fewest rows from which so many processes were faster wherever there is a verdict, or None."""
         paying = None
         for n_rows in sorted(self.rows, reverse=True):
             verdict = self._verdict(n_processes, n_rows)
@@ -46,7 +49,7 @@ class Spreading:
         return paying
 
     def undecided(self, n_processes: int, from_rows: int) -> tuple[int, ...]:
-        """The numbers of rows from there on at which no verdict was reached."""
+        """Return the numbers of rows from there on at which no verdict was reached."""
         rows = (n_rows for n_rows in self.rows if n_rows >= from_rows)
         return tuple(n_rows for n_rows in rows if self._verdict(n_processes, n_rows) is not Verdict.FASTER)
 
@@ -55,9 +58,31 @@ class Spreading:
         return Verdict.INVALID if ratio is None else ratio.verdict
 
 
-def spreading(cells: Sequence[Measurement], usable_cpus: int) -> Spreading:
-    """What the cells say that were measured by processes and rows; the laws are fitted up to the usable CPUs."""
-    known = {(c.case.n_processes, c.inputs_per_call): c for c in cells if summarize(c).is_measured}
+def spreadings(cells: Sequence[Measurement], usable_cpus: int) -> tuple[Spreading, ...]:
+    """Return one per group of measured cells that differ in rows and processes alone."""
+    groups: dict[Case, list[Measurement]] = {}
+    for cell in cells:
+        if summarize(cell).is_measured:
+            group = replace(cell.case, executor="single", batch_size=0, n_processes=1)
+            groups.setdefault(group, []).append(cell)
+    named = labels(groups)
+    return tuple(_spreading(of, named[group], usable_cpus) for group, of in groups.items())
+
+
+def scaling_figures(said: Spreading) -> dict[str, Figure]:
+    """Return the entries of `summary.json` on scaling at the largest number of rows."""
+    key, law = said.label.key, said.amdahl
+    found = {f"scaling_speedup[{n}{key and ','}{key}]": entry(r, "×", r.verdict) for n, r in said.strong.items()}
+    found[said.label.inside("serial_fraction")] = (
+        Figure(value=None, unit="of the work", verdict=f"withheld: {law.reason}")
+        if isinstance(law, Refusal)
+        else entry(law.serial_fraction, "of the work")
+    )
+    return found
+
+
+def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> Spreading:
+    known = {(cell.case.n_processes, cell.inputs_per_call): cell for cell in cells}
     processes = tuple(sorted({n for n, _ in known}))
     rows = tuple(sorted({n_rows for _, n_rows in known}))
     weak_rows, weak_points = _weak(processes, rows)
@@ -65,6 +90,7 @@ def spreading(cells: Sequence[Measurement], usable_cpus: int) -> Spreading:
         {n: known[n, rows[-1]] for n in processes if (n, rows[-1]) in known and n <= usable_cpus}
     )
     return Spreading(
+        label=label,
         processes=processes,
         rows=rows,
         speedups={
@@ -84,14 +110,14 @@ def spreading(cells: Sequence[Measurement], usable_cpus: int) -> Spreading:
 
 
 def _weak(processes: Sequence[int], rows: Sequence[int]) -> tuple[int | None, dict[int, int]]:
-    """The rows a process for which most numbers of processes were measured, the largest such; and where those are."""
+    """Return the rows per process with the most process counts measured (the largest such), and the rows of each."""
     series = {each: {n: n * each for n in processes if n > 1 and n * each in rows} for each in rows}
     best = max(series, key=lambda each: (len(series[each]), each), default=None)
     return (best, series[best]) if best and series[best] else (None, {})
 
 
 def _throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
-    """Rows per second by round of the cells that took every round."""
+    """Return rows per second by round of the cells that took every round."""
     n_rounds = max((len(cell.round_sizes) for cell in cells.values()), default=0)
     return {
         n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]

@@ -1,4 +1,4 @@
-"""The front page of a run, `summary`: what its notebooks say together, and what to do about it."""
+"""Join the answers of a run's notebooks on its front page, `summary`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from inferbench_lib.report import page_parts as common
 from inferbench_lib.report.display import Answer, View
 from inferbench_lib.report.words import capital, escaped, joined, marked, plural
 from inferbench_lib.studies import voice
-from inferbench_lib.studies.summary.recommended import recommendations
 from inferbench_lib.studies.summary.slide import performance_summary
 
 __all__ = ["answer", "gallery", "methods", "pages", "parameters", "performance_summary", "runs_here", "to_do"]
@@ -22,22 +21,22 @@ Runs = Mapping[str, Run]
 
 
 def runs_here(reuse: str | None = None) -> Runs:
-    """The stored notebooks of the run that this notebook belongs to, or of the run `reuse`, in the report's order."""
+    """Load the stored notebooks of the run that this notebook belongs to, or of the run `reuse`, in report order."""
     found = store.load_runs(store.reports_folder() / reuse if reuse else store.run_folder())
     return {name: found[name] for name in studies.measured() if name in found}
 
 
 def answer(runs: Runs) -> Answer:
-    """One sentence of what to do, the figures that carry it, and what is missing or disturbed."""
+    """Return what to do in one sentence, the figures that support it, and warnings."""
     if not runs:
         return Answer(verdict="Nothing was measured: no notebook of this run left a record.")
     missing = [name for name in studies.measured() if name not in runs]
-    flags = [f"No part of this summary, since without a record: {joined(missing)}"] if missing else []
+    flags = [f"Missing from this summary (no data): {joined(missing)}"] if missing else []
     answers = {name: voice.answer(run) for name, run in runs.items()}
     flagged = sum(1 for one in answers.values() if one.flags)
     if flagged:
-        flags.append(f"With warnings, to be read on their pages: {flagged} of {plural(len(answers), 'notebook')}")
-    advised = [advice.recommendation for advice in recommendations(runs)]
+        flags.append(f"{flagged} of {plural(len(answers), 'notebook')} have warnings: read them on their pages")
+    advised = [advice.recommendation for advice in voice.recommendations(runs)]
     verdict = f"{capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
     simulated = next((run for run in runs.values() if run.mark), None)
     cards = tuple(card for name, run in runs.items() if voice.advice(run) for card in answers[name].cards[:1])
@@ -45,17 +44,17 @@ def answer(runs: Runs) -> Answer:
 
 
 def to_do(runs: Runs) -> str:
-    """Each recommendation with its evidence and the limits that it holds under, as HTML."""
+    """Return each recommendation with its evidence and the limits that it holds under, as HTML."""
     items = "".join(
         f"<li><strong>{escaped(capital(advice.recommendation))}.</strong> {escaped(capital(advice.evidence))}. "
         f"<small>Holds for: {escaped(advice.limits)}.</small></li>"
-        for advice in recommendations(runs)
+        for advice in voice.recommendations(runs)
     )
     return f'<ul class="advice">{items}</ul>' if items else "<p>Nothing was compared, so nothing is recommended.</p>"
 
 
 def pages(runs: Runs) -> str:
-    """A card for each notebook, leading to its page, as HTML."""
+    """Return a card for each notebook that links to its page, as HTML."""
     cards = []
     for name, run in runs.items():
         said = voice.answer(run)
@@ -68,27 +67,29 @@ def pages(runs: Runs) -> str:
 
 
 def gallery(runs: Runs) -> list[View]:
-    """The pictures of the run that its recommendations rest on, and the slide."""
+    """Return the pictures behind the recommendations, and the slide."""
     drawn = [picture for run in runs.values() if (picture := voice.picture(run))]
     return [*drawn, performance_summary(runs)]
 
 
 def methods(runs: Runs) -> str:
-    """How each notebook measured, folded, as HTML."""
+    """Return the method of each notebook, folded, as HTML."""
     return "".join(
-        f'<details class="method"><summary>{escaped(studies.params(name).title)}</summary>'
-        f"<p>{escaped(common.method(run))}</p></details>"
+        _folded("method", studies.params(name).title, f"<p>{escaped(common.method(run))}</p>")
         for name, run in runs.items()
     )
 
 
 def parameters(runs: Runs) -> str:
-    """What each notebook was asked for, as its parameter file would say it, folded, as HTML."""
+    """Return the parameters of each notebook as YAML, folded, as HTML."""
     return "".join(
-        f'<details class="parameters"><summary>Parameters of {escaped(name)}</summary>'
-        f"<pre>{escaped(_as_yaml(run.params))}</pre></details>"
+        _folded("parameters", f"Parameters of {name}", f"<pre>{escaped(_as_yaml(run.params))}</pre>")
         for name, run in runs.items()
     )
+
+
+def _folded(kind: str, title: str, body: str) -> str:
+    return f'<details class="{kind}"><summary>{escaped(title)}</summary>{body}</details>'
 
 
 def _as_yaml(params: Mapping[str, Any]) -> str:

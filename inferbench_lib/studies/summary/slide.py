@@ -1,4 +1,4 @@
-"""`performance_summary.png`: a run's key figures, its machine and its conclusions in one picture, for a slide."""
+"""Draw `performance_summary.png`: a run's key figures, its machine and its conclusions on one slide."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from inferbench_lib.report.look import FAINT, INK
 from inferbench_lib.report.page_parts import system_rows
 from inferbench_lib.report.words import capital, figure_cells, plural
 from inferbench_lib.studies import voice
-from inferbench_lib.studies.summary.recommended import recommendations
 
 N_MACHINE_ROWS = 11
 LINE_INCHES = 0.2
 GAP = 0.25
 """Between two entries, in lines."""
 LETTERS = {"figures": 30, "machine": 30, "conclusions": 145}
-"""Of a line in each panel's widest column."""
+"""Letters per line in the widest column of each panel."""
 
 
 def performance_summary(runs: Mapping[str, Run]) -> View:
-    """What are the key figures, on which machine, and what follows?"""
+    """Show the key figures, the machine and the recommendations."""
     rows = [
         {"panel": "figures", "name": name, "value": value, "more": more} for name, (value, more) in _key(runs).items()
     ]
@@ -35,18 +34,17 @@ def performance_summary(runs: Mapping[str, Run]) -> View:
             {"panel": "machine", "name": name, "value": value, "more": ""}
             for name, value in system_rows(run)[:N_MACHINE_ROWS]
         ]
-    for advice in recommendations(runs):
+    for advice in voice.recommendations(runs):
         said = f"{capital(advice.recommendation)}. {capital(advice.evidence)}."
         rows.append({"panel": "conclusions", "name": "→", "value": said, "more": ""})
     frame = pd.DataFrame(rows, columns=["panel", "name", "value", "more"])
     n_figures = int((frame["panel"] == "figures").sum())
-    spoken = " ".join(frame[frame["panel"] == "conclusions"]["value"])
     return View(
         name="performance_summary",
         frame=frame,
         draw=_draw,
-        alt=f"Key figures, machine and conclusions of this run, on one slide. {spoken}",
-        reading=f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, the machine, and what follows.",
+        alt="Key figures, machine and recommendations of this run, on one slide.",
+        reading=f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, machine and recommendations.",
         size_inches=(10.0, LINE_INCHES * (_tables_depth(frame) + _depth(frame, "conclusions") + 5)),
         mark=next((run.mark for run in runs.values() if run.mark), ""),
         has_narrow=False,
@@ -54,9 +52,9 @@ def performance_summary(runs: Mapping[str, Run]) -> View:
 
 
 def _key(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
-    """By the name that a reader knows: the value, and its interval or verdict. What was not measured is left out.
+    """Return value and interval (or verdict) of each key figure that was measured, by its name in words.
 
-    Of several figures of one name the last stands: the matrix product on all threads.
+    Of several figures with one name the last counts: the matrix product on all threads.
     """
     rows = {}
     for notebook, run in runs.items():
@@ -73,7 +71,7 @@ def _lines(row: Any) -> list[str]:
 
 
 def _depth(frame: pd.DataFrame, panel: str) -> float:
-    """How far a panel reaches down, in lines."""
+    """Return the depth of a panel, in lines."""
     return sum(len(_lines(row)) + GAP for row in frame[frame["panel"] == panel].itertuples())
 
 
@@ -82,7 +80,7 @@ def _tables_depth(frame: pd.DataFrame) -> float:
 
 
 def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
-    """Key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
+    """Draw key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
     ax = axes[0]
     ax.axis("off")
     below = _tables_depth(frame) + 2.6
