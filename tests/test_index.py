@@ -46,7 +46,7 @@ def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, floa
 
 
 def rows(reports: Path, page: Page) -> Locator:
-    page.goto(write_index(reports, voice.headlines()).as_uri())
+    page.goto(write_index(reports, voice.headlines(), front="summary").as_uri())
     return page.locator("#runs tbody tr")
 
 
@@ -67,7 +67,7 @@ def test_complete_run(tmp_path: Path, page: Page) -> None:
         "make report PROFILE=standard",
     ]  # fmt: skip
     assert [link.get_attribute("href") for link in row.get_by_role("link").all()] == [
-        "20260712-140302-standard/cpu_multiprocess.html",
+        "20260712-140302-standard/cpu_vs_gpu.html",
         "20260712-140302-standard/cpu_vs_gpu.html",
         "20260712-140302-standard/cpu_multiprocess.html",
     ]
@@ -117,7 +117,7 @@ def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
     assert row.locator("th").inner_text().split("\n") == ["2026-06-01 10:15 UTC", "20260601-101500-quick"]
     assert row.locator("td").first.inner_text() == "unfinished"
     assert row.locator("td").nth(4).inner_text() == (
-        "It left no manifest: it is still running, or it was ended before it could write one."
+        "No manifest: the run is still in progress, or it was killed before it could write one."
     )
 
 
@@ -132,7 +132,7 @@ def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
         (
             {"notebooks": [notebook("x", page="../../private.html")]},
             "manifest.json: notebooks.0.page: Value error, expected a page beside the manifest, "
-            "such as summary.html, got '../../private.html'.",
+            "such as a_page.html, got '../../private.html'.",
         ),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_run_is_held_against_the_one_before(tmp_path: Path, page: Page) -> Non
     assert cells.nth(2).locator(".change").count() == 0  # nothing before it
     assert cells.nth(1).locator(".status").inner_text() == "changed"
     assert cells.nth(1).locator(".change").all_inner_texts() == [
-        "Shared-memory pool over one process: lower (0.67×), 1.20× (1.10 to 1.30) after 1.80× (1.70 to 1.90) in the "
+        "Shared-memory pool over one process: lower (0.67×), 1.20× (1.10–1.30) after 1.80× (1.70–1.90) in the "
         "run before; the 95 % intervals lie apart."
     ]
     assert cells.nth(0).locator(".status").count() == 0

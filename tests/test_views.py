@@ -97,9 +97,9 @@ def test_machine_says_what_it_does_not_know() -> None:
     )  # fmt: skip
     rows = dict(common.system_rows(replace(samples.multiprocess(), machine=hybrid)))
     assert (rows["Cores: performance"], rows["Cores: efficiency"]) == ("8 logical CPUs", "1 logical CPU")
-    assert rows["Caches shared by"] == "L2 2 CPUs and L3 16 CPUs"
-    assert (rows["Highest clock"], rows["Memory limit"]) == ("4.70 GHz", "2.0 GB")
-    assert rows["Steal since start-up"] == "2 %"
+    assert rows["CPUs per cache"] == "L2 2 CPUs and L3 16 CPUs"
+    assert (rows["Maximum clock"], rows["Memory limit"]) == ("4.70 GHz", "2.0 GB")
+    assert rows["Steal since boot"] == "2 %"
     bare = replace(samples.multiprocess(), machine=samples.Machine())
     unknown = dict(common.system_rows(bare))
     assert (unknown["Physical cores"], unknown["Memory"], unknown["Caches"]) == ("unknown",) * 3
