@@ -49,14 +49,14 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
     said = summary.answer(whole)
     assert said.verdict == (
-        "Use the shared-memory pool for the forest: 3.33× (3.33× to 3.33×) the speed of one process; "
+        "Use the shared-memory pool for the forest: 3.33× (3.33–3.33) the speed of one process; "
         "keep the networks on the processor, since no GPU was measured; "
         "use batches of 10,000 for the forest and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
         ("3.33×", "3.33× to 3.33×"),
-        ("batch 10,000", "475,952 (474,766 to 477,146) inputs/s"),
-        ("30.8 images/s", "30.7 to 30.8"),
+        ("batch 10,000", "475,952 (474,766–477,146) inputs/s"),
+        ("30.8 images/s", "30.7–30.8"),
     ]
 
 
@@ -78,8 +78,8 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
         (
             samples.vs_gpu(gpu=True),
             (
-                "run the small network and the large network on cuda:0: 5.00× (5.00× to 5.00×) and "
-                "8.00× (8.00× to 8.00×) the speed of the processor",
+                "run the small network and the large network on cuda:0: 5.00× (5.00–5.00) and "
+                "8.00× (8.00–8.00) the speed of the processor",
                 "each compared within 8 rounds, with a 95 % interval",
             ),
         ),
@@ -168,13 +168,13 @@ def test_a_stored_run_is_shown_again(whole: dict[str, Run], tmp_path: Path, monk
     [
         (
             "multiprocess",
-            "Stable: none of 5 cells drifted or failed. The outputs of all 5 checked cells equal the reference. "
-            "Every interval is over 8 rounds.",
+            "Stable: none of 5 cells drifted or failed. The outputs of all 5 verified cells match the reference. "
+            "Intervals are over 8 rounds.",
         ),
-        ("multiprocess, too few rounds", "an interval needs 6, and is withheld below."),
+        ("multiprocess, too few rounds", "an interval needs 6."),
         ("multiprocess, one round", "Measured in 1 round;"),
-        ("multiprocess, wrong outputs", "Outputs of 1 of 3 checked cells are WRONG and their figures withheld."),
-        ("multiprocess, unstable", "Not stable throughout: of 3 cells, 2 too unsteady for a verdict; "),
+        ("multiprocess, wrong outputs", "1 of 3 verified cells have WRONG outputs; their figures are withheld."),
+        ("multiprocess, unstable", "Not stable: of 3 cells, 2 too unstable for a verdict; "),
         ("multiprocess, all failed", "No outputs were verified. Nothing was timed."),
     ],
 )

@@ -25,8 +25,8 @@ def test_the_fastest_way_is_named_with_its_speedup() -> None:
     """4.0 s over 1.2 s is 3.33 times, and the way that loses is said to lose and to what."""
     answer = voice.answer(samples.multiprocess())
     assert answer.verdict == (
-        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
-        "do. A new pool for each call is slower than one process: 0.80× (0.80× to 0.80×); it loses 4.00 s, of which "
+        "Use the shared-memory pool: 3.33× (3.33–3.33) the speed of one process, 0.83 of what this machine can "
+        "do. A new pool for each call is slower than one process: 0.80× (0.80–0.80); it loses 4.00 s, of which "
         "2.50 s to process start and 100 ms to waiting for a CPU."
     )
     assert [card.value for card in answer.cards] == ["3.33×", "3.20×", "0.80×", "4.00×"]
@@ -78,7 +78,7 @@ def test_parts_of_the_time_add_up() -> None:
     [
         ("all failed", "No verdict: verification FAILED (nothing was verified: every cell failed)."),
         ("baseline failed", "No verdict: one process was not measured, and nothing can be compared without it."),
-        ("pool failed", "Use scikit-learn threads: 3.20× (3.20× to 3.20×) the speed of one process."),
+        ("pool failed", "Use scikit-learn threads: 3.20× (3.20–3.20) the speed of one process."),
         ("baseline alone", "Stay with one process: no other way was measured."),
         (
             "too few rounds",
@@ -143,15 +143,15 @@ def test_with_a_gpu_each_network_has_its_speedup() -> None:
     """40 over 8 ms is five times, 800 over 100 ms eight times, at every batch."""
     run = samples.vs_gpu(gpu=True)
     verdict = voice.answer(run).verdict
-    assert "small: cuda:0: faster, 5.00× (5.00× to 5.00×) the speed of the processor" in verdict
-    assert "large: cuda:0: faster, 8.00× (8.00× to 8.00×) the speed of the processor" in verdict
+    assert "small: cuda:0 is 5.00× as fast as the processor (5.00–5.00)" in verdict
+    assert "large: cuda:0 is 8.00× as fast as the processor (8.00–8.00)" in verdict
     cell = row(devices.table(devices.study(run)), network="small", device="cuda:0", batch="4")
     assert (cell["median"], cell["images/s"], cell["peak memory"], cell["end to end"], cell["speedup"]) == (
         "27.2 ms",
         "147",  # 4 / 0.0272
         "84.0 MB",
         "32.7 ms",  # 1.2 × 27.2
-        "5.00× (5.00× to 5.00×)",
+        "5.00× (5.00–5.00)",
     )
 
 
@@ -304,7 +304,7 @@ def test_limits_are_named_with_their_figures() -> None:
         "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time, most in conv1, at 50 % of "
         "what the nearest limit allows. The forest (10,000 rows on 4 threads) is bound by its program, no limit of the "
         "machine: 22.0 ns for each node visit, at 18 % of what the nearest limit allows. "
-        "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4× that 4 independent "
+        "The forest on 4 processes runs at 3.08× (3.08–3.08) the speed of one, 77 % of the 4× that 4 independent "
         "CPUs would give."
     )
     assert any("another program took 12 %" in flag for flag in answer.flags)
@@ -361,7 +361,7 @@ def test_predictions_are_said_to_hold_or_not() -> None:
     said = hardware.study(samples.hardware_run())
     assert hardware.what_ifs(said).reading == (
         "2 of 3 checkable predictions lie within 25 % of what was then measured. Not so: forest, b10000,t1: threads "
-        "1 → 4 (+57 %); the furthest off predicted 3.14× where 2.00× (2.00× to 2.00×) was measured; the model keeps "
+        "1 → 4 (+57 %); the furthest off predicted 3.14× where 2.00× (2.00–2.00) was measured; the model keeps "
         "each layer's share of its roof, and that share changed; take these predictions as rough, and the measured "
         "gains as they are. Of what cannot be tried here, the most would come from small network, b1,t4: an engine "
         "with every layer at its roof, at most: MODEL, 3.00×."
@@ -402,7 +402,7 @@ def test_growth_is_read_as_an_exponent() -> None:
     reading = hardware.growth(hardware.study(samples.hardware_run())).reading
     assert reading.startswith(
         "The small network: from 10 to 40 pixels of an image's side its time grows 16.0×, as the size to the power "
-        "2.00 (2.00 to 2.00); every point lies within 0 % of that line."
+        "2.00 (2.00–2.00); every point lies within 0 % of that line."
     )
 
 
@@ -471,10 +471,8 @@ def test_law_is_spoken_only_where_it_holds() -> None:
     def reading(name: str) -> str:
         return hardware.scaling(hardware.study(samples.RUNS[name])).reading
 
-    assert "a serial fraction of 10 % (10 % to 10 %), so that no number of processes exceeds 10.0×." in reading(
-        "hardware"
-    )
-    assert "a serial fraction of 0 % (0 % to 0 %), too little to bind." in reading("hardware, no serial part")
+    assert "a serial fraction of 10 % (10–10 %), so that no number of processes exceeds 10.0×." in reading("hardware")
+    assert "a serial fraction of 0 % (0–0 %), too little to bind." in reading("hardware, no serial part")
     assert "No law was fitted: throughput falls below one worker's" in reading("hardware, slower with more")
     assert "No law was fitted: no process count was measured." in reading("hardware, all failed")
 

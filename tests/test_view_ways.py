@@ -80,9 +80,9 @@ def test_nothing_unsaid_is_said_and_everything_is_drawn() -> None:
 def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
     """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling."""
     assert page.answer(said).verdict.startswith(
-        "Use the shared-memory pool: 3.33× (3.33× to 3.33×) the speed of one process, 0.83 of what this machine can "
-        "do. One call from a cold start of the shared-memory pool: faster, 1.60× (1.60× to 1.60×) the speed of one "
-        "process."
+        "Use the shared-memory pool: 3.33× (3.33–3.33) the speed of one process, 0.83 of what this machine can "
+        "do. One call from a cold start of the shared-memory pool is 1.60× as fast as one "
+        "process (1.60–1.60)."
     )
 
 
@@ -123,7 +123,7 @@ def test_a_cold_start_has_an_account_of_its_own(said: page.MultiprocessStudy) ->
         "waiting for a CPU": pytest.approx(0.375),
     }
     assert page.cold_start(said).reading == (
-        "The shared-memory pool from a cold start: faster, 1.60× (1.60× to 1.60×) the speed of one process. "
+        "The shared-memory pool from a cold start is 1.60× as fast as one process (1.60–1.60). "
         "The shared-memory pool, cold took 2.50 s, 1.50 s more than an equal split of one process's work: process "
         "start 1.12 s (75 %) and waiting for a CPU 375 ms (25 %). Unexplained: 0 % of the whole."
     )
@@ -138,12 +138,12 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
         (pytest.approx(4.0), "ceiling, independent processes: 4.00×"),
     ]
     assert view.reading.startswith(
-        "Of what independent processes reach together, 4.00× one process: the shared-memory pool 0.83 (0.83 to 0.83), "
-        "scikit-learn threads 0.80 (0.80 to 0.80) and a new pool for each call 0.20 (0.20 to 0.20). "
+        "Of what independent processes reach together, 4.00× one process: the shared-memory pool 0.83 (0.83–0.83), "
+        "scikit-learn threads 0.80 (0.80–0.80) and a new pool for each call 0.20 (0.20–0.20). "
     )
     assert view.reading.endswith(
-        " Of the speed of scikit-learn's own threads: the shared-memory pool 1.04 (1.04 to 1.04) and a new pool for "
-        "each call 0.25 (0.25 to 0.25)."
+        " Of the speed of scikit-learn's own threads: the shared-memory pool 1.04 (1.04–1.04) and a new pool for "
+        "each call 0.25 (0.25–0.25)."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.side_by_side(few).reading.endswith(
@@ -158,15 +158,15 @@ def test_scaling_is_strong_weak_and_withheld(said: page.MultiprocessStudy) -> No
     More processes than CPUs are said to be that many.
     """
     assert page.scaling_curve(said).reading == (
-        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes 3.81× (3.81× to 3.81×). Efficiency "
-        "with 1,000 rows for each process: 2 processes 91 % (91 % to 91 %); 4 processes 95 % (95 % to 95 %). "
-        "Amdahl's law: 1 % (1 % to 1 %) of the work is serial, so no number of processes exceeds 69.0× "
+        "With 4,000 rows: 2 processes 1.90× (1.90–1.90); 4 processes 3.81× (3.81–3.81). Efficiency "
+        "with 1,000 rows for each process: 2 processes 91 % (91–91 %); 4 processes 95 % (95–95 %). "
+        "Amdahl's law: 1 % (1–1 %) of the work is serial, so no number of processes exceeds 69.0× "
         "(worst misfit 2 %). "
         "No universal scalability law: the universal scalability law needs 4 worker counts, has 3."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.scaling_curve(few).reading.startswith(
-        "With 4,000 rows: 2 processes 1.90× (1.90× to 1.90×); 4 processes (more than CPUs) 3.81× (3.81× to 3.81×). "
+        "With 4,000 rows: 2 processes 1.90× (1.90–1.90); 4 processes (more than CPUs) 3.81× (3.81–3.81). "
     )
 
 
@@ -180,7 +180,7 @@ def test_the_map_shows_from_where_on_processes_pay(said: page.MultiprocessStudy)
         "faster than one from 2,000 rows a call on."
     )
     # 1.3 s of start-up over 60,000 rows, of which each saves 2.8 s / 60,000
-    assert "the shared-memory pool: 27,857 rows (27,857 to 27,857)" in view.reading
+    assert "the shared-memory pool: 27,857 rows (27,857–27,857)" in view.reading
 
 
 def test_where_there_is_no_verdict_is_said_and_no_border(said: page.MultiprocessStudy) -> None:
@@ -215,8 +215,8 @@ def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
         "Above the idle processes, in multiples of the data: the shared-memory pool 1.10×."
     )
     assert page.network_spread(said).reading == (
-        "Against one process with one thread: 1 process × 2 threads 1.60× (1.60× to 1.60×); 2 processes × 1 thread "
-        "2.00× (2.00× to 2.00×). Fastest: 2 processes × 1 thread."
+        "Against one process with one thread: 1 process × 2 threads 1.60× (1.60–1.60); 2 processes × 1 thread "
+        "2.00× (2.00–2.00). Fastest: 2 processes × 1 thread."
     )
 
 
