@@ -56,7 +56,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     assert [(card.value, card.interval) for card in said.cards] == [
         ("3.33×", "3.33× to 3.33×"),
         ("batch 10,000", "475,952 (474,766–477,146) inputs/s"),
-        ("30.8 images/s", "30.7–30.8"),
+        ("30.8 images/s", "30.7 to 30.8"),
     ]
 
 

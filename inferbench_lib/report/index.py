@@ -45,13 +45,16 @@ class NotebookEntry(_Lenient):
     title: str = ""
     reason: str = ""
     page: Annotated[str, AfterValidator(_plain_name)] = ""
+    duration_s: float = 0.0
+    measuring_s: float = 0.0
     verdict: str = ""
 
 
 class Manifest(_Lenient):
-    """Content of a run's `manifest.json` that the index reads; more keys are allowed."""
+    """Content of a run's `manifest.json`, as the runner writes it and the index reads it; more keys are allowed."""
 
     schema_version: Literal[1]
+    run_id: str = ""
     started_at: Annotated[datetime, AfterValidator(_in_utc)]
     status: Literal["complete", "incomplete", "interrupted"]
     notebooks: tuple[NotebookEntry, ...]

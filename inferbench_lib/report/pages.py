@@ -43,7 +43,7 @@ class Banner:
 
 @dataclass(frozen=True, kw_only=True)
 class NavLink:
-    """Link to another page of the run; `href` is relative, such as `cpu_vs_gpu.html` or `../index.html`."""
+    """Link to another page of the run; `href` is relative, such as `a_page.html` or `../index.html`."""
 
     label: str
     href: str

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
 from inferbench_lib.report import results
 from inferbench_lib.report.console import Console
-from inferbench_lib.report.index import write_index
+from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.pages import NavLink, render_page
@@ -32,20 +32,6 @@ from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Notebook of a run, as the manifest lists it."""
-
-    name: str
-    title: str
-    status: str
-    reason: str
-    page: str = ""
-    duration_s: float = 0.0
-    measuring_s: float = 0.0
-    verdict: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +72,7 @@ def run_report(job: Job) -> int:
     with only_one(reports), terminable() as terminated:
         started, began_s = datetime.now(UTC), time.monotonic()
         folder = new_folder(reports, started, job.profile)
-        pages: list[Page] = []
+        pages: list[NotebookEntry] = []
         interrupted = False
         try:
             for number, name in enumerate(job.parameters, start=1):
@@ -99,21 +85,19 @@ def run_report(job: Job) -> int:
             interrupted = True
         finished = {page.name for page in pages}
         pages += [
-            Page(name=name, title=job.title(name), status="not run", reason="the run ended before it")
+            NotebookEntry(name=name, title=job.title(name), status="not run", reason="the run ended before it")
             for name in job.parameters
             if name not in finished
         ]
-        complete = all(page.status == "complete" for page in pages)
-        status = "interrupted" if interrupted else "complete" if complete else "incomplete"
-        _write_files(job, folder, pages, started, time.monotonic() - began_s, status)
+        status = _write_files(job, folder, pages, started, time.monotonic() - began_s, interrupted=interrupted)
         index = write_index(reports, job.voice.headlines(), job.front)
         print(f"{status}: open {os.path.relpath(index)} (this run: {os.path.relpath(folder)})", file=sys.stderr)
         if interrupted:
             return 143 if terminated.is_set() else 130
-        return 0 if complete else 1
+        return 0 if status == "complete" else 1
 
 
-def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> Page:
+def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> NotebookEntry:
     began_s = time.monotonic()
     execution = _execute(job, name, folder, title)
     notebook, run = execution.notebook, _stored(folder, name)
@@ -137,7 +121,7 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime,
     scrub(notebook)
     _write_page(job, name, notebook, folder)
     told = notebook.metadata["inferbench"]
-    return Page(
+    return NotebookEntry(
         name=name,
         title=told["title"],
         status=told["status"],
@@ -185,9 +169,9 @@ def _stored(folder: Path, name: str) -> Run | None:
 
 
 def _write_files(
-    job: Job, folder: Path, pages: Sequence[Page], started: datetime, duration_s: float, status: str
-) -> None:
-    """Write the files of the whole run, the manifest last."""
+    job: Job, folder: Path, pages: Sequence[NotebookEntry], started: datetime, duration_s: float, *, interrupted: bool
+) -> str:
+    """Write the files of the whole run, the manifest last; return the status of the run."""
     for leftover in sorted((folder / ".work").glob("*")):
         leftover.unlink()
     (folder / ".work").rmdir()
@@ -197,22 +181,24 @@ def _write_files(
     shown = {name: run for name, run in runs.items() if name not in incomplete}
     store.write_file(folder / "results.md", results.markdown(shown, job.voice, list(incomplete.items())))
     store.write_file(folder / "results.txt", results.plain_text(shown, job.voice, list(incomplete.items())))
-    manifest = {
-        "run_id": folder.name,
-        "profile": job.profile,
-        "started_at": started.isoformat(timespec="seconds"),
-        "duration_s": round(duration_s, 2),
-        "machine_line": next((machine_line(run.machine) for run in runs.values()), ""),
-        "status": status,
-        "command": job.command,
-        "simulated": any(run.simulated for run in runs.values()),
-        "verdicts": {page.name: page.verdict for page in pages if page.verdict},
-        "notebooks": [asdict(page) for page in pages],
-    }
-    store.write_manifest(folder, manifest)
+    manifest = Manifest(
+        schema_version=1,
+        run_id=folder.name,
+        profile=job.profile,
+        started_at=started.replace(microsecond=0),
+        duration_s=round(duration_s, 2),
+        machine_line=next((machine_line(run.machine) for run in runs.values()), ""),
+        status="interrupted" if interrupted else "incomplete" if incomplete else "complete",
+        command=job.command,
+        simulated=any(run.simulated for run in runs.values()),
+        notebooks=tuple(pages),
+    )
+    verdicts = {page.name: page.verdict for page in pages if page.verdict}
+    store.write_manifest(folder, manifest.model_dump(mode="json") | {"verdicts": verdicts})
+    return manifest.status
 
 
-def _print_done(title: str, page: Page) -> None:
+def _print_done(title: str, page: NotebookEntry) -> None:
     mark = "done" if page.status == "complete" else page.status.upper()
     reason = f" · {page.reason}" if page.reason else ""
     print(f"{title}: {mark} in {duration(page.duration_s)}{reason}", file=sys.stderr)
