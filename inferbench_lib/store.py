@@ -1,7 +1,7 @@
-"""Records to files and back; every file is complete or not there.
+"""Write records to files and read them; a file is complete or absent.
 
-A run is a folder: pages, `notebooks/`, `figures/`, `data/<notebook>.json` (raw), `summary.json`, `results.md`,
-`results.txt`, and `manifest.json` (SHA-256 of every other file), which is written last.
+A run is a folder with pages, `notebooks/`, `figures/`, `data/<notebook>.json` (raw samples), `summary.json`,
+`results.md` and `results.txt`. `manifest.json`, written last, holds the SHA-256 of every other file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,21 @@ from inferbench_lib.records import SCHEMA_VERSION, Figure, Run
 
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 RUN_FOLDER = "INFERBENCH_RUN_FOLDER"
-"""Environment variable by which the runner tells a notebook where its run is kept."""
+"""Environment variable with which the runner names the run folder to a notebook."""
 
 
 def reports_folder() -> Path:
-    """`reports/` beside the library, or `$INFERBENCH_REPORTS`."""
+    """Return `reports/` beside the library, or `$INFERBENCH_REPORTS`."""
     return Path(os.environ.get("INFERBENCH_REPORTS", Path(__file__).parents[1] / "reports"))
 
 
 def run_folder() -> Path:
-    """The folder of the current run: the runner's, or `reports/lab` in JupyterLab."""
+    """Return the folder of the current run: the runner's, or `reports/lab` in JupyterLab."""
     return Path(os.environ.get(RUN_FOLDER, reports_folder() / "lab"))
 
 
 def write_file(path: Path, content: bytes | str) -> Path:
-    """Write the whole of `content` to `path` or leave what was there; raises StoreError with what to do."""
+    """Write `content` to `path` completely, or leave the old file unchanged and raise StoreError."""
     payload = content.encode() if isinstance(content, str) else content
     temporary: str | None = None
     try:
@@ -64,7 +63,7 @@ def write_file(path: Path, content: bytes | str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -72,9 +71,7 @@ def sha256_of(path: Path) -> str:
 def _explain(path: Path, n_bytes: int, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
-        return (
-            f"{path.name}: expected room for {n_bytes:,} bytes, got {free:,} free ({error.strerror}); free some space"
-        )
+        return f"{path.name}: expected {n_bytes:,} bytes free, got {free:,} ({error.strerror}); free some space"
     return f"{path.name}: expected a writable folder, got: {error.strerror}; choose another with INFERBENCH_REPORTS="
 
 
@@ -84,7 +81,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def dump_run(run: Run) -> bytes:
-    """The record as JSON, without where it was made."""
+    """Return the record as JSON, without paths and names of this machine."""
     return scrub_text(_adapter(Run).dump_json(run).decode()).encode()
 
 
@@ -94,7 +91,7 @@ def save_run(run: Run, folder: Path | None = None) -> Path:
 
 
 def load_run(path: Path) -> Run:
-    """Read a stored notebook record; raises StoreError where it is missing, damaged or of another schema."""
+    """Read a stored record; raises StoreError where it is missing, damaged or of another schema."""
     return _parse(_read(path), path.name)
 
 
@@ -102,7 +99,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{path.name}: expected a stored run, got: {error.strerror}") from error
+        raise StoreError(f"{path.name}: expected a stored run, got: {error.strerror}; check its path") from error
 
 
 def _parse(raw: bytes, name: str) -> Run:
@@ -111,37 +108,39 @@ def _parse(raw: bytes, name: str) -> Run:
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{name}: expected schema version {SCHEMA_VERSION}, got {version}; "
-                "read it with the inferbench that wrote it, or measure again"
+                "read it with the version of inferbench that wrote it, or run again"
             )
         run: Run = _adapter(Run).validate_json(raw)
     except (ValueError, AttributeError, ValidationError) as error:
-        raise StoreError(f"{name}: expected a stored run, got a damaged file ({str(error).splitlines()[0]})") from error
+        fault = str(error).splitlines()[0]
+        raise StoreError(f"{name}: expected a stored run, got a damaged file ({fault}); run again") from error
     return run
 
 
 def stored_run(notebook: str, run_id: str) -> Run:
-    """The record of `notebook` in `reports/<run_id>`; raises StoreError naming the runs that there are."""
+    """Read the record of `notebook` in `reports/<run_id>`; raises StoreError with the runs that hold one."""
     path = reports_folder() / run_id / "data" / f"{notebook}.json"
     if not path.exists():
-        known = ", ".join(stored_ids(notebook)) or "there is none"
-        raise StoreError(f"reuse: expected a run that holds {notebook} ({known}), got {run_id}")
+        known = stored_ids(notebook)
+        do = f"name one of {', '.join(known)}" if known else "there is none yet: leave reuse out to measure"
+        raise StoreError(f"reuse: expected a stored run of {notebook}, got {run_id}; {do}")
     return load_run(path)
 
 
 def stored_ids(notebook: str) -> list[str]:
-    """The runs in `reports/` that hold a notebook, in the order of their names, which is that of their dates."""
+    """List the runs in `reports/` that hold a record of `notebook`, oldest first."""
     return sorted(path.parents[1].name for path in reports_folder().glob(f"*/data/{notebook}.json"))
 
 
 def load_runs(folder: Path) -> dict[str, Run]:
-    """All notebook records of one run, by notebook."""
+    """Read all records of one run, by notebook."""
     return {path.stem: load_run(path) for path in sorted((folder / "data").glob("*.json"))}
 
 
 def runs_of(source: str) -> dict[str, Run]:
-    """The notebook records of a run, by notebook: of `reports/<source>`, a run's folder, a record, or a page.
+    """Read the records of a run, by notebook: of `reports/<source>`, a run's folder, a record, or a page.
 
-    A folder without records is read from its pages. Raises StoreError where there is none, or one that cannot be read.
+    Without records in the folder, read its pages. Raises StoreError where there is none or one cannot be read.
     """
     path = reports_folder() / source
     path = path if path.exists() else Path(source).expanduser()
@@ -158,14 +157,21 @@ def runs_of(source: str) -> dict[str, Run]:
 
 
 def embedded(page: Path) -> list[Run]:
-    """The records that travel in a page as downloads; raises StoreError where one cannot be read."""
-    links = _Downloads()
-    links.feed(_read(page).decode(errors="replace"))
-    return [_parse(_decoded(encoded), f"{page.name}: {name.removesuffix('.gz')}") for name, encoded in links.found]
+    """Read the records embedded in a page; raises StoreError where one cannot be read."""
+    from bs4 import BeautifulSoup
+    from bs4.filter import SoupStrainer
+
+    links = BeautifulSoup(_read(page).decode(errors="replace"), "html.parser", parse_only=SoupStrainer("a"))
+    found = []
+    for link in links.select("a[download]"):
+        name, (kind, _, encoded) = str(link["download"]), str(link.get("href", "")).partition(";base64,")
+        if name.endswith((".json", ".json.gz")) and kind in ("data:application/json", "data:application/gzip"):
+            found.append(_parse(_decoded(encoded), f"{page.name}: {name.removesuffix('.gz')}"))
+    return found
 
 
 def _decoded(encoded: str) -> bytes:
-    """The bytes of a data link, unpacked where they were packed; of one that was cut off, none."""
+    """Return the bytes of a data link, decompressed; none of a truncated one."""
     try:
         return _unpacked(base64.b64decode(encoded, validate=True))
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile):
@@ -176,31 +182,12 @@ def _unpacked(payload: bytes) -> bytes:
     return gzip.decompress(payload) if payload.startswith(GZIP_MAGIC) else payload
 
 
-class _Downloads(HTMLParser):
-    """Collects name and base64 text of the JSON files that links of a page carry in themselves, packed or not."""
-
-    PREFIXES = ("data:application/json;base64,", "data:application/gzip;base64,")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a link whose target is JSON."""
-        about = {name: value or "" for name, value in attrs}
-        target = about.get("href", "")
-        if tag != "a" or not about.get("download", "").endswith((".json", ".json.gz")):
-            return
-        if target.startswith(self.PREFIXES):
-            self.found.append((about["download"], target.partition(",")[2]))
-
-
 def _by_notebook(runs: Iterable[Run]) -> dict[str, Run]:
     return {run.notebook: run for run in runs}
 
 
 def write_summary(folder: Path) -> Path:
-    """`summary.json`: the figures of all notebooks of the run, flat and sorted."""
+    """Write `summary.json`: the figures of all notebooks of the run, flat and sorted."""
     figures: dict[str, Figure] = {}
     for run in load_runs(folder).values():
         figures.update({f"{run.notebook}/{name}": figure for name, figure in run.summary.items()})
@@ -209,7 +196,7 @@ def write_summary(folder: Path) -> Path:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
-    """`manifest.json`: what the run was, and the SHA-256 of each of its files."""
+    """Write `manifest.json`: the description of the run, and the SHA-256 of each of its files."""
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))

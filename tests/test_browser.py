@@ -10,10 +10,9 @@ import pytest
 from page_helpers import Opener
 from playwright.sync_api import Browser, Page
 from sample_report import sample_comparison, sample_report
-from tiny import Report
+from tiny import Report, page_name
 
 from inferbench_lib import studies
-from inferbench_lib.report.shell import page_name
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 ALL_RUNS, COMPARED = "all runs", "compare"

@@ -31,7 +31,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ["report", "--notebook", "brand_new"],
             "inferbench: notebook: expected one of cpu_multiprocess, cpu_vs_gpu, batch_sweep, hardware_analysis, "
-            "calibration, compare, summary, got brand_new\n",
+            "summary, calibration, compare, got brand_new\n",
         ),
         (
             ["calibrate", "--profile", "brand_new"],
@@ -81,7 +81,9 @@ def test_a_time_limit_is_whole_seconds(text: str, reports: Path, capsys: pytest.
     with pytest.raises(SystemExit) as ended:
         main(["report", f"--timeout-s={text}"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith(f"argument --timeout-s: expected whole seconds from 1 on, got {text}\n")
+    assert capsys.readouterr().err.endswith(
+        f"argument --timeout-s: expected a whole number of seconds, at least 1, got {text}\n"
+    )
     assert not reports.exists()
 
 
@@ -93,8 +95,8 @@ def test_reports_that_cannot_be_kept_end_with_1(
     monkeypatch.setenv("INFERBENCH_REPORTS", str(tmp_path / "file"))
     assert main(["report", "--profile", "quick"]) == 1
     assert capsys.readouterr().err == (
-        "inferbench: reports: expected a folder that can be written to, got: File exists; "
-        "make it writable or name another with INFERBENCH_REPORTS=\n"
+        "inferbench: reports: expected a writable folder, got: File exists; "
+        "make it writable or choose another with INFERBENCH_REPORTS=\n"
     )
 
 

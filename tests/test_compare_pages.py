@@ -73,7 +73,9 @@ def test_a_run_is_read_wherever_it_lies(reports: Path, tmp_path: Path) -> None:
 
 def test_what_holds_no_run_is_named(reports: Path, tmp_path: Path) -> None:
     """A missing file, a page without data, one whose data was cut off or is of another schema: each says so."""
-    with pytest.raises(StoreError, match=r"^nowhere: expected a stored run, got: No such file or directory$"):
+    with pytest.raises(
+        StoreError, match=r"^nowhere: expected a stored run, got: No such file or directory; check its path$"
+    ):
         store.runs_of("nowhere")
     path = tmp_path / "page.html"
     path.write_text("<p>nothing</p>")
@@ -206,7 +208,7 @@ def test_a_comparison_is_shown_again(reports: Path) -> None:
     [
         (["--base", "a"], 2, "heads: expected a run to compare with a, got none; name both, or neither"),
         (["--head", "a b"], 2, "base: expected a run to compare with a, b, got none; name both, or neither"),
-        (["--base", "a", "--head", "b"], 1, "a: expected a stored run, got: No such file or directory"),
+        (["--base", "a", "--head", "b"], 1, "a: expected a stored run, got: No such file or directory; check its path"),
         ([], 2, "compare: expected two stored runs of one profile, got none; name them: BASE=<run> HEAD=<run>"),
     ],
 )

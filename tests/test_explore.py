@@ -111,7 +111,7 @@ def test_failed_cells_are_rows_and_no_points() -> None:
     """A cell without samples stays in the table with its reason; without any other the figure says so."""
     run = samples.multiprocess(samples.failed_way("threads"))
     (row,) = explore.rows(run, run.measurements).frame.to_dict("records")
-    assert (row["median"], row["outcome"]) == ("–", f"failed: {samples.FAILED['reason']}")
+    assert (row["median (s)"], row["outcome"]) == ("–", f"failed: {samples.FAILED['reason']}")
     assert explore.times(run, run.measurements).frame.empty
     assert draw(explore.times(run, run.measurements)).startswith(b"\x89PNG")
 
@@ -165,7 +165,9 @@ def test_a_report_from_stored_data_leaves_no_trace_of_it(name: str, reports: Pat
 @each_notebook
 def test_a_run_that_is_not_there_is_refused(name: str, reports: Path) -> None:
     """`reuse` of an unknown run names those that there are, before anything is measured."""
-    with pytest.raises(StoreError, match=rf"^reuse: expected a run that holds {name} \({STORED}\), got nowhere$"):
+    with pytest.raises(
+        StoreError, match=rf"^reuse: expected a stored run of {name}, got nowhere; name one of {STORED}$"
+    ):
         getattr(ib, name)(reuse="nowhere")
     assert studies.build(name, {"reuse": STORED}).reuse == STORED
 

@@ -21,7 +21,7 @@ from inferbench_lib import store
 from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import downloads
-from inferbench_lib.report.trust import trust
+from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.words import interval, times
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import page as summary

@@ -46,7 +46,7 @@ def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, floa
 
 
 def rows(reports: Path, page: Page) -> Locator:
-    page.goto(write_index(reports, voice.headlines()).as_uri())
+    page.goto(write_index(reports, voice.headlines(), front="summary").as_uri())
     return page.locator("#runs tbody tr")
 
 
@@ -117,7 +117,7 @@ def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
     assert row.locator("th").inner_text().split("\n") == ["2026-06-01 10:15 UTC", "20260601-101500-quick"]
     assert row.locator("td").first.inner_text() == "unfinished"
     assert row.locator("td").nth(4).inner_text() == (
-        "It left no manifest: it is still running, or it was ended before it could write one."
+        "No manifest: the run is still in progress, or it was killed before it could write one."
     )
 
 
@@ -132,7 +132,7 @@ def test_run_without_manifest_is_unfinished(tmp_path: Path, page: Page) -> None:
         (
             {"notebooks": [notebook("x", page="../../private.html")]},
             "manifest.json: notebooks.0.page: Value error, expected a page beside the manifest, "
-            "such as summary.html, got '../../private.html'.",
+            "such as a_page.html, got '../../private.html'.",
         ),
     ],
 )

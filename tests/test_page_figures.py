@@ -38,7 +38,7 @@ def test_unfinished_figure_does_not_hide_the_failure(tmp_path: Path) -> None:
     """A figure that a raising cell left half drawn is called that, and the page is still made."""
     error = new_output("error", ename="ValueError", evalue="no data", traceback=["ValueError: no data"])
     text = render(with_cells(code("show(figure)", 1, picture(""), error)), tmp_path)
-    assert 'alt="Unfinished: the cell raised while it drew this"' in text
+    assert 'alt="Unfinished: the cell raised an error"' in text
     assert "Why: ValueError: no data" in text
 
 

@@ -13,7 +13,7 @@ from tiny import Report, make_report
 
 from inferbench_lib import store
 from inferbench_lib.records import Measurement, Run
-from inferbench_lib.report.carried import carried, carried_together
+from inferbench_lib.report.downloads import embed, embed_all
 
 LIMIT_BYTES = 400_000
 STORED = tuple(f"2026071{day}-140302-thorough" for day in (2, 3))
@@ -48,15 +48,17 @@ def test_no_page_of_a_thorough_run_is_too_large(report: Report) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_page_too_full_for_all_can_still_be_compared(report: Report) -> None:
-    """What a page carries in fewer digits is the stored run but for the fifth digit, and each round has its place."""
+    """What a page carries in fewer digits is the stored run but for the fifth digit, round by round."""
     (there,) = store.embedded(report.folder / "batch_sweep.html")
     stored = store.load_run(report.folder / "data" / "batch_sweep.json")
     for one, other in zip(there.measurements, stored.measurements, strict=True):
         assert one.round_sizes == other.round_sizes
         assert one.samples_s == pytest.approx(other.samples_s, rel=5.1e-4)
     assert there.summary == stored.summary
-    assert "data/batch_sweep.json in the run's folder has it all" in (report.folder / "batch_sweep.html").read_text()
-    assert "the samples of batch_sweep travel in batch_sweep.html" in (report.folder / "index.html").read_text()
+    assert (
+        "data/batch_sweep.json in the run's folder has everything" in (report.folder / "batch_sweep.html").read_text()
+    )
+    assert "the samples of batch_sweep are in batch_sweep.html" in (report.folder / "index.html").read_text()
 
 
 def with_series(run: Run) -> Run:
@@ -72,17 +74,17 @@ def with_series(run: Run) -> Run:
 def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
     """All of it, then times of four digits, then without what was timed beside, then without a table, then nothing."""
     run = with_series(samples.sweep())
-    offers = {offer.note: len("".join(offer.links)) for room in range(60_000, 0, -100)
-              if (offer := carried(run, room)) is not None}  # fmt: skip
+    offers = {offered.note: len("".join(offered.links)) for room in range(60_000, 0, -100)
+              if (offered := embed(run, room)) is not None}  # fmt: skip
     where = "data/batch_sweep.json in the run's folder"
     assert list(offers) == [
         "",
-        f"So that the page stays small, times are told to 4 digits here; {where} has it all.",
-        f"So that the page stays small, times are told to 4 digits here and what was timed beside the calls is left "
-        f"out; {where} has it all.",
-        f"So that the page stays small, times are told to 4 digits here, and what was timed beside the calls and the "
-        f"table of samples are left out; {where} has it all.",
-        f"The raw data is too large for a page: it is {where}.",
+        f"To keep the page small, times have 4 digits; {where} has everything.",
+        f"To keep the page small, times have 4 digits and additional timing series are left "
+        f"out; {where} has everything.",
+        f"To keep the page small, times have 4 digits, and additional timing series and the "
+        f"table of samples are left out; {where} has everything.",
+        f"The raw data is too large for a page: see {where}.",
     ]
     assert list(offers.values()) == sorted(offers.values(), reverse=True)
     assert [note for note in offers if UNSAID.search(note)] == []
@@ -91,10 +93,10 @@ def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
 def test_the_front_page_leaves_the_largest_records_to_their_pages() -> None:
     """With room for all nothing is said; with little, the sweep's samples are left to its own page, figures never."""
     runs = [with_series(samples.sweep()), with_series(samples.multiprocess())]
-    everything = carried_together(runs)
+    everything = embed_all(runs)
     assert (len(everything.links), everything.note) == (3, "")
-    some = carried_together(runs, room_bytes=len("".join(everything.links)) // 2)
+    some = embed_all(runs, room_bytes=len("".join(everything.links)) // 2)
     assert "figures.csv" in some.links[-1]
-    assert "the samples of batch_sweep travel in batch_sweep.html" in some.note
-    none = carried_together(runs, room_bytes=0)
+    assert "the samples of batch_sweep are in batch_sweep.html" in some.note
+    none = embed_all(runs, room_bytes=0)
     assert (len(none.links), "cpu_multiprocess.html" in none.note) == (1, True)

@@ -95,8 +95,8 @@ def test_navigation_stays_in_the_reports_folder(tmp_path: Path) -> None:
         with pytest.raises(ReportError) as caught:
             render(sample_notebook(), tmp_path, nav=[NavLink(label="Out", href=href)])
         assert str(caught.value) == (
-            f"navigation link 'Out': expected a relative name such as 'cpu_vs_gpu.html', got '{href}'; "
-            "a page links only to files beside it"
+            f"navigation link 'Out': expected a relative name such as 'a_page.html', got '{href}'; "
+            "name a file in the reports folder"
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -95,10 +95,14 @@ def index_row(reports: Path) -> str:
             KILLS_ITSELF,
             120,
             "killed",
-            "the notebook's process ended without a word; likely it was killed or out of memory "
-            "(code cell 2: import os, signal)",
+            "the notebook's process died; probably it ran out of memory or was killed (code cell 2: import os, signal)",
         ),
-        (SLEEPS, 2, "timed out", "a cell was still running after 2 s (code cell 2: import time)"),
+        (
+            SLEEPS,
+            2,
+            "timed out",
+            "a cell ran longer than 2 s; raise the limit with ARGS=--timeout-s=<seconds> (code cell 2: import time)",
+        ),
     ],
     ids=["raises", "killed", "timed out"],
 )
@@ -153,7 +157,7 @@ def test_a_page_that_cannot_be_made_fails_its_notebook_alone(reports: Path, note
     assert ends(manifest_of(reports))["good"] == ("complete", "")
     assert "expected an alt text, got none" in index_row(reports)
     assert words_of(page_of(reports, "bad").select_one(".banner")).startswith(
-        "INCOMPLETE failed Why: its page could not"
+        "INCOMPLETE failed Why: the page could not be rendered"
     )
 
 
@@ -190,7 +194,7 @@ def test_a_missing_kernel_is_named(notebooks: Path, tmp_path: Path, monkeypatch:
         execute(notebooks / "good.ipynb", tmp_path / "copy.ipynb", {}, 60)
     assert str(raised.value) == (
         "good.ipynb: expected the Jupyter kernel python3 in this environment, got none "
-        "(No such kernel named python3); run make clean and try again"
+        "(No such kernel named python3); run make clean, then try again"
     )
 
 
@@ -247,8 +251,8 @@ def test_a_reports_folder_that_cannot_be_written_to(
     with pytest.raises(StoreError) as raised:
         run_report(job(notebooks, "good"))
     assert str(raised.value) == (
-        "reports: expected a folder that can be written to, got: Not a directory; "
-        "make it writable or name another with INFERBENCH_REPORTS="
+        "reports: expected a writable folder, got: Not a directory; "
+        "make it writable or choose another with INFERBENCH_REPORTS="
     )
     assert not began.exists()
 
@@ -281,7 +285,7 @@ def test_a_full_disk_leaves_the_previous_report_intact(
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert re.search(r"expected room for .*free some space\n$", done.stderr), done.stderr
+    assert re.search(r"expected .*free some space\n$", done.stderr), done.stderr
     assert {path: sha256_of(path) for path in before} == before
     index = write_index(reports, voice.headlines()).read_text()
     assert "unfinished" in index
@@ -293,12 +297,11 @@ import os, resource, sys
 from pathlib import Path
 from unittest import mock
 import small_notebooks
-from inferbench_lib import __main__ as command, progress
-from inferbench_lib.report import runner
+from inferbench_lib import __main__ as command, plan
 limit = int(os.environ['LIMIT'])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 job = small_notebooks.job(Path(sys.argv[1]), 'good')
-with mock.patch.object(runner, 'plan', lambda *_, **__: job):
+with mock.patch.object(plan, 'plan', lambda *_, **__: job):
     sys.exit(command.main(['report']))
 """
 
@@ -389,8 +392,8 @@ def test_a_killed_report_frees_the_folder_and_leaves_no_process(running: Running
     with pytest.raises(StoreError) as raised:
         run_report(job(reports, "unused"))
     assert re.fullmatch(
-        rf"reports: expected no other report in the making, got one by process {running.process.pid} "
-        r"since \d\d:\d\d:\d\d UTC; two at once would disturb each other's figures: wait for it to end",
+        rf"reports: expected no other report to be running, got process {running.process.pid} "
+        r"since \d\d:\d\d:\d\d UTC; wait for it to end, because two at once would disturb each other's measurements",
         str(raised.value),
     )
     running.process.kill()

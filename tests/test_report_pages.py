@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 from pydantic import TypeAdapter
-from tiny import FULL_PROFILE, NOTEBOOKS, Report, TinyReports
+from tiny import FULL_PROFILE, NOTEBOOKS, Report, TinyReports, page_name
 
 from inferbench_lib import studies
 from inferbench_lib.records import Run
-from inferbench_lib.report.shell import page_name
 from inferbench_lib.store import load_run
 
 pytestmark = pytest.mark.timeout(900)

@@ -14,10 +14,9 @@ from bs4 import BeautifulSoup
 from simulated_device import NAME
 from simulated_device.autoload import environment
 from simulated_device.ready import ready_device
-from tiny import ROOT, Report, make_report
+from tiny import ROOT, Report, make_report, page_name
 
 from inferbench_lib.records import Outcome, Run
-from inferbench_lib.report.shell import page_name
 from inferbench_lib.store import load_run
 from inferbench_lib.studies.cpu_vs_gpu import page as devices
 

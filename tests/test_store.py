@@ -64,7 +64,7 @@ def test_full_disk_leaves_what_was_there(
     with pytest.raises(StoreError) as caught:
         store.write_file(path, "x" * 5000)
     assert str(caught.value) == (
-        f"summary.json: expected room for 5,000 bytes, got 1,234 free ({os.strerror(number)}); free some space"
+        f"summary.json: expected 5,000 bytes free, got 1,234 ({os.strerror(number)}); free some space"
     )
     assert path.read_text() == "old"
     assert names(tmp_path) == ["summary.json"]
@@ -105,7 +105,7 @@ def test_file_size_limit_is_a_message(tmp_path: Path) -> None:
         check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
-    assert done.stdout.startswith("a.txt: expected room for 100,000 bytes, got ")
+    assert done.stdout.startswith("a.txt: expected 100,000 bytes free, got ")
     assert done.stdout.endswith(" free (File too large); free some space\n")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
@@ -174,7 +174,7 @@ def test_other_schema_version_is_refused(folder: Path) -> None:
         store.load_run(path)
     assert str(caught.value) == (
         f"cpu_multiprocess.json: expected schema version {SCHEMA_VERSION}, got 99; "
-        "read it with the inferbench that wrote it, or measure again"
+        "read it with the version of inferbench that wrote it, or run again"
     )
 
 
@@ -185,7 +185,9 @@ def test_other_schema_version_is_refused(folder: Path) -> None:
 def test_damaged_file_is_named(content: bytes, folder: Path) -> None:
     """Whatever a damaged file holds, the message names it and nothing else is raised."""
     path = store.write_file(folder / "data" / "summary.json", content)
-    with pytest.raises(StoreError, match=r"summary\.json: expected (a stored run, got a damaged file \(.+\)|schema)"):
+    with pytest.raises(
+        StoreError, match=r"summary\.json: expected (a stored run, got a damaged file \(.+\); run again|schema)"
+    ):
         store.load_run(path)
 
 
@@ -193,7 +195,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A record that is not there is a message."""
     with pytest.raises(StoreError) as caught:
         store.load_run(tmp_path / "cpu_vs_gpu.json")
-    assert str(caught.value) == "cpu_vs_gpu.json: expected a stored run, got: No such file or directory"
+    assert str(caught.value) == "cpu_vs_gpu.json: expected a stored run, got: No such file or directory; check its path"
 
 
 def test_stored_run_is_found_by_its_id(folder: Path) -> None:
@@ -203,10 +205,14 @@ def test_stored_run_is_found_by_its_id(folder: Path) -> None:
     assert store.stored_run("cpu_multiprocess", "20260712-standard").measurements == run.measurements
     with pytest.raises(StoreError) as caught:
         store.stored_run("cpu_multiprocess", "nosuch")
-    assert str(caught.value) == ("reuse: expected a run that holds cpu_multiprocess (20260712-standard), got nosuch")
+    assert str(caught.value) == (
+        "reuse: expected a stored run of cpu_multiprocess, got nosuch; name one of 20260712-standard"
+    )
     with pytest.raises(StoreError) as caught:
         store.stored_run("summary", "20260712-standard")
-    assert str(caught.value) == "reuse: expected a run that holds summary (there is none), got 20260712-standard"
+    assert str(caught.value) == (
+        "reuse: expected a stored run of summary, got 20260712-standard; there is none yet: leave reuse out to measure"
+    )
 
 
 def test_runs_of_a_folder_are_read_by_notebook(folder: Path) -> None:

@@ -11,8 +11,8 @@ from playwright.sync_api import Page
 from sample_notebook import sample_notebook
 
 from inferbench_lib.report import markup
+from inferbench_lib.report.markup import sort_key
 from inferbench_lib.report.pages import render_page
-from inferbench_lib.report.table_markup import sort_key
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ from inferbench_lib.report.table_markup import sort_key
         ("~ 4.4×", 4.4),
         ("1e-3", 1e-3),
         ("71 %", 71.0),
+        ("900–950 µs", 900e-6),
+        ("950 µs – 1.05 ms", 950e-6),
         ("3 models", 3.0),
         ("faster", None),
         ("", None),

@@ -32,7 +32,7 @@ def test_nothing_unsaid_is_said(name: str) -> None:
 def test_unsaid_is_seen(text: str) -> None:
     """The guard above finds each fault, and leaves ordinary sentences alone."""
     assert UNSAID.search(text)
-    assert not UNSAID.search("Use threads: 1.83× (1.79× to 1.86×); nothing else. It is 0.5 s, information none.")
+    assert not UNSAID.search("Use threads: 1.83× (1.79–1.86); nothing else. It is 0.5 s, information none.")
 
 
 @each_run
@@ -79,9 +79,9 @@ def test_every_cell_that_did_not_end_well_is_named(name: str) -> None:
 def test_method_is_true_of_the_run() -> None:
     """Rounds, cells, seed, the reason to stop and the control's range are the run's own."""
     text = common.method(samples.multiprocess())
-    assert text.startswith("5 cells took turns in 8 rounds, in an order drawn anew each round (seed 0)")
-    assert "it ended because 8 rounds were the most asked for" in text
-    assert "A fixed control workload ran after every turn: 11.0 ms to 12.0 ms." in text
+    assert text.startswith("Each of 8 rounds ran 5 cells in random order (seed 0). ")
+    assert "Measuring ended because 8 rounds were the most asked for." in text
+    assert "A fixed control workload ran after every turn and took 11.0–12.0 ms." in text
     assert common.method(replace(samples.multiprocess(), tables={})) == "Nothing was timed in rounds."
 
 
@@ -97,9 +97,9 @@ def test_machine_says_what_it_does_not_know() -> None:
     )  # fmt: skip
     rows = dict(common.system_rows(replace(samples.multiprocess(), machine=hybrid)))
     assert (rows["Cores: performance"], rows["Cores: efficiency"]) == ("8 logical CPUs", "1 logical CPU")
-    assert rows["Caches shared by"] == "L2 2 CPUs and L3 16 CPUs"
-    assert (rows["Highest clock"], rows["Memory limit"]) == ("4.70 GHz", "2.0 GB")
-    assert rows["Steal since start-up"] == "2 %"
+    assert rows["CPUs per cache"] == "L2 2 CPUs and L3 16 CPUs"
+    assert (rows["Maximum clock"], rows["Memory limit"]) == ("4.70 GHz", "2.0 GB")
+    assert rows["Steal since boot"] == "2 %"
     bare = replace(samples.multiprocess(), machine=samples.Machine())
     unknown = dict(common.system_rows(bare))
     assert (unknown["Physical cores"], unknown["Memory"], unknown["Caches"]) == ("unknown",) * 3

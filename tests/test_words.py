@@ -92,10 +92,29 @@ def test_times(value: float, expected: str) -> None:
     assert words.times(value) == expected
 
 
+@pytest.mark.parametrize(
+    ("value_s", "expected"),
+    [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (65, "1 min 05 s"), (3570, "59 min 30 s"),
+     (3599.7, "1 h 00 min"), (7380, "2 h 03 min")],
+)  # fmt: skip
+def test_duration(value_s: float, expected: str) -> None:
+    """How long something took, in the two units that matter."""
+    assert words.duration(value_s) == expected
+
+
+def test_a_column_of_times_has_one_unit() -> None:
+    """The unit of the median, for the head; each time without it."""
+    unit, in_unit = words.seconds_column([0.9e-3, 1.2e-3, 0.5])
+    assert (unit, [in_unit(value) for value in (0.9e-3, 0.5)]) == ("ms", ["0.900", "500"])
+    assert words.seconds_column([])[0] == "s"
+
+
 def test_interval() -> None:
-    """Both ends in the same form; a withheld one says so."""
-    assert words.interval(1.791, 1.859) == "1.79 to 1.86"
-    assert words.interval(0.0231, 0.0246, words.seconds) == "23.1 ms to 24.6 ms"
+    """The unit once where both ends share it, "to" beside a minus sign; a withheld one says so."""
+    assert words.interval(1.791, 1.859) == "1.79–1.86"
+    assert words.interval(0.0231, 0.0246, words.seconds) == "23.1–24.6 ms"
+    assert words.interval(0.00095, 0.00105, words.seconds) == "950 µs – 1.05 ms"
+    assert words.interval(-0.03, 0.02, words.share) == "-3 to 2 %"
     assert words.interval(None, 2.0) == words.interval(1.0, None) == "no interval: too few rounds"
 
 
@@ -105,20 +124,20 @@ def ratio(verdict: Verdict, reason: str = "", low: float | None = 1.79, high: fl
 
 def test_ratio_and_measured() -> None:
     """A value with its interval, or with what is missing."""
-    assert words.ratio(ratio(Verdict.FASTER)) == "1.83× (1.79× to 1.86×)"
+    assert words.ratio(ratio(Verdict.FASTER)) == "1.83× (1.79–1.86)"
     assert words.ratio(ratio(Verdict.TOO_FEW, low=None, high=None)) == "1.83× (no interval: too few rounds)"
-    assert words.measured(Interval(value=4.61, low=4.52, high=4.7)) == "4.61 s (4.52 s to 4.70 s)"
+    assert words.measured(Interval(value=4.61, low=4.52, high=4.7)) == "4.61 s (4.52–4.70 s)"
     assert words.measured(Interval(value=4.61), words.digits) == "4.61 (no interval: too few rounds)"
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (ratio(Verdict.FASTER), "threads: faster, 1.83× (1.79× to 1.86×) the speed of one process"),
-        (ratio(Verdict.SLOWER), "threads: slower, 1.83× (1.79× to 1.86×) the speed of one process"),
+        (ratio(Verdict.FASTER), "threads is 1.83× as fast as one process (1.79–1.86)"),
+        (ratio(Verdict.SLOWER), "threads is 1.83× as fast as one process (1.79–1.86)"),
         (
             ratio(Verdict.INDISTINGUISHABLE),
-            "threads: not to be told from one process, 1.83× (1.79× to 1.86×) its speed",
+            "threads is statistically tied with one process: 1.83× (1.79–1.86)",
         ),
         (
             ratio(Verdict.TOO_FEW, "needs 6 rounds, has 3"),
@@ -200,7 +219,7 @@ def test_machine_line() -> None:
 
 
 def test_figure_cells() -> None:
-    """Entries of the summary as text: counts whole, measured values in four digits, nothing as a dash."""
+    """Entries of the summary as text: counts whole, measured values in three digits, nothing as a dash."""
     cells = words.figure_cells(
         [
             ("speedup", Figure(value=1.83456, low=1.79, high=1.86, unit="×", verdict="faster")),
@@ -210,7 +229,7 @@ def test_figure_cells() -> None:
         ]
     )
     assert cells == [
-        ("speedup", "1.835 ×", "1.79 to 1.86", "faster"),
+        ("speedup", "1.83 ×", "1.79–1.86", "faster"),
         ("parameters", "8,765,066 parameters", "", ""),
         ("verification", "PASSED", "", ""),
         ("knee", "–", "", "refused: why"),

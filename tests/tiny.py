@@ -21,7 +21,6 @@ import matplotlib as mpl
 import yaml
 
 from inferbench_lib import config
-from inferbench_lib.report.shell import page_name
 
 ROOT = Path(__file__).parents[1]
 OF_RUNS = {"compare"}
@@ -101,6 +100,11 @@ class Report:
     @property
     def pages(self) -> list[Path]:
         return [self.folder / page_name(name) for name in NOTEBOOKS]
+
+
+def page_name(notebook: str) -> str:
+    """The file of a notebook's page; the summary's is the front page."""
+    return "index.html" if notebook == "summary" else f"{notebook}.html"
 
 
 class TinyReports:

@@ -1,4 +1,4 @@
-"""What a person sees while a report is made: one redrawn line on a terminal, plain lines otherwise."""
+"""Show the progress of a report: one redrawn line on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from inferbench_lib.report.words import duration
+
 REDRAW_S = 0.2
 PLAIN_LINE_EVERY_S = 15.0
 
 
 class Console:
-    """Follows the progress file of one notebook; `title` says which of how many."""
+    """Progress display of one notebook, which follows its progress file; `title` is like `[2/5] a_notebook`."""
 
     def __init__(self, title: str, progress_file: Path, stream: TextIO | None = None) -> None:
         self._title = title
@@ -56,22 +58,16 @@ class Console:
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
-    """The newest complete progress line; None before the first."""
+    """Return the newest complete progress line, None before the first."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     complete = [line for line in lines if line.endswith("\n")]
     return json.loads(complete[-1]) if complete else None
 
 
 def describe(line: dict[str, Any] | None, elapsed_s: float) -> str:
-    """Done so far, what is measured now, how long yet: `37 % · round 2: forest … · about 40 s left`."""
+    """Return the share done, the current step and the time left: `37% · round 2: forest … · about 40 s left`."""
     if line is None:
         return "starting"
     share = line["done"] / line["total"] if line["total"] else 0.0
     left = f" · about {duration(elapsed_s * (1 - share) / share)} left" if share >= 0.1 else ""
     return f"{share:.0%} · {line['now']}{left}"
-
-
-def duration(seconds: float) -> str:
-    """`45 s` or `3 min 20 s`."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

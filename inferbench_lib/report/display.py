@@ -1,4 +1,4 @@
-"""What a notebook's cells call to show something: an answer, a view, a table, a sentence."""
+"""Show something in a notebook: an answer, a view, a table, a sentence, the raw data."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
-from inferbench_lib.report.pictures import DPI
+from inferbench_lib.report.downloads import ROOM_BYTES, embed, embed_all
 from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from inferbench_lib.report.pictures import PageFigure
+
 NARROW_INCHES = 4.6
-"""The width that is drawn for a phone: 328 CSS pixels wide there, its 9-point letters are 9 pixels high, and every
-device pixel of a screen of twice that density has a dot of its own."""
+"""Width of a figure for a phone, where it is 328 CSS pixels wide: its 9-point letters are 9 pixels high, at two image
+pixels per CSS pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One headline figure: the value, what it is, and how sure."""
+    """Headline figure: its value, its label and its interval."""
 
     value: str
     label: str
@@ -32,7 +33,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The first screen of a page: one sentence, the figures that carry it, what a reader must know beside it."""
+    """First screen of a page: the verdict, its headline figures, and warnings."""
 
     verdict: str
     cards: tuple[Card, ...] = ()
@@ -41,10 +42,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One figure: tidy data, how it is drawn, what it shows for those who cannot see it, what to read in it.
+    """Figure of a page: tidy data, a function that draws it, alternative text, and the sentence below it.
 
-    `draw(frame, axes)` only draws on the axes of `grid`, which on a phone stand below each other. `name` is that of
-    the PNG file in `figures/`; `mark` stands above the picture, so that it is not shown without it.
+    `draw(frame, axes)` only draws, on the axes of `grid`, which are stacked on a phone. `name` names the PNG file in
+    `figures/`. `mark` (SIMULATED) is part of the picture.
     """
 
     name: str
@@ -59,14 +60,13 @@ class View:
 
     @property
     def caption(self) -> str:
-        """What the picture shows: the first sentence of its alt text; the rest is read back below it."""
+        """Return the first sentence of the alternative text."""
         return f"{self.alt.partition('. ')[0].removesuffix('.')}."
 
-    def figure(self, *, is_narrow: bool = False) -> Figure:
-        """The drawn figure: for a desk, or narrow for a phone."""
-        from matplotlib.figure import Figure
-
+    def figure(self, *, is_narrow: bool = False) -> PageFigure:
+        """Draw the figure, for a desktop or narrow for a phone; as the last line of a cell it is shown."""
         from inferbench_lib.report.look import fit, style
+        from inferbench_lib.report.pictures import PageFigure
 
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:
@@ -74,7 +74,7 @@ class View:
             width, height = NARROW_INCHES, height / grid[0] * n_panels
             grid = (n_panels, 1)
         with style():
-            figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+            figure = PageFigure(alt=self.alt, figsize=(width, height), layout="constrained")
             axes = figure.subplots(*grid, squeeze=False)
             self.draw(self.frame, list(axes.flat))
             if self.mark:
@@ -85,7 +85,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows with words before and after them."""
+    """Rows, with notes and a reading below them."""
 
     frame: DataFrame
     reading: str = ""
@@ -104,14 +104,14 @@ def answer(value: Answer) -> None:
 
 
 def show(view: View) -> None:
-    """Keep the picture in the run's `figures/`, show it with its alt text, and read it back; no picture of nothing."""
+    """Save the picture in the run's `figures/`, show it, then its reading; without data only the reading."""
     from base64 import b64encode
 
     from IPython.display import Image, display
 
     from inferbench_lib.report.pictures import png
 
-    if view.frame.empty:  # the reading says that nothing was measured; a blank picture would not
+    if view.frame.empty:  # the reading says that nothing was measured
         read(view.reading)
         return
     picture = png(view.figure())
@@ -124,7 +124,7 @@ def show(view: View) -> None:
 
 
 def table(value: Table) -> None:
-    """Show rows, then what to read in them."""
+    """Show rows, their notes and their reading."""
     import pandas as pd
 
     with pd.option_context("display.max_colwidth", None):
@@ -136,30 +136,24 @@ def table(value: Table) -> None:
 
 
 def read(text: str) -> None:
-    """Show a sentence that was computed."""
+    """Show a computed sentence."""
     _html(f'<p class="reading">{escaped(text)}</p>')
 
 
-def download(*runs: Run) -> None:
-    """Offer the raw data embedded in the page: a JSON file a run, and the samples of one run, or the figures of many,
-    as a table; what there is no room for is told. The spans of single samples stay in the run's folder.
-    """
-    from inferbench_lib.report.carried import carried, carried_together
+def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
+    """Embed raw data as downloads: one record per run, and a table of one run's samples or of all runs' figures.
 
-    offered = carried(runs[0]) if len(runs) == 1 else carried_together(runs)
+    At most `room_bytes` of HTML; a note names what is left out.
+    """
+    offered = embed(runs[0], room_bytes) if len(runs) == 1 else embed_all(runs, room_bytes)
     _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
     if offered.note:
         read(offered.note)
 
 
 def markup(text: str) -> None:
-    """Show HTML of our own making."""
+    """Show trusted HTML."""
     _html(text)
-
-
-def warn(texts: Sequence[str]) -> None:
-    """Show what a reader must know."""
-    _html("".join(f'<p class="flag">{escaped(text)}</p>' for text in texts))
 
 
 def _html(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Stored runs to look around in, in JupyterLab: filters by batch size, executor and device; nothing is measured."""
+"""Browse stored runs in JupyterLab, filtered by batch size, executor and device. Nothing is measured."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Measurement, Run
 from inferbench_lib.report import display, figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.pictures import png
-from inferbench_lib.report.words import digits, interval, marked, plural, seconds
+from inferbench_lib.report.words import digits, interval, marked, plural, seconds, seconds_column
 from inferbench_lib.stats.statistics import summarize
 
 FILTERS = ("batch_size", "executor", "device")
 ALL = "all"
 MOST_ROWS = 24
-"""Cells in the figure; more are in the table alone."""
+"""Cells in the figure; the table has all."""
 
 
 def explore(notebook: str) -> None:
-    """Show controls over the stored runs of a notebook, and what they choose; a sentence where there is no run.
+    """Show controls to select stored cells of a notebook, and their times; a sentence where there is no stored run.
 
-    Nothing at all while a report is made: controls without a kernel behind them are dead.
+    Show nothing while a report is made, because controls need a kernel.
     """
     if store.RUN_FOLDER in os.environ:
         return
@@ -47,7 +46,7 @@ def _show_controls(notebook: str, ids: Sequence[str]) -> None:
     shown = Output()
 
     def offer(_: Any = None) -> None:
-        """Of the chosen run, what can be chosen; then show it."""
+        """Fill the filters with the values of the selected run, then show it."""
         try:
             run = store.stored_run(notebook, runs.value)
         except StoreError as error:
@@ -76,22 +75,20 @@ def _show_controls(notebook: str, ids: Sequence[str]) -> None:
 
 
 def _show_cells(run: Run, cells: Sequence[Measurement]) -> None:
-    """The chosen cells as a figure, which no folder keeps, and as a table."""
-    from IPython.display import Image
+    """Show the selected cells as a figure, which is not saved, and as a table."""
     from IPython.display import display as show
 
-    view = times(run, cells)
-    show(Image(png(view.figure()), format="png"), metadata={"image/png": {"alt": view.alt}})
+    show(times(run, cells).figure())
     display.table(rows(run, cells))
 
 
 def choices(run: Run) -> dict[str, list[Any]]:
-    """The values that each filter can take in a run, in order."""
+    """Return the values that each filter can take in a run, in order."""
     return {name: sorted({getattr(cell.case, name) for cell in run.measurements}) for name in FILTERS}
 
 
 def chosen(run: Run, **filters: Any) -> list[Measurement]:
-    """The cells of a run that have these values; None lets everything through."""
+    """Return the cells of a run that have these values; None matches all."""
     return [
         cell
         for cell in run.measurements
@@ -100,7 +97,7 @@ def chosen(run: Run, **filters: Any) -> list[Measurement]:
 
 
 def times(run: Run, cells: Sequence[Measurement]) -> View:
-    """How long does an input take in each of the cells?"""
+    """Return a figure of the seconds per input in each cell."""
     found: list[dict[str, Any]] = []
     known = [(cell, summarize(cell)) for cell in cells]
     known = [(cell, summary) for cell, summary in known if summary.is_measured]
@@ -111,13 +108,13 @@ def times(run: Run, cells: Sequence[Measurement]) -> View:
         found += [{**at, "kind": "sample", "value": sample / n} for sample in cell.samples_s]
         found.append({**at, "kind": "median", "value": centre.value / n, "low": ends[0], "high": ends[1]})
     frame = pd.DataFrame(found, columns=["label", "kind", "value", "low", "high"]).astype({"low": float, "high": float})
-    frame.attrs = {"x": "seconds of an input (less is better)", "say": seconds}
+    frame.attrs = {"x": "seconds per input (lower is better)", "say": seconds}
     reading = f"{plural(min(len(known), MOST_ROWS), 'cell')} of run {run.run_id}."
     return View(
         name="explored_times",
         frame=frame,
         draw=figures.strips,
-        alt=f"Seconds of an input, every sample with median and 95 % interval. {reading}",
+        alt=f"Seconds per input: every sample, the median and its 95 % interval. {reading}",
         reading=reading,
         size_inches=(7.4, 1.2 + 0.5 * max(1, min(len(known), MOST_ROWS))),
         mark=run.mark,
@@ -125,25 +122,24 @@ def times(run: Run, cells: Sequence[Measurement]) -> View:
 
 
 def rows(run: Run, cells: Sequence[Measurement]) -> Table:
-    """Every chosen cell as a row, whatever became of it."""
+    """Return a table of the selected cells, failed ones included."""
+    summaries = [summarize(cell) for cell in cells]
+    unit, in_unit = seconds_column(summary.median_s.value for summary in summaries if summary.is_measured)
+    columns = ["cell", f"median ({unit})", f"95 % interval ({unit})", "inputs/s", "samples", "outcome"]
     found = []
-    for cell in cells:
-        summary = summarize(cell)
+    for cell, summary in zip(cells, summaries, strict=True):
         centre, rate, is_measured = summary.median_s, summary.throughput_per_s, summary.is_measured
         found.append(
-            {
-                "cell": _label(cell),
-                "median": seconds(centre.value) if is_measured else "–",
-                "95 % interval": interval(centre.low, centre.high, seconds) if is_measured else "–",
-                "inputs/s": digits(rate.value) if is_measured else "–",
-                "samples": summary.n_samples,
-                "outcome": f"{summary.outcome}{f': {summary.reason}' if summary.reason else ''}",
-            }
+            (
+                _label(cell),
+                in_unit(centre.value) if is_measured else "–",
+                interval(centre.low, centre.high, in_unit) if is_measured else "–",
+                digits(rate.value) if is_measured else "–",
+                summary.n_samples,
+                f"{summary.outcome}{f': {summary.reason}' if summary.reason else ''}",
+            )
         )
-    columns = ["cell", "median", "95 % interval", "inputs/s", "samples", "outcome"]
-    counted = (
-        f"{len(cells)} of {plural(len(run.measurements), 'cell')} of run {run.run_id}, read and not measured again."
-    )
+    counted = f"{len(cells)} of {plural(len(run.measurements), 'cell')} of run {run.run_id}, not measured again."
     return Table(frame=pd.DataFrame(found, columns=columns), reading=marked(run, counted))
 
 

@@ -1,7 +1,7 @@
-"""Drawing: tidy frame in, axes filled. Nothing here aggregates; intervals and medians come ready in the frame.
+"""Draw tidy frames on axes. Nothing here aggregates: medians and intervals are columns of the frame.
 
-Every frame has the columns that its function names. Axis titles with units stand in `frame.attrs["x"]` and
-`frame.attrs["y"]`. Missing intervals (NaN) are simply not drawn.
+Each function names the columns that it needs. `frame.attrs["x"]` and `frame.attrs["y"]` are the axis titles with their
+units. Missing intervals (NaN) are not drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DataFrame = Any  # pandas' own; its rows have no types to check
 
 
 def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
-    """The same drawing, with a word in its place where there is nothing to draw."""
+    """Decorate a drawing function to write "not measured" where the frame is empty."""
 
     @wraps(draw)
     def drawn(frame: DataFrame, axes: Sequence[Axes], **options: Any) -> None:
@@ -47,9 +47,9 @@ def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
 
 @_or_says_so
 def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Raw points with their median and its interval, one row a label. Columns: label, kind, value, low, high.
+    """Draw raw points with their median and its interval, one row per label. Columns: label, kind, value, low, high.
 
-    Rows of kind "sample" are points; one row of kind "median" a label carries the interval.
+    Rows of kind "sample" are points; one row of kind "median" per label has the interval.
     """
     ax = axes[0]
     labels = list(dict.fromkeys(frame["label"]))
@@ -75,9 +75,10 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 @_or_says_so
 def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """One bar a label, cut into parts. Columns: label, part, seconds. Parts too thin to label stand in the legend.
+    """Draw one stacked bar per label. Columns: label, part, seconds.
 
-    `frame.attrs["parts"]` are all that there may be: a part has the same colour in every figure.
+    Parts too thin for their value are only in the legend. `frame.attrs["parts"]` lists all possible parts, so that a
+    part has the same colour in every figure.
     """
     ax = axes[0]
     labels, present = list(dict.fromkeys(frame["label"])), set(frame["part"])
@@ -112,9 +113,9 @@ def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 @_or_says_so
 def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None:
-    """Lines over a doubling axis, each with its band and its name at its end. Columns: x, y, low, high, label.
+    """Draw lines over a log₂ axis, each with its interval as a band and its name. Columns: x, y, low, high, label.
 
-    An optional column `mark` (true) rings a point; `frame.attrs["limit"]` draws a limit.
+    The optional column `mark` puts a ring around a point; `frame.attrs["limit"]` is a value and its name.
     """
     ax = axes[0]
     labels = list(dict.fromkeys(frame["label"]))
@@ -153,7 +154,7 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
 
 @_or_says_so
 def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Bars with their intervals and figures, grouped by `group`. Columns: label, group, value, low, high."""
+    """Draw bars with their values and intervals, grouped by `group`. Columns: label, group, value, low, high."""
     ax = axes[0]
     labels, groups = list(dict.fromkeys(frame["label"])), list(dict.fromkeys(frame["group"]))
     width = 0.8 / len(groups)
@@ -179,7 +180,7 @@ def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 @_or_says_so
 def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Box plots of raw samples with every sample beside. Columns: label, value."""
+    """Draw box plots with every sample. Columns: label, value."""
     import seaborn
 
     ax = axes[0]
@@ -198,7 +199,10 @@ def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 
 def ranges(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """One band a label on a logarithmic axis. Columns: label, low, high; `attrs["here"]` draws a measured line."""
+    """Draw one band per label on a log axis. Columns: label, low, high.
+
+    `frame.attrs["here"]` is a measured value and its name.
+    """
     ax = axes[0]
     for place, row in enumerate(frame.itertuples()):
         ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=7, alpha=0.55, solid_capstyle="butt")

@@ -1,4 +1,4 @@
-"""Rebuild `reports/index.html` from the runs' manifests; a run that cannot be read is a row that says so."""
+"""Rebuild `reports/index.html` from the runs' manifests; a run that cannot be read is a row with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from inferbench_lib.store import write_file
 
 MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
-FRONT_PAGES = ("index.html", "summary.html")
 _RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 
 
@@ -28,9 +27,9 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _plain_name(page: str) -> str:
-    """Check that a page lies in its run's folder: a foreign manifest cannot send its reader away."""
+    """Accept only a page in the run's own folder, so that a foreign manifest cannot link elsewhere."""
     if page and not re.fullmatch(r"\w[\w.-]*\.html", page):
-        raise ValueError(f"expected a page beside the manifest, such as summary.html, got {page!r}")
+        raise ValueError(f"expected a page beside the manifest, such as a_page.html, got {page!r}")
     return page
 
 
@@ -39,20 +38,23 @@ class _Lenient(BaseModel):
 
 
 class NotebookEntry(_Lenient):
-    """The end of one notebook of a run; `page` is empty where it left none."""
+    """Notebook of a run, with its status; `page` is empty where it left none."""
 
     name: str
     status: Literal["complete", "failed", "timed out", "killed", "interrupted", "not run"]
     title: str = ""
     reason: str = ""
     page: Annotated[str, AfterValidator(_plain_name)] = ""
+    duration_s: float = 0.0
+    measuring_s: float = 0.0
     verdict: str = ""
 
 
 class Manifest(_Lenient):
-    """The part of a run's `manifest.json` that the index reads; more keys are allowed."""
+    """Content of a run's `manifest.json`, as the runner writes it and the index reads it; more keys are allowed."""
 
     schema_version: Literal[1]
+    run_id: str = ""
     started_at: Annotated[datetime, AfterValidator(_in_utc)]
     status: Literal["complete", "incomplete", "interrupted"]
     notebooks: tuple[NotebookEntry, ...]
@@ -65,10 +67,7 @@ class Manifest(_Lenient):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the index: a run with its manifest, or without one and `trouble` saying why.
-
-    `changes` says in words what changed since the run before, `is_changed` whether anything did.
-    """
+    """Run in the index, with its manifest, or without one and with `trouble` as the reason."""
 
     run_id: str
     when: datetime
@@ -80,6 +79,7 @@ class Row:
     is_changed: bool = False
     headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
+    front: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -88,31 +88,30 @@ class Row:
 
     @property
     def series(self) -> tuple[str, str, bool]:
-        """Return what runs must share to be compared: machine, profile, and whether it was simulated."""
+        """Return what comparable runs have in common: machine, profile, and whether they were simulated."""
         about = self.manifest
         return (about.machine_line, about.profile, about.simulated) if about and self.is_complete else ("", "", False)
 
     @property
     def speaker(self) -> NotebookEntry | None:
-        """Return the notebook that speaks for all: the front page, where it has a verdict."""
-        front = shell.page_name(shell.FRONT)
-        return next((entry for _, entry in self.pages if entry.page == front and entry.verdict), None)
+        """Return the notebook of the front page, if it has a verdict: it speaks for all."""
+        return next((entry for _, entry in self.pages if entry.name == self.front and entry.verdict), None)
 
     @property
     def front_page(self) -> str:
-        """Return the page to open first, relative to the index; empty without one."""
-        written = {entry.page: href for href, entry in self.pages if href}
-        return next((written[name] for name in FRONT_PAGES if name in written), next(iter(written.values()), ""))
+        """Return the first page to open, relative to the index: the front page or the first one written; else ""."""
+        return next((href for href, _ in self.pages if href), "")
 
 
-def write_index(reports: Path, headlines: history.Headlines) -> Path:
-    """Scan the run folders, write `index.html` beside them, newest run first, and return its path.
+def write_index(reports: Path, headlines: history.Headlines, front: str = "") -> Path:
+    """Write `index.html` beside the run folders, newest run first; return its path.
 
-    `headlines` names the figures by which runs are compared.
+    `headlines` names the figures by which runs are compared, `front` the notebook whose page opens a run.
     Raises StoreError where it cannot be written.
     """
-    oldest_first = sorted(map(_read, _run_folders(reports)), key=lambda row: (row.when, row.run_id))
-    rows = list(_compared_with_the_one_before(oldest_first, headlines))[::-1]
+    found = [_read(folder, front) for folder in _run_folders(reports)]
+    oldest_first = sorted(found, key=lambda row: (row.when, row.run_id))
+    rows = list(_compared_with_previous(oldest_first, headlines))[::-1]
     text = shell.render(
         "runs.html.j2",
         rows=rows,
@@ -122,8 +121,8 @@ def write_index(reports: Path, headlines: history.Headlines) -> Path:
     return write_file(reports / "index.html", text)
 
 
-def _compared_with_the_one_before(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
-    """Yield each run with what changed since the run before on the same machine with the same profile."""
+def _compared_with_previous(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
+    """Yield each run with its changes since the previous run on the same machine with the same profile."""
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
@@ -137,7 +136,7 @@ def _compared_with_the_one_before(oldest_first: Sequence[Row], headlines: histor
 
 
 def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[tuple[str, list[history.Line]]]:
-    """Yield machine and profile, with a line for each headline figure that two or more of its runs have."""
+    """Yield machine and profile, and a line per headline figure that at least two of its runs have."""
     known = sorted((row for row in oldest_first if row.figures and row.series[0]), key=lambda row: row.series)
     for (machine, profile, simulated), rows in groupby(known, key=lambda row: row.series):
         found = list(history.lines([(f"{row.when:%Y-%m-%d %H:%M}", row.figures) for row in rows], headlines))
@@ -146,36 +145,36 @@ def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Ite
 
 
 def _run_folders(reports: Path) -> Iterator[Path]:
-    """Yield folders that hold a manifest, and those named as a run whose manifest was never written."""
+    """Yield folders with a manifest, and folders named like a run whose manifest was never written."""
     for folder in reports.glob("*/"):
         if (folder / MANIFEST).exists() or _RUN_FOLDER.fullmatch(folder.name):
             yield folder
 
 
-def _read(folder: Path) -> Row:
+def _read(folder: Path, front: str) -> Row:
     path = folder / MANIFEST
     when = _begun(folder)
     if not path.exists():
-        trouble = "It left no manifest: it is still running, or it was ended before it could write one."
+        trouble = "No manifest: the run is still in progress, or it was killed before it could write one."
         return Row(run_id=folder.name, when=when, status="unfinished", trouble=trouble)
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         return Row(run_id=folder.name, when=when, status="unreadable", trouble=_explain(error))
     ended = [entry for entry in manifest.notebooks if entry.status != "complete"]
-    # A manifest that calls itself complete over a notebook that did not end is not believed.
+    # A manifest can claim to be complete although a notebook did not end.
     status = "incomplete" if manifest.status == "complete" and ended else manifest.status
-    entries = sorted(manifest.notebooks, key=lambda entry: entry.page != shell.page_name(shell.FRONT))
+    entries = sorted(manifest.notebooks, key=lambda entry: entry.name != front)
     pages = tuple((f"{folder.name}/{entry.page}" if entry.page else "", entry) for entry in entries)
     figures, trouble = _figures(folder)
     return Row(
         run_id=folder.name, when=manifest.started_at, status=status, manifest=manifest, pages=pages, figures=figures,
-        trouble=trouble,
+        trouble=trouble, front=front,
     )  # fmt: skip
 
 
 def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
-    """Return the figures of a run, or none and what is wrong with their file; a run may have left none."""
+    """Read the figures of a run, or none and the fault of their file; a run may have none."""
     path = folder / SUMMARY
     if not path.exists():
         return {}, ""
@@ -186,7 +185,7 @@ def _figures(folder: Path) -> tuple[dict[str, Figure], str]:
 
 
 def _begun(folder: Path) -> datetime:
-    """Return when a run without a readable manifest began, by its folder's name; else when the folder changed."""
+    """Return when a run without a readable manifest began, from its folder's name, else when the folder changed."""
     if _RUN_FOLDER.fullmatch(folder.name):
         with contextlib.suppress(ValueError):
             return datetime.strptime(folder.name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)

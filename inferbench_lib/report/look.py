@@ -1,4 +1,4 @@
-"""The one look of every figure: colours, letters, and axes that fit their width."""
+"""Style every figure alike: colours, fonts, and axes that fit their width."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, FAINT = "#1f2328", "#6b7280"
 NARROW_INCHES = 6.0
-"""A figure below this width is for a phone."""
+"""Figures narrower than this are for a phone."""
 LINE_NAME, LIMIT_NAME = "line name", "limit name"
 MOST_LETTERS_BESIDE = 8
-"""A longer name stands above or below the end of its line on a phone, where beside it there is no room."""
+"""On a phone, a longer line name is placed above or below the end of its line."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The one look of every figure."""
+    """Apply the style of every figure."""
     import matplotlib as mpl
     from cycler import cycler
 
@@ -52,19 +52,19 @@ def style() -> Iterator[None]:
 
 
 def is_narrow(ax: Axes) -> bool:
-    """Whether the figure is drawn for a phone."""
+    """Return whether the figure is drawn for a phone."""
     return bool(ax.figure.get_figwidth() < NARROW_INCHES)  # type: ignore[union-attr]
 
 
 def outlined() -> dict[str, Any]:
-    """What keeps letters readable across a line: a white edge."""
+    """Return options that outline text in white, so that it is readable on a line."""
     from matplotlib.patheffects import withStroke
 
     return {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 
 
 def fit(figure: Figure) -> None:
-    """Break what is written along the axes to the figure's width, and leave out tick labels that would touch."""
+    """Wrap titles and labels to the figure's width, and hide tick labels that would overlap."""
     from textwrap import fill
 
     inches = figure.get_figwidth()
@@ -78,9 +78,9 @@ def fit(figure: Figure) -> None:
             ax.set_yticks(ax.get_yticks(), broken)
     if engine := figure.get_layout_engine():
         engine.execute(figure)
-    figure.set_layout_engine("none")  # what is laid out stays: laying out again would double the time
+    figure.set_layout_engine("none")  # a second layout would double the time
     for ax in figure.axes:
-        _part_line_names(ax)
+        _separate_line_names(ax)
         end = -float("inf")
         for label in sorted(ax.get_xticklabels(), key=lambda one: one.get_position()[0]):
             box = label.get_window_extent()
@@ -88,8 +88,8 @@ def fit(figure: Figure) -> None:
             end = box.x1 + 4 if box.x0 > end else end
 
 
-def _part_line_names(ax: Axes) -> None:
-    """Move the names of lines up, until none lies on another, on a limit or on the limit's name."""
+def _separate_line_names(ax: Axes) -> None:
+    """Move line names up until none overlaps another, a limit or the limit's name."""
     limits: list[Any] = [text for text in ax.texts if text.get_gid() == LIMIT_NAME]
     placed: list[Any] = [limit.get_window_extent() for limit in limits]
     placed += [_line_box(ax, limit.xy[1]) for limit in limits]
@@ -105,7 +105,7 @@ def _part_line_names(ax: Axes) -> None:
 
 
 def _line_box(ax: Axes, y: float) -> Any:
-    """The place of a level line, and of a little above it."""
+    """Return the box of a horizontal line, with a small margin above."""
     from matplotlib.transforms import Bbox
 
     of_axes, at = ax.get_window_extent(), float(ax.transData.transform((1.0, y))[1])
@@ -113,7 +113,7 @@ def _line_box(ax: Axes, y: float) -> Any:
 
 
 def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
-    """A logarithmic axis with a tick at each measured place."""
+    """Set a logarithmic x axis with a tick at each measured value."""
     ax.set_xscale("log", base=2)
     ax.set_xticks(places, [f"{place:,.0f}" if place < 10_000 else f"{place / 1000:,.0f}k" for place in places])
     ax.xaxis.set_minor_locator(_none())
@@ -121,7 +121,7 @@ def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
 
 
 def plain_ticks(axis: Any) -> None:
-    """Plain numbers on a logarithmic axis."""
+    """Write plain numbers on a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))

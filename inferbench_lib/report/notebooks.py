@@ -1,4 +1,4 @@
-"""One notebook executed by papermill, and how it ended. The only file that imports papermill."""
+"""Execute a notebook with papermill and tell how it ended. The only file that imports papermill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inferbench_lib.errors import ReportError, StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """An executed notebook: `complete`, `failed`, `killed`, `timed out` or `interrupted`, and why."""
+    """Executed notebook: `complete`, `failed`, `killed`, `timed out` or `interrupted`, and the reason."""
 
     notebook: nbformat.NotebookNode
     status: str
@@ -29,7 +29,7 @@ class Execution:
 
 
 class _KernelManager(AsyncKernelManager):
-    """Talks to the kernel where nobody else can listen, and remembers its process group, so that none of it stays."""
+    """Kernel manager with private sockets, which remembers process groups so that no process is left behind."""
 
     groups: ClassVar[list[int]] = []
     sockets: ClassVar[list[tempfile.TemporaryDirectory[str]]] = []
@@ -41,29 +41,29 @@ class _KernelManager(AsyncKernelManager):
             self.transport, self.ip = "ipc", f"{self.sockets[-1].name}/kernel"
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        with Path(os.devnull).open("wb") as nowhere:  # its log of interrupts; what cells print comes as output
+        with Path(os.devnull).open("wb") as nowhere:  # it logs interrupts; cells print to their outputs
             await super().start_kernel(stderr=nowhere, **options)
         pid = getattr(self.provisioner, "pid", None)
         if pid:
             self.groups.append(pid)
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
-        """At once: all that a notebook leaves is in files by then, and taking its libraries apart takes seconds."""
+        """Kill the kernel: its results are in files by then, and unloading its libraries takes seconds."""
         await super().shutdown_kernel(now=True, restart=restart)
 
 
 def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], timeout_s: int) -> Execution:
     """Run a notebook with these parameters; a failure is a value, not an exception.
 
-    papermill keeps `working_copy` up to date cell by cell. After a killed kernel, a time-out or an interrupt what
-    it saved looks completed, so the status is told by how the execution ended, never by the file.
-    Raises ReportError where no kernel can be started at all, StoreError where the disk is full.
+    papermill updates `working_copy` after each cell. After a killed kernel, a timeout or an interrupt that file looks
+    complete, so the status comes from how the execution ended. Raises ReportError where no kernel can be started,
+    StoreError where the disk is full.
     """
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    # Of the tasks that an interrupt leaves behind asyncio tells with a traceback, whenever they are collected.
+    # asyncio logs a traceback for every task that an interrupt leaves behind.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     status, reason = "complete", ""
     try:
@@ -82,13 +82,14 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
         if error.ename == "KeyboardInterrupt":
             status = "interrupted"
     except CellTimeoutError:
-        status, reason = "timed out", f"a cell was still running after {timeout_s} s"
+        status = "timed out"
+        reason = f"a cell ran longer than {timeout_s} s; raise the limit with ARGS=--timeout-s=<seconds>"
     except DeadKernelError:
-        status, reason = "killed", "the notebook's process ended without a word; likely it was killed or out of memory"
+        status, reason = "killed", "the notebook's process died; probably it ran out of memory or was killed"
     except NoSuchKernel as error:
         raise ReportError(
             f"{source.name}: expected the Jupyter kernel python3 in this environment, got none ({error}); "
-            "run make clean and try again"
+            "run make clean, then try again"
         ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -106,7 +107,7 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
 
 
 def _where(notebook: nbformat.NotebookNode) -> str:
-    """Which code cell was the last to start, counted as a reader counts them."""
+    """Return the last code cell that started, by its number among the code cells and its first line."""
     number, started = 0, (0, "")
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -119,7 +120,7 @@ def _where(notebook: nbformat.NotebookNode) -> str:
 
 
 def _end_processes() -> None:
-    """End what is left of the kernels' own process groups, and remove their sockets."""
+    """Kill the remaining processes of the kernels' process groups, and remove their sockets."""
     while _KernelManager.groups:
         with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
             os.killpg(_KernelManager.groups.pop(), signal.SIGKILL)
@@ -129,7 +130,7 @@ def _end_processes() -> None:
 
 @contextlib.contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """These environment variables for the kernels started meanwhile; the kernel of this very environment is used."""
+    """Set environment variables for kernels started meanwhile, and use the kernel of this Python environment."""
     before = dict(os.environ)
     os.environ.update(values, JUPYTER_PREFER_ENV_PATH="1")
     os.environ.pop("JUPYTER_PATH", None)

@@ -1,29 +1,48 @@
-"""What every page ends with: the machine, how it was measured, how to run it again, the raw data."""
+"""Describe a run for its page: the machine, the measuring method, and how far the figures can be trusted."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import pandas as pd
 
-from inferbench_lib.records import Run
+from inferbench_lib.records import Measurement, Outcome, Run
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import joined, plural, seconds, share, size
+from inferbench_lib.report.words import interval, joined, plural, seconds, share, size
+from inferbench_lib.stats.statistics import summarize
+
+DISTURBANCES = {
+    "other_load": "other programs used CPU time",
+    "steal": "the host took CPU time",
+    "swap": "memory was swapped",
+    "cgroup_throttled": "the CPU quota throttled",
+    "cpu_thermal": "the CPU throttled at its temperature limit",
+    "gpu_clock": "the GPU clock dropped",
+    "gpu_throttled": "the GPU throttled",
+    "gpu_lost": "the GPU was lost",
+    "oversubscribed": "more workers than usable CPUs",
+    "drift": "the control workload drifted",
+}
+FEWEST_ROUNDS = 6
+"""With fewer rounds no 95 % signed-rank interval exists."""
 
 
 def system(run: Run) -> Table:
-    """The machine and the software, as rows."""
+    """Return the machine and the software as a table."""
     rows = [{"what": name, "value": value} for name, value in system_rows(run)]
     return Table(frame=pd.DataFrame(rows))
 
 
 def system_rows(run: Run) -> list[tuple[str, str]]:
-    """The machine as rows of name and value; what it does not tell is unknown."""
+    """Return the machine as rows of name and value; a value that it does not tell is "unknown"."""
     seen = run.machine
 
     def known(value: object) -> str:
         return "unknown" if value in (None, "") else str(value)
 
     return [
-        ("Processor", seen.cpu_model),
+        ("CPU", seen.cpu_model),
         ("Physical cores", known(seen.physical_cores)),
         ("Logical cores", known(seen.logical_cores)),
         ("Usable CPUs", seen.usable_reason or str(seen.usable_cpus)),
@@ -39,14 +58,14 @@ def system_rows(run: Run) -> list[tuple[str, str]]:
         ("Threads per core", known(seen.threads_per_core)),
         *((f"Cores: {name}", plural(count, "logical CPU")) for name, count in seen.core_kinds.items()),
         (
-            "Caches shared by",
+            "CPUs per cache",
             joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()) or "unknown",
         ),
         ("NUMA nodes", known(seen.numa_nodes)),
-        ("Highest clock", f"{seen.frequency_hz / 1e9:.2f} GHz" if seen.frequency_hz else "unknown"),
+        ("Maximum clock", f"{seen.frequency_hz / 1e9:.2f} GHz" if seen.frequency_hz else "unknown"),
         ("Memory limit", size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none"),
         ("Huge pages", seen.huge_pages),
-        ("Steal since start-up", "unknown" if seen.steal_share is None else share(seen.steal_share)),
+        ("Steal since boot", "unknown" if seen.steal_share is None else share(seen.steal_share)),
         *seen.versions.items(),
         *((f"environment: {name}", value) for name, value in seen.environment.items()),
         ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
@@ -54,19 +73,64 @@ def system_rows(run: Run) -> list[tuple[str, str]]:
 
 
 def method(run: Run) -> str:
-    """How these figures were taken, in one paragraph that is true of this run."""
+    """Return a paragraph on how this run was measured."""
     schedule = next(iter(run.tables.get("schedules", {}).values()), None)
     if schedule is None:
         return "Nothing was timed in rounds."
     n_rounds, n_cells = len(schedule["orders"]), len(schedule["orders"][0])
     control = sorted(value for values in schedule["control_s"] for value in values)
-    spread = f"{seconds(control[0])} to {seconds(control[-1])}" if control else "its process failed"
+    spread = f"took {interval(control[0], control[-1], seconds)}" if control else "failed"
     return (
-        f"{plural(n_cells, 'cell')} took turns in {plural(n_rounds, 'round')}, in an order drawn anew each round "
-        f"(seed {run.params['seed']}), each variant in a process of its own that sleeps between its turns; "
-        "it ended because "
-        f"{schedule['stopped_because']}. A fixed control workload ran after every turn: {spread}. "
-        "Intervals are 95 % signed-rank intervals over rounds, speedups are compared within "
-        "rounds, and a verdict is given only where the whole interval lies more than 1 % from no difference. Every "
-        "output was compared with the reference outside the timed region."
+        f"Each of {plural(n_rounds, 'round')} ran {plural(n_cells, 'cell')} in random order "
+        f"(seed {run.params['seed']}). "
+        "Each variant has a process of its own, which sleeps between its turns. "
+        f"Measuring ended because {schedule['stopped_because']}. "
+        f"A fixed control workload ran after every turn and {spread}. "
+        "The 95 % intervals are signed-rank intervals over rounds; speedups are compared within rounds. "
+        "A verdict needs the whole interval to be more than 1 % from no difference. "
+        "Every output was compared with the reference outside the timed region."
     )
+
+
+def trust(runs: Sequence[Run]) -> str:
+    """Return how stable the cells were, how many outputs were verified, and the rounds; "" without a cell."""
+    cells = [cell for run in runs for cell in run.measurements]
+    return f"{_stability(cells)} {_verified(cells)} {_rounds(cells)}" if cells else ""
+
+
+def _stability(cells: Sequence[Measurement]) -> str:
+    outcomes = [summarize(cell).outcome for cell in cells]
+    n_unstable = sum(
+        outcome is Outcome.UNSTABLE or any(flag.invalidates for flag in cell.flags)
+        for cell, outcome in zip(cells, outcomes, strict=True)
+    )
+    n_failed = sum(outcome not in (Outcome.OK, Outcome.UNSTABLE) for outcome in outcomes)
+    flagged = Counter(name for cell in cells for name in dict.fromkeys(flag.name for flag in cell.flags))
+    causes = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in flagged.most_common())
+    beside = f"; {causes}" if causes else ""
+    if not n_unstable and not n_failed:
+        return f"Stable: none of {plural(len(cells), 'cell')} drifted or failed{beside}."
+    troubles = [f"{n_unstable} too unstable for a verdict"] * bool(n_unstable)
+    troubles += [f"{n_failed} without a result"] * bool(n_failed)
+    return f"Not stable: of {plural(len(cells), 'cell')}, {joined(troubles)}{beside}."
+
+
+def _verified(cells: Sequence[Measurement]) -> str:
+    checked = [cell.verification for cell in cells if cell.verification is not None]
+    if not checked:
+        return "No outputs were verified."
+    n_wrong = sum(not one.passed for one in checked)
+    if n_wrong:
+        return f"{n_wrong} of {plural(len(checked), 'verified cell')} have WRONG outputs; their figures are withheld."
+    return f"The outputs of all {plural(len(checked), 'verified cell')} match the reference."
+
+
+def _rounds(cells: Sequence[Measurement]) -> str:
+    counts = sorted({len(cell.round_sizes) for cell in cells if cell.round_sizes})
+    if not counts:
+        return "Nothing was timed."
+    spread = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]}–{counts[-1]}"
+    noun = "round" if counts == [1] else "rounds"
+    if counts[0] >= FEWEST_ROUNDS:
+        return f"Intervals are over {spread} {noun}."
+    return f"Measured in {spread} {noun}; an interval needs {FEWEST_ROUNDS}."

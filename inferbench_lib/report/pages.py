@@ -1,4 +1,4 @@
-"""From an executed notebook to one HTML file that is complete in itself. The only importer of nbconvert."""
+"""Turn an executed notebook into one self-contained HTML file. The only importer of nbconvert."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 from nbformat import NotebookNode
+from PIL import Image
 
 from inferbench_lib.errors import ReportError
-from inferbench_lib.report import markup, pictures, shell
+from inferbench_lib.report import markup, shell
 from inferbench_lib.store import write_file
 
 if TYPE_CHECKING:
     from nbconvert import HTMLExporter
 
+CSS_PIXELS_PER_INCH = 96
 _PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
-_UNSHOWN_TAGS = frozenset({"hide", "explore", "papermill-error-cell-tag"})
+_HIDDEN_TAGS = frozenset({"hide", "explore", "papermill-error-cell-tag"})
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _RELATIVE = re.compile(r"(?:\.\./)*\w[\w.-]*(?:/\w[\w.-]*)*(?:#[\w-]+)?")
@@ -31,7 +34,7 @@ _RELATIVE = re.compile(r"(?:\.\./)*\w[\w.-]*(?:/\w[\w.-]*)*(?:#[\w-]+)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Banner:
-    """Why a page is not complete: `status` (failed, timed out, killed, interrupted, not run), where, and why."""
+    """Status of an incomplete page (failed, timed out, killed, interrupted, not run), its place and its reason."""
 
     status: str
     where: str = ""
@@ -40,7 +43,7 @@ class Banner:
 
 @dataclass(frozen=True, kw_only=True)
 class NavLink:
-    """A way to another page of the run; `href` is relative, such as `cpu_vs_gpu.html` or `../index.html`."""
+    """Link to another page of the run; `href` is relative, such as `a_page.html` or `../index.html`."""
 
     label: str
     href: str
@@ -54,12 +57,11 @@ def render_page(
     banner: Banner | None = None,
     nav: Sequence[NavLink] = (),
 ) -> int:
-    """Write `notebook` as a page that loads nothing, whole or not at all; the bytes written.
+    """Write `notebook` as a page that loads nothing, whole or not at all; return the number of bytes.
 
-    `notebook.metadata["inferbench"]` may say `verdict, machine_line, when, duration, trust, command, status,
-    reason, simulated, run_id, notebook`. Without a `banner` one is made from that status, or from the notebook itself
-    when a cell raised or was never run, so that a truncated notebook cannot look complete.
-    Raises ReportError for a picture without alt text and for a link that leads out of the reports' folder.
+    `notebook.metadata["inferbench"]` may hold `verdict, machine_line, when, duration, trust, command, status,
+    reason, simulated, run_id, notebook`. Without a `banner`, `find_fault` looks for one, so that a truncated notebook
+    cannot look complete. Raises ReportError for a picture without alternative text and for a link to another folder.
     """
     _require_relative(nav)
     shown = copy.deepcopy(notebook)
@@ -67,7 +69,7 @@ def render_page(
     _describe_pictures(shown.cells)
     body = markup.finish(_exporter().from_notebook_node(shown)[0])
     about = dict(notebook.metadata.get("inferbench", {}))
-    keys = ("machine_line", "when", "duration", "trust", "command", "simulated", "run_id", "notebook")
+    keys = ("machine_line", "when", "duration", "trust", "command", "simulated", "run_id", "notebook", "verdict")
     text = shell.render(
         "page.html.j2",
         title=title,
@@ -75,7 +77,6 @@ def render_page(
         nav=nav,
         banner=banner or find_fault(notebook),
         about={key: about.get(key, "") for key in keys} | {"when": _moment(about.get("when", ""))},
-        verdict=about.get("verdict", ""),
         answer=Markup(body.answer),
         description=about.get("verdict", ""),
         body=Markup(body.html),
@@ -89,7 +90,7 @@ def render_page(
 
 
 def find_fault(notebook: NotebookNode) -> Banner | None:
-    """What the notebook itself says went wrong: its recorded status, else a cell that raised, else one never run."""
+    """Find why a notebook is incomplete: its recorded status, else a cell that raised, else a cell that never ran."""
     about = notebook.metadata.get("inferbench", {})
     numbered = [(number, cell) for number, cell in enumerate(notebook.cells, start=1) if cell.cell_type == "code"]
     raised = [(number, error) for number, cell in numbered for error in cell.outputs if error.output_type == "error"]
@@ -103,20 +104,20 @@ def find_fault(notebook: NotebookNode) -> Banner | None:
     code = [(number, cell) for number, cell in numbered if cell.source.strip() and _is_shown(cell)]
     unrun = [number for number, cell in code if cell.execution_count is None]
     if unrun and len(unrun) < len(code):
-        return Banner(status="stopped early", where=f"cell {unrun[0]}", reason="this cell and what follows never ran")
+        return Banner(status="stopped early", where=f"cell {unrun[0]}", reason="this cell and those below it never ran")
     return None
 
 
 def plain_text(text: str) -> str:
-    """Terminal output as a reader saw it: colours and control codes gone, redrawn lines in their last state."""
+    """Return terminal output as it was seen: no colours, no control codes, redrawn lines in their last state."""
     lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
     return "\n".join(_CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines)
 
 
 def _moment(when: str) -> str:
-    """An ISO time as `<time>`; other words as they are."""
+    """Return an ISO time as `<time>`, other text unchanged."""
     try:
-        return shell.moment_words(datetime.fromisoformat(when))
+        return shell.moment(datetime.fromisoformat(when))
     except ValueError:
         return when
 
@@ -126,22 +127,22 @@ def _tags(cell: NotebookNode) -> set[str]:
 
 
 def _is_shown(cell: NotebookNode) -> bool:
-    """Tagged cells are dropped, but never one that raised."""
+    """Return whether a cell is on the page: every cell without a hiding tag, and every cell that raised."""
     raised = any(output.output_type == "error" for output in cell.get("outputs", []))
-    return raised or not (_tags(cell) & _UNSHOWN_TAGS)
+    return raised or not (_tags(cell) & _HIDDEN_TAGS)
 
 
 def _require_relative(nav: Sequence[NavLink]) -> None:
     for link in nav:
         if not _RELATIVE.fullmatch(link.href):
             raise ReportError(
-                f"navigation link {link.label!r}: expected a relative name such as 'cpu_vs_gpu.html', "
-                f"got {link.href!r}; a page links only to files beside it"
+                f"navigation link {link.label!r}: expected a relative name such as 'a_page.html', "
+                f"got {link.href!r}; name a file in the reports folder"
             )
 
 
 def _describe_pictures(cells: Sequence[NotebookNode]) -> None:
-    """Refuse a picture without alt text, except one that a cell left half-drawn when it raised."""
+    """Refuse a picture without alternative text, except in a cell that raised while drawing."""
     for cell in cells:
         outputs = cell.get("outputs", [])
         raised = any(output.output_type == "error" for output in outputs)
@@ -158,7 +159,33 @@ def _describe_pictures(cells: Sequence[NotebookNode]) -> None:
                         f"picture of cell {cell.get('id', '?')} ({first_line!r}): expected an alt text, got none; "
                         f'write display(fig, metadata={{"{kind}": {{"alt": "what it shows"}}}})'
                     )
-                about["alt"] = "Unfinished: the cell raised while it drew this"
+                about["alt"] = "Unfinished: the cell raised an error"
+
+
+def data_uri(payload: str, media_type: str) -> str:
+    """Return a picture (base64) as a data URI; a PNG as lossless WebP where that is smaller."""
+    payload = "".join(payload.split())
+    if media_type == "image/png":
+        packed = BytesIO()
+        _opened(payload).convert("RGBA").save(packed, format="WEBP", lossless=True, quality=80, method=3)
+        webp = base64.b64encode(packed.getvalue()).decode("ascii")
+        if len(webp) < len(payload):
+            media_type, payload = "image/webp", webp
+    return f"data:{media_type};base64,{payload}"
+
+
+def css_size(payload: str, media_type: str) -> str:
+    """Return attributes with a PNG's size in CSS pixels, so that the page does not jump; "" for other kinds."""
+    if media_type != "image/png":
+        return ""
+    picture = _opened(payload)
+    per_inch = picture.info.get("dpi", (CSS_PIXELS_PER_INCH, CSS_PIXELS_PER_INCH))
+    width, height = (round(n * CSS_PIXELS_PER_INCH / dpi) for n, dpi in zip(picture.size, per_inch, strict=True))
+    return f' width="{width}" height="{height}"'
+
+
+def _opened(payload: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(payload)))
 
 
 @cache
@@ -172,7 +199,7 @@ def _exporter() -> HTMLExporter:
     )
     exporter.config.NbConvertBase.display_data_priority = ["text/html", *_PICTURES, "text/markdown", "text/plain"]
     exporter.register_filter("terminal_text", plain_text)
-    exporter.register_filter("data_uri", pictures.data_uri)
-    exporter.register_filter("css_size", pictures.css_size)
+    exporter.register_filter("data_uri", data_uri)
+    exporter.register_filter("css_size", css_size)
     exporter.register_filter("base64", lambda text: base64.b64encode(text.encode()).decode("ascii"))
     return exporter

@@ -1,31 +1,40 @@
-"""Pictures as bytes: a figure as PNG, and the smallest form in which a page can carry a picture."""
+"""Figures as PNG: small files, the same bytes for the same figure, shown by a notebook without further ado."""
 
 from __future__ import annotations
 
-import base64
-import struct
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 DPI = 144
-CSS_PIXELS_PER_INCH = 96
 NEAR = 16
-"""Colours that differ by no more, of 255 in each of red, green and blue, become the commonest of them: flat colours
-with smoothed edges lose nothing to the eye, and a picture has a quarter of the size that it has in full colour."""
+"""Colours that differ by at most this much, of 255 in red, green and blue, become the most frequent of them.
+
+Flat colours with smoothed edges look the same, and a picture has a quarter of its size in full colour.
+"""
 MOST_COLOURS = 256  # of a PNG's palette
 
 
-def png(figure: Figure) -> bytes:
-    """The figure's picture in a palette of its own, the same bytes for the same figure."""
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
+class PageFigure(Figure):
+    """Figure that a notebook shows as the last value of a cell, with its alternative text."""
 
+    def __init__(self, *, alt: str, **options: Any) -> None:
+        super().__init__(dpi=DPI, **options)
+        self.alt = alt
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return png(self), {"alt": self.alt}
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure's picture with a palette of its own."""
     canvas, packed = FigureCanvasAgg(figure), BytesIO()
     canvas.draw()
     numbers, colours = few_colours(np.asarray(canvas.buffer_rgba())[..., :3])
@@ -36,12 +45,10 @@ def png(figure: Figure) -> bytes:
 
 
 def few_colours(pixels: NDArray[np.uint8], near: int = NEAR) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The number of each pixel's colour (height × width), and those colours (n × 3), from height × width × 3.
+    """Return the number of each pixel's colour (height × width), and those colours (n × 3), from height × width × 3.
 
-    A colour becomes the commonest one within `near` of it, or within twice as much where 256 colours do not suffice.
+    A colour becomes the most frequent one within `near` of it; where 256 colours do not suffice, `near` is doubled.
     """
-    import numpy as np
-
     packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
     values, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
     seen = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1)
@@ -55,31 +62,3 @@ def few_colours(pixels: NDArray[np.uint8], near: int = NEAR) -> tuple[NDArray[np
     if len(chosen) > MOST_COLOURS:
         return few_colours(pixels, 2 * near)
     return becomes.astype(np.uint8)[where].reshape(pixels.shape[:2]), np.array(chosen, dtype=np.uint8)
-
-
-def data_uri(payload: str, media_type: str) -> str:
-    """The picture as an address that holds it; a PNG (in base64) as lossless WebP where that is smaller."""
-    payload = "".join(payload.split())
-    if media_type == "image/png":
-        from PIL import Image
-
-        packed = BytesIO()
-        Image.open(BytesIO(base64.b64decode(payload))).convert("RGBA").save(
-            packed, format="WEBP", lossless=True, quality=80, method=3
-        )
-        webp = base64.b64encode(packed.getvalue()).decode("ascii")
-        if len(webp) < len(payload):
-            media_type, payload = "image/webp", webp
-    return f"data:{media_type};base64,{payload}"
-
-
-def css_size(payload: str, media_type: str) -> str:
-    """Attributes with a PNG's size in CSS pixels, which keep the page from jumping; nothing for other kinds.
-
-    Width and height are those of the PNG's header (W3C PNG specification, section 11.2.1).
-    """
-    if media_type != "image/png":
-        return ""
-    header = base64.b64decode("".join(payload[:64].split())[:32])
-    width, height = (round(n * CSS_PIXELS_PER_INCH / DPI) for n in struct.unpack(">II", header[16:24]))
-    return f' width="{width}" height="{height}"'

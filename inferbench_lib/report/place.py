@@ -1,4 +1,4 @@
-"""Where a report comes to lie, that no other is made there meanwhile, and that it can be interrupted."""
+"""Create the run folder, lock the reports folder, and end on SIGTERM as on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inferbench_lib.errors import StoreError
 
 
 def new_folder(reports: Path, started: datetime, profile: str) -> Path:
-    """`reports/<date>-<time>-<profile>`; raises StoreError before measuring where it cannot be written."""
+    """Create `reports/<date>-<time>-<profile>`; raises StoreError, before measuring, where it cannot be written."""
     stem = f"{started:%Y%m%d-%H%M%S}-{profile}"
     for number in range(1, 100):
         folder = reports / (stem if number == 1 else f"{stem}-{number}")
@@ -26,12 +26,12 @@ def new_folder(reports: Path, started: datetime, profile: str) -> Path:
         except OSError as error:
             raise _not_writable(error) from None
         return folder
-    raise StoreError(f"reports: expected a free name like {stem}, got 99 folders of that name; remove some")
+    raise StoreError(f"reports: expected a new folder {stem}, got 99 folders with that name; remove some of them")
 
 
 @contextlib.contextmanager
 def only_one(reports: Path) -> Iterator[None]:
-    """Hold the lock of the reports folder; raises StoreError naming the process that holds it."""
+    """Lock the reports folder; raises StoreError with the process that holds the lock."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
         lock = (reports / ".lock").open("a+", encoding="utf-8")
@@ -41,8 +41,8 @@ def only_one(reports: Path) -> Iterator[None]:
         if not _try_lock(lock.fileno()):
             lock.seek(0)
             raise StoreError(
-                f"reports: expected no other report in the making, got one by process {lock.read().strip() or '?'}; "
-                "two at once would disturb each other's figures: wait for it to end"
+                f"reports: expected no other report to be running, got process {lock.read().strip() or '?'}; "
+                "wait for it to end, because two at once would disturb each other's measurements"
             )
         lock.truncate(0)
         lock.write(f"{os.getpid()} since {datetime.now(UTC):%H:%M:%S} UTC")
@@ -53,13 +53,13 @@ def only_one(reports: Path) -> Iterator[None]:
 
 def _not_writable(error: OSError) -> StoreError:
     return StoreError(
-        f"reports: expected a folder that can be written to, got: {error.strerror}; "
-        "make it writable or name another with INFERBENCH_REPORTS="
+        f"reports: expected a writable folder, got: {error.strerror}; "
+        "make it writable or choose another with INFERBENCH_REPORTS="
     )
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Whether this process got the file's lock; where the system has no such locks, always."""
+    """Return whether this process got the file's lock; always, on a system without such locks."""
     try:
         import fcntl
     except ImportError:
@@ -73,7 +73,7 @@ def _try_lock(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[threading.Event]:
-    """Let SIGTERM interrupt as Ctrl-C does, so that the kernel is ended and the run is marked; set when it came."""
+    """Handle SIGTERM as Ctrl-C, so that the kernel is ended and the run is marked; yield an event that it sets."""
     came = threading.Event()
 
     def stop(signal_number: int, frame: object) -> NoReturn:

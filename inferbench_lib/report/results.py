@@ -1,4 +1,4 @@
-"""`results.md` and `results.txt`: a run in plain words - parameters, results, system, analysis, conclusion."""
+"""Write `results.md` and `results.txt`: parameters, results, system, analysis and conclusion of each notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = Sequence[str]
 
 
 class Voice(Protocol):
-    """Asks the pages of a run: each one's first screen and readings, and the front page."""
+    """Access to the texts of a run's pages: first screen and readings of each, and the front page."""
 
     def answer(self, run: Run) -> Answer: ...
 
@@ -26,21 +26,21 @@ class Voice(Protocol):
 
 
 def markdown(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """All notebooks of a run as Markdown; of those in `incomplete`, name and how they ended."""
+    """Return all notebooks of a run as Markdown; of those in `incomplete`, name and status."""
     lines = ["# inferbench results", "", *(line for run in runs.values() for line in _markdown(run, voice))]
     lines += [line for name, why in incomplete for line in (f"## {name}", "", f"INCOMPLETE, {why}", "")]
     return "\n".join(lines)
 
 
 def plain_text(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """All notebooks of a run as plain text; of those in `incomplete`, name and how they ended."""
+    """Return all notebooks of a run as plain text; of those in `incomplete`, name and status."""
     lines = ["INFERBENCH RESULTS", "", *(line for run in runs.values() for line in _plain_text(run, voice))]
     lines += [line for name, why in incomplete for line in (*_title(name), f"  INCOMPLETE, {why}", "")]
     return "\n".join(lines)
 
 
 def parameter_rows(run: Run) -> list[Row]:
-    """The parameters as rows of name and value."""
+    """Return the parameters as rows of name and value."""
     return [(name, str(value)) for name, value in run.params.items() if value is not None]
 
 

@@ -1,4 +1,4 @@
-"""An executed notebook without where it was executed."""
+"""Remove the traces of this machine from an executed notebook."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EMBEDDED = re.compile(r"(data:(?P<media_type>[\w/.+-]+);base64,)(?P<payload>[A-
 
 
 def scrub(notebook: NotebookNode) -> None:
-    """Take this machine's paths and names out of every text of the notebook, in place.
+    """Replace this machine's paths and names in every text of the notebook, in place.
 
-    Downloads embedded in its HTML are cleaned too; pictures stay as they are.
+    Downloads embedded in its HTML are cleaned too. Pictures are not changed.
     """
     for name in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(name, None)
@@ -37,19 +37,19 @@ def _scrub(node: Any, *, is_markup: bool) -> Any:
         is_prose = node.get("cell_type") == "markdown"
         for key, value in node.items():
             if key in _PICTURES and isinstance(value, str):
-                continue  # the picture itself; what is said about it is text
+                continue  # its alternative text is cleaned with the metadata
             node[key] = _scrub(value, is_markup=key in _MARKUP or (is_prose and key == "source"))
     return node
 
 
 def _scrub_plain(text: str) -> str:
-    """Text between colour codes, piece by piece: the `m` that ends a code must not look like part of a path."""
+    """Clean the text between colour codes: the `m` at the end of a code must not look like part of a path."""
     pieces = _COLOUR.split(text)
     return "".join(piece if _COLOUR.fullmatch(piece) else scrub_text(piece) for piece in pieces)
 
 
 def _scrub_markup(text: str) -> str:
-    """HTML or Markdown: a neutral word must not read as a tag, nor a name be found in the letters of a picture."""
+    """Clean HTML or Markdown, where a neutral word must not become a tag and pictures must not change."""
     pieces, end = [], 0
     for found in _EMBEDDED.finditer(text):
         pieces += [_visibly(text[end : found.start()]), _scrub_embedded(found)]

@@ -1,10 +1,12 @@
-"""Numbers as words: pretty units, intervals, verdicts; no adjective without a number."""
+"""Write numbers, intervals and verdicts as text: three significant digits, units that read well."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 
 from inferbench_lib.records import Figure, Flag, Interval, Machine, Ratio, Run, Verdict
 
@@ -13,7 +15,7 @@ _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """A number with so many significant digits, never in exponent notation: `0.0123`, `4.61`, `1,250`."""
+    """Return a number with so many significant digits, never in exponent notation: `0.0123`, `4.61`, `1,250`."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, significant - 1 - math.floor(math.log10(abs(_rounded(value, significant)))))
@@ -21,61 +23,99 @@ def digits(value: float, significant: int = 3) -> str:
 
 
 def _rounded(value: float, significant: int = 3) -> float:
-    """What will be read: 9.996 is 10.0, and 999.6 ms are a second."""
+    """Round to the digits that are written: 9.996 becomes 10.0, and 999.6 ms a second."""
     return float(f"{value:.{significant - 1}e}")
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that reads best: `4.61 s`, `23.4 ms`."""
+    """Return a measured time in the unit that reads best: `4.61 s`, `23.4 ms`."""
     if value == 0:
         return "0 s"
-    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(_rounded(value)) >= scale), _TIMES[-1])
+    scale, unit = _time_unit(value)
     return f"{digits(value / scale)} {unit}"
 
 
+def seconds_column(values_s: Iterable[float]) -> tuple[str, Callable[[float], str]]:
+    """Return one unit for a column of times, for its head, and the function that writes a time without the unit."""
+    scale, unit = _time_unit(median(list(values_s) or [1.0]))
+    return unit, lambda value_s: digits(value_s / scale)
+
+
+def _time_unit(value_s: float) -> tuple[float, str]:
+    return next(((scale, unit) for scale, unit in _TIMES if abs(_rounded(value_s)) >= scale), _TIMES[-1])
+
+
+def duration(value_s: float) -> str:
+    """Return how long something took, for a person: `8.4 s`, `1 min 05 s`, `2 h 03 min`."""
+    if value_s < 9.95:
+        return f"{value_s:.1f} s"
+    whole_s = round(value_s)
+    if whole_s < 60:
+        return f"{whole_s} s"
+    if whole_s < 3600:
+        return f"{whole_s // 60} min {whole_s % 60:02d} s"
+    whole_min = round(whole_s / 60)
+    return f"{whole_min // 60} h {whole_min % 60:02d} min"
+
+
 def size(n_bytes: float) -> str:
-    """An amount of memory in decimal units: `8.3 GB`."""
+    """Return an amount of memory in decimal units: `8.3 GB`."""
     scale, unit = next(((scale, unit) for scale, unit in _BYTES if abs(_rounded(n_bytes)) >= scale), _BYTES[-1])
     return f"{digits(n_bytes / scale, 2 if n_bytes < 10 * scale else 3)} {unit}"
 
 
 def times(value: float) -> str:
-    """A ratio: `1.83×`, `0.74×`, `0.0040×`."""
+    """Return a ratio: `1.83×`, `0.74×`, `0.0040×`."""
     return f"{value:.2f}×" if 0.1 <= value < 9.995 else f"{digits(value, 3 if value > 1 else 2)}×"
 
 
 def interval(low: float | None, high: float | None, form: object = digits) -> str:
-    """An interval: `1.79 to 1.86`; says so where it is withheld."""
+    """Return an interval, its unit once where both ends share it: `1.79–1.86`, `23.1–24.6 ms`.
+
+    Ends below zero are joined by "to", because a dash beside a minus sign is hard to read.
+    """
     if low is None or high is None:
         return "no interval: too few rounds"
     speak = form if callable(form) else digits
-    return f"{speak(low)} to {speak(high)}"
+    first, last = speak(low), speak(high)
+    unit = _unit(last)
+    is_shared = _unit(first) == unit
+    dash = " to " if low < 0 else "–" if is_shared else " – "
+    return f"{first.removesuffix(unit) if is_shared else first}{dash}{last}"
+
+
+def _unit(text: str) -> str:
+    return re.sub(r"^[-−+]?[\d,.]+", "", text)
 
 
 def ratio(value: Ratio) -> str:
-    """A speedup with its interval: `1.83× (1.79× to 1.86×)`."""
-    return f"{times(value.value)} ({interval(value.low, value.high, times)})"
+    """Return a speedup with its interval: `1.83× (1.79–1.86)`."""
+    return f"{times(value.value)} ({_ratio_interval(value)})"
+
+
+def _ratio_interval(value: Ratio) -> str:
+    return interval(value.low, value.high, times).removesuffix("×")
 
 
 def measured(value: Interval, form: object = seconds) -> str:
-    """A value with its interval: `4.61 s (4.52 s to 4.70 s)`."""
+    """Return a value with its interval: `4.61 s (4.52–4.70 s)`."""
     speak = form if callable(form) else seconds
     return f"{speak(value.value)} ({interval(value.low, value.high, speak)})"
 
 
 def compared(value: Ratio, candidate: str, baseline: str) -> str:
-    """What a comparison says, in one clause, with its figures."""
+    """Return what a comparison found, as a clause with its figures."""
     match value.verdict:
         case Verdict.FASTER | Verdict.SLOWER:
-            return f"{candidate}: {value.verdict}, {ratio(value)} the speed of {baseline}"
+            return f"{candidate} is {times(value.value)} as fast as {baseline} ({_ratio_interval(value)})"
         case Verdict.INDISTINGUISHABLE:
-            return f"{candidate}: not to be told from {baseline}, {ratio(value)} its speed"
+            return f"{candidate} is statistically tied with {baseline}: {ratio(value)}"
         case _:
             return f"{candidate}: no verdict against {baseline} ({value.verdict}: {value.reason})"
 
 
 def gathered(flags: Iterable[Flag], n_cells: int) -> tuple[str, ...]:
-    """One sentence for each kind of flag, however many cells carry it."""
+    """Return one sentence per kind of flag, with the number of cells that carry it."""
     by_name: dict[str, list[str]] = {}
     for flag in flags:
         by_name.setdefault(flag.name, []).append(flag.text)
@@ -86,34 +126,34 @@ def gathered(flags: Iterable[Flag], n_cells: int) -> tuple[str, ...]:
 
 
 def share(value: float) -> str:
-    """A share of a whole: `34 %`; below one percent with a decimal."""
+    """Return a share of a whole: `34 %`; below one percent with a decimal."""
     percent = 100 * value
     return f"{percent:.1f} %" if 0.05 <= abs(percent) < 0.95 else f"{percent:z.0f} %"
 
 
 def joined(items: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join items as they are spoken: `a`, `a and b`, `a, b and c`."""
     parts = list(items)
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
 def plural(count: int, noun: str, plural_noun: str = "") -> str:
-    """`1 process`, `4 processes`."""
+    """Return a count with its noun: `1 process`, `4 processes`."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
 def capital(text: str) -> str:
-    """The text as a sentence begins."""
+    """Return the text with a capital letter at its start."""
     return text[:1].upper() + text[1:]
 
 
 def marked(run: Run, text: str) -> str:
-    """A sentence about a run, never without the mark of a simulated one."""
+    """Return a sentence about a run, with the mark of a simulated one in front of it."""
     return f"{run.mark}: {text}" if run.mark else text
 
 
 def machine_line(machine: Machine) -> str:
-    """The machine in one line."""
+    """Return the machine in one line."""
     memory = size(machine.memory_bytes) if machine.memory_bytes else "memory unknown"
     cpus = plural(machine.usable_cpus, "usable CPU")
     accelerators = ", ".join(machine.accelerators) or "no accelerator"
@@ -122,7 +162,7 @@ def machine_line(machine: Machine) -> str:
 
 
 def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, str, str]]:
-    """`summary.json` entries as text: name, value with unit, interval, verdict."""
+    """Return entries of `summary.json` as text: name, value with unit, interval, verdict."""
     rows = []
     for name, figure in figures:
         spread = interval(figure.low, figure.high) if figure.low is not None else ""
@@ -137,12 +177,12 @@ def _figure_value(figure: Figure) -> str:
         case int():
             value = f"{figure.value:,}"
         case float():
-            value = digits(figure.value, 4)
+            value = digits(figure.value)
         case str():
             value = figure.value
     return f"{value} {figure.unit}".strip()
 
 
 def escaped(text: str) -> str:
-    """Text made safe for HTML."""
+    """Escape a text for HTML."""
     return html.escape(text)
