@@ -22,9 +22,10 @@ Rows: TypeAlias = np.ndarray | SharedArray
 
 
 class Executor(ABC):
-    """A way to run a model over many rows: `ready`, any number of `map`, `close`; a context manager does both ends.
+    """A way to run a model over many rows: `ready`, any number of `map`, `close`.
 
-    `start_s` is the time that `ready` waited, the loading of the model included; a `map` without `ready` pays it.
+    As a context manager it calls `ready` and `close`. `start_s` is the time that `ready` waited, the loading of the
+    model included; a `map` without `ready` pays it.
     """
 
     name: ClassVar[str] = ""

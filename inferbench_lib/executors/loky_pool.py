@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LokyPool(FuturesPool):
-    """The executor behind `joblib.Parallel`, which here keeps workers that were idle for some seconds.
+    """The executor behind `joblib.Parallel`. Here it keeps workers that were idle for some seconds.
 
     loky replaces a worker that has grown by 300 MB, the mapped input included (`_MAX_MEMORY_LEAK_SIZE` in
     loky/process_executor.py). A call in which that happens raises WorkerDied.

@@ -30,9 +30,9 @@ def parallel_predict(
 ) -> np.ndarray:  # fmt: skip
     """Return `model.predict(X)`, computed by this process and `n_processes - 1` others of one thread each.
 
-    `X` is `(n_rows, ...)`: an array, a memory map or an `.npy` file, also one larger than memory; the result is
+    `X` is `(n_rows, ...)`: an array, a memory map or an `.npy` file, also one larger than memory. The result is
     `(n_rows, ...)` in the same order. `model` has `method` and can be pickled, or is the path of a file that joblib or
-    pickle wrote. Reading such a file runs its code, so trust it first. `n_processes` defaults to the usable CPUs; of
+    pickle wrote. Reading such a file runs its code, so trust it first. `n_processes` defaults to the usable CPUs. Of
     more, only as many compute at a time as the CPUs can run. `batch_size` defaults to sizes that follow from the
     measured cost of calls. The call starts and ends its processes, which pays off from some seconds of work; keep a
     `SharedPool` for many calls. In a script, call it under `if __name__ == "__main__":`. Raises, and warns of dead

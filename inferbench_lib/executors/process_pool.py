@@ -24,7 +24,7 @@ class ProcessPool(FuturesPool):
     """`concurrent.futures.ProcessPoolExecutor` with an initializer that loads the model.
 
     `multiprocessing.Pool` would wait for ever for a worker that was killed. Tasks are pickled here instead of by the
-    library, so that each part can be timed. `start_method` as in `start_context`; a fork server imports the modules
+    library, so that each part can be timed. `start_method` as in `start_context`. A fork server imports the modules
     `preload` and that of `load_runner`.
     """
 

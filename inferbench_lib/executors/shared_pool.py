@@ -52,11 +52,12 @@ class _Job:
 class SharedPool(WorkerPool):
     """Workers that read one shared input and write one shared output.
 
-    Only as many compute at a time as the CPUs can run, by the measured CPU use of calls (at first `n_threads` each), or
-    `n_at_once` if given; the others are on standby. With `caller_runner` the calling process is the last of the
-    `n_processes`: it begins at once, and the workers join when they are up. Its calls last about a second at most, so
-    that it notices the death of a worker. With `on_worker_death="retry"` the others compute what a dead or hung worker
-    did not finish, with a RuntimeWarning and a line in `deaths`; WorkerDied when none is left.
+    Only as many compute at a time as the CPUs can run, or `n_at_once` if given; the others are on standby. How many the
+    CPUs can run follows from the measured CPU use of calls, at first `n_threads` each. With `caller_runner` the calling
+    process is the last of the `n_processes`: it begins at once, and the workers join when they are up. Its calls last
+    about a second at most, so that it notices the death of a worker. With `on_worker_death="retry"` the others compute
+    what a dead or hung worker did not finish, with a RuntimeWarning and a line in `deaths`; WorkerDied when none is
+    left.
     """
 
     name = "shared_pool"
@@ -100,7 +101,7 @@ class SharedPool(WorkerPool):
         """Return the outputs of all rows of `x`, in order; each idle worker takes the next `batch_size` rows.
 
         Without `batch_size`, the size of calls follows from their measured cost, smaller towards the end. `x` may be an
-        `.npy` file or a memory map, also one larger than memory; a plain array is first copied into shared memory.
+        `.npy` file or a memory map, also one larger than memory. A plain array is first copied into shared memory.
         `out` receives the outputs; without it, the first outputs tell its shape. The result is a view of shared memory
         that lives as long as it is used.
         """

@@ -35,9 +35,9 @@ class Remote:
     """The result of `factory()` in a new process, which starts at once.
 
     `environment` is set there before anything is imported. `factory`, arguments and results are pickled. Errors of
-    `inferbench_lib.errors` come back unchanged, a MemoryError as OutOfMemory, any other as WorkerRaised. `timeout_s`
-    limits the start and each call. `ready` or the first call sets `is_built`, `start_s` (until the first line of the
-    process), `import_s`, `build_s` (the rest of the factory) and their `start_spans`.
+    `inferbench_lib.errors` come back unchanged. A MemoryError becomes OutOfMemory, any other error WorkerRaised.
+    `timeout_s` limits the start and each call. `ready` or the first call sets `is_built`, `start_s` (until the first
+    line of the process), `import_s`, `build_s` (the rest of the factory) and their `start_spans`.
     """
 
     def __init__(
