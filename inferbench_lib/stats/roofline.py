@@ -1,8 +1,8 @@
 """The roofline: the least seconds that a piece of work takes under a machine's limits, and the limit that sets them.
 
-Attainable FLOP/s = min(peak, arithmetic intensity × bandwidth) (Williams, Waterman & Patterson 2009), written as time:
-work takes at least as long as its arithmetic, its memory traffic and its launch. `Roofs` describes a measured machine
-as well as a device known from its datasheet.
+Attainable FLOP/s = min(peak, arithmetic intensity × bandwidth) (Williams, Waterman & Patterson 2009). As a time, work
+takes at least as long as its arithmetic, its memory traffic and its launch. `Roofs` describes a measured machine, or a
+device known from its datasheet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 Bound = Literal["compute", "bandwidth", "cache", "latency", "launch", "instructions"]
-"""The limit that sets the time; "instructions" where no limit of the machine is near, but the program itself."""
+"""The limit that sets the time; "instructions" where every limit of the machine is far, and the program itself sets it."""
 NEAR = 0.25
 """Below this share of the attainable no limit is near."""
 
@@ -53,8 +53,9 @@ class Roof:
 
 @dataclass(frozen=True, kw_only=True)
 class Roofs:
-    """Limits of a machine: FLOP/s by (precision, threads), (bytes/s, level) by (working set, threads), launch seconds.
+    """The limits of a machine.
 
+    `flops_per_s` is by (precision, threads), `bytes_per_s` holds (bytes/s, level) by (working set, threads).
     `loads_s` holds seconds of a load that depends on the one before, by working set; empty where not measured.
     `compute`, `caches` and `memory` scale the rates, to predict what another machine would do.
     """

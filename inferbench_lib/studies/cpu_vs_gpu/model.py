@@ -124,7 +124,7 @@ class Prediction:
         return self.batch_size / self.low_s
 
     def factor_outside(self, measured_s: float) -> float:
-        """Return 1 for a time inside the band, else the time over the nearer end."""
+        """Return 1 for a time inside the band, else the time over the end of the band that it missed."""
         return measured_s / min(max(measured_s, self.low_s), self.high_s)
 
 
@@ -156,10 +156,10 @@ def _predicted_s(network: Network, batch_size: int, device: Gpu, end: int) -> fl
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """The batch size from which a GPU is faster than this CPU, transfers included, and the images of a whole job.
+    """The batch size from which a GPU is faster than this CPU, transfers included.
 
-    `early_batch` is by the optimistic end, `late_batch` by the pessimistic one; None where it never is. A job first
-    copies the weights, which pays off after `late_images`, `late_bytes` of data.
+    `early_batch` is by the optimistic end, `late_batch` by the pessimistic one; None where it never is. Copying the
+    weights pays off after `late_images`, by the pessimistic end.
     """
 
     device: str

@@ -1,4 +1,4 @@
-"""What binds each workload: the layers of a network, or a whole network or forest, against the machine's limits."""
+"""The limit that binds each workload, from a network's layers, a whole network or a forest."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def place_network(
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """The limit that binds one workload: its share of the time, and how near that time is to the limit.
+    """The limit that binds one workload, with its share of the time and how near that time is to the limit.
 
-    `costliest` holds the layers of that limit, the longest first: name, share of the time, share of the limit.
+    `costliest` holds the layers of that limit, the longest first, as name, share of the time and share of the limit.
     """
 
     workload: str

@@ -1,4 +1,4 @@
-"""What binds a forest: node visits, counted along the decision paths, against the limits of the machine.
+"""The node visits of a forest, counted along the decision paths, against the limits of the machine.
 
 A visit loads a node and one feature, compares once, and only then knows the next node. Trees are evaluated one after
 another, so one tree's nodes stay in the cache that holds them. A call costs a + c · rows / threads: a in Python and
@@ -21,7 +21,7 @@ FEATURE_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ForestCost:
-    """Seconds of a call as a + c · rows / threads, for the forest whose visits and bytes were counted.
+    """The cost of a call as a + c · rows / threads seconds, for the forest whose visits were counted.
 
     `forest_bytes` are those of all trees, `new_nodes` those that 16 rows touch beyond the visits of their first.
     """
@@ -52,8 +52,8 @@ class ForestCost:
 class ForestPoint:
     """One configuration of a forest under the machine's limits; `share` is the nearest limit's time over its own.
 
-    The floors of `roof` are the arithmetic (a comparison counts as one FLOP), the traffic, the dependent loads where
-    their latency was measured, and the measured fixed cost of a call ("launch").
+    A comparison counts as one FLOP, and the measured fixed cost of a call as its launch. Dependent loads add a floor
+    where their latency was measured.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What binds each workload: the sentences and cards of the first screen, the roofline, the forest's visits."""
+"""Sentences, cards and figures on the limit that binds each workload."""
 
 from __future__ import annotations
 

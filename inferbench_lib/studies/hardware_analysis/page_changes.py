@@ -1,4 +1,4 @@
-"""What would change a time: predictions beside measurements, and how time grows with the size of the input."""
+"""Predicted changes beside measured ones, and the growth of time with the size of the input."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareStudy:
-    """The findings of one run. `limits` is its table of measured limits, rates in GFLOP/s and GB/s.
+    """The findings of one run.
 
+    `limits` is its table of measured limits, rates in GFLOP/s and GB/s.
     `speedups` (by processes) and `amdahl` are empty in new runs, where `cpu_multiprocess` measures them.
     `not_measured` says which layers, visits or input sizes could not be measured.
     """
