@@ -106,7 +106,7 @@ def test_file_size_limit_is_a_message(tmp_path: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert done.stdout.startswith("a.txt: expected 100,000 bytes free, got ")
-    assert done.stdout.endswith(" free (File too large); free some space\n")
+    assert done.stdout.endswith(" (File too large); free some space\n")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
