@@ -1,4 +1,4 @@
-"""The ladder from two samples to a verdict. A ratio above 1 means that the candidate is faster.
+"""Climb from two samples to a verdict, one function per rung. A ratio above 1 means that the candidate is faster.
 
     round medians ─ paired_ratio, unpaired_ratio ─┐
     summary figures ─ ratio_of_figures ───────────┴─▶ Interval ─ judge(·, Tolerance) ─▶ Ratio with its Verdict
@@ -42,7 +42,7 @@ class Tolerance:
 
     @property
     def low(self) -> float:
-        """The ratio below which an interval must lie."""
+        """Return the ratio below which the whole interval of a slower candidate lies."""
         if self.control is None:
             return 1 / (1 + self.min_effect)
         low = self.control.value if self.control.low is None else self.control.low
@@ -50,7 +50,7 @@ class Tolerance:
 
     @property
     def high(self) -> float:
-        """The ratio above which an interval must lie."""
+        """Return the ratio above which the whole interval of a faster candidate lies."""
         if self.control is None:
             return 1 + self.min_effect
         high = self.control.value if self.control.high is None else self.control.high
