@@ -25,10 +25,11 @@ from inferbench_lib.records import (
     Verification,
 )
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
+from inferbench_lib.studies.common import operations
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
 from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.studies.hardware_analysis import study as hardware
-from inferbench_lib.work.cnn import n_parameters, operators
+from inferbench_lib.work.cnn import Cnn
 
 WOBBLE = (1.0, 1.004, 0.996, 1.002, 0.998, 1.001, 0.999, 1.003)
 """What rounds differ by: too little to matter, and without a trend."""
@@ -237,8 +238,8 @@ def vs_gpu(cells: Sequence[Measurement] | None = None, *, gpu: bool = False) -> 
         "max_rounds": 8,
     }
     tables = {
-        "parameters": {size: n_parameters(size) for size in ("small", "large")},
-        "operations": {size: operators(size) for size in ("small", "large")},
+        "parameters": {size: Cnn(size=size).n_parameters() for size in ("small", "large")},
+        "operations": {size: operations(Cnn(size=size)) for size in ("small", "large")},
         "cpu_limits": {"peak_flops_per_s": 100e9, "bytes_per_s": 20e9},
         "accelerator_reason": "" if gpu else "no accelerator: no NVIDIA driver",
     }
@@ -381,7 +382,7 @@ def hardware_run(cells: Sequence[Measurement] | None = None, **machine: Any) -> 
     measured = limits()
     tables = {
         "limits": {**asdict(measured), "memory": asdict(measured.memory)},
-        "operations": {"small": operators("small")},
+        "operations": {"small": operations(Cnn(size="small"))},
         **(standing_tables() if cells is None else {}),
     }
     run = run_of("hardware_analysis", chosen, {"budget_s": 8.0, "sizes": ["small"]}, tables)

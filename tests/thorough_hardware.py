@@ -12,13 +12,17 @@ import yaml
 
 from inferbench_lib.machine.bandwidth import OPERATIONS, is_measurable, level_of, working_sets
 from inferbench_lib.records import Measurement, Run
-from inferbench_lib.studies.common import samples_a_turn
+from inferbench_lib.studies.common import operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis import study as hardware
-from inferbench_lib.studies.hardware_analysis.measure import forest_cases, network_cases
-from inferbench_lib.work.cnn import Cnn, operators
+from inferbench_lib.studies.hardware_analysis.measure import cases_of
+from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.engines.sklearn import Sklearn
+from inferbench_lib.work.engines.torch import Torch
+from inferbench_lib.work.forest import Forest
 
 N_CPUS = 16
 ASKED = yaml.safe_load((Path(__file__).parents[1] / "params" / "thorough" / "hardware_analysis.yaml").read_text())
+SIZES = [name.removeprefix("cnn-") for name in ASKED["workloads"] if name != "forest"]
 CACHES = {"L1d": 48 << 10, "L2": 2 << 20, "L3": 512 << 20}
 GROWTH = {"image side": "image_sides", "features": "feature_counts", "depth": "tree_depths", "trees": "tree_counts"}
 
@@ -39,20 +43,20 @@ def thorough_hardware() -> Run:
 
     cells = [
         samples.trees(case.batch_size, case.n_threads, 1e-2 + 1e-5 * case.batch_size / case.n_threads**0.8,
-                      wobble=(1.0,) * n_rounds, calls=samples_a_turn(case.batch_size, 32))
-        for case in forest_cases(N_CPUS)
+                      wobble=(1.0,) * n_rounds, calls=samples_a_turn(32, case.batch_size))
+        for case in cases_of(Forest(), Sklearn, N_CPUS)
     ]  # fmt: skip
     layers = []
-    for size in ASKED["sizes"]:
-        for case in network_cases(Cnn(size=size), N_CPUS):
-            turn = samples_a_turn(case.batch_size, 16)
+    for size in SIZES:
+        for case in cases_of(Cnn(size=size), Torch, N_CPUS):
+            turn = samples_a_turn(32, case.batch_size)
             cells.append(samples.cell(case, 0.01 * case.batch_size, (1.0,) * n_rounds, calls=turn))
             if case.precision == "fp32":
                 layers.append(
                     {
                         "workload": case.workload, "batch_size": case.batch_size, "n_threads": case.n_threads,
                         "precision": "fp32", "whole_s": noisy(0.01 * case.batch_size),
-                        "layers": [_layer(row, case.batch_size, noisy) for row in operators(size)],
+                        "layers": [_layer(row, case.batch_size, noisy) for row in operations(Cnn(size=size))],
                     }
                 )  # fmt: skip
     growth = [
@@ -65,7 +69,7 @@ def thorough_hardware() -> Run:
     tables = {
         **base.tables,
         "limits": _limits(base.tables["limits"]),
-        "operations": {size: operators(size) for size in ASKED["sizes"]},
+        "operations": {size: operations(Cnn(size=size)) for size in SIZES},
         "layers": layers,
         "growth": growth,
     }

@@ -16,10 +16,10 @@ from tiny import ROOT
 
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
-from inferbench_lib.studies.common import process_counts, samples_a_turn
+from inferbench_lib.studies.common import operations, process_counts, samples_a_turn
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
 from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.work.cnn import n_parameters, operators
+from inferbench_lib.work.cnn import Cnn
 
 N_CPUS = 16
 ON = ("cpu", "cuda:0")
@@ -114,9 +114,10 @@ def _network(
 
 
 def _vs_gpu(rng: np.random.Generator) -> Run:
-    asked, sizes = _params("cpu_vs_gpu"), _params("cpu_vs_gpu")["sizes"]
+    asked = _params("cpu_vs_gpu")
+    calls = {name.removeprefix("cnn-"): n for name, n in asked["iterations"].items()}
+    sizes = list(calls)
     n_rounds = asked["max_rounds"]
-    calls = {"small": asked["iterations"], "medium": asked["iterations_medium"], "large": asked["iterations_large"]}
     cells = [
         _network(rng, size, device, batch_size, n_rounds, -(-calls[size] // n_rounds))
         for size in sizes
@@ -124,8 +125,8 @@ def _vs_gpu(rng: np.random.Generator) -> Run:
         for batch_size in asked["batch_sizes"]
     ]
     tables = {
-        "parameters": {size: n_parameters(size) for size in sizes},
-        "operations": {size: operators(size) for size in sizes},
+        "parameters": {size: Cnn(size=size).n_parameters() for size in sizes},
+        "operations": {size: operations(Cnn(size=size)) for size in sizes},
         "cpu_limits": {"peak_flops_per_s": 100e9, "bytes_per_s": 20e9},
         "accelerator_reason": "",
         "schedules": {"rounds": _schedules(rng, len(cells), n_rounds)},
@@ -139,14 +140,15 @@ def _sweep(rng: np.random.Generator) -> Run:
     n_rounds = asked["max_rounds"]
     cells = [
         _cell(rng, Case(workload="forest", engine="sklearn", batch_size=batch), 1e-3 + 2e-6 * batch, n_rounds,
-              samples_a_turn(batch, 20_000), peak_memory_bytes=200_000_000 + 400 * batch)
-        for batch in asked["forest_batch_sizes"]
+              samples_a_turn(20_000, batch), peak_memory_bytes=200_000_000 + 400 * batch)
+        for batch in asked["batch_sizes"]["forest"]
     ]  # fmt: skip
     cells += [
-        _network(rng, size, device, batch, n_rounds, samples_a_turn(batch, 32))
-        for size in asked["sizes"]
+        _network(rng, name.removeprefix("cnn-"), device, batch, n_rounds, samples_a_turn(32, batch))
+        for name, batches in asked["batch_sizes"].items()
         for device in ON
-        for batch in asked["cnn_batch_sizes"]
+        for batch in batches
+        if name != "forest"
     ]
     tables = {"accelerator_reason": "", "schedules": {"rounds": _schedules(rng, len(cells), n_rounds)}}
     run = samples.run_of("batch_sweep", cells, asked, tables)
