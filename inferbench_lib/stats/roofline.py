@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 Bound = Literal["compute", "bandwidth", "cache", "latency", "launch", "instructions"]
-"""The limit that sets the time; "instructions" where every limit of the machine is far, and the program itself sets it."""
+"""The limit that sets the time; "instructions" where every limit is far, and the program itself sets it."""
 NEAR = 0.25
 """Below this share of the attainable no limit is near."""
 
