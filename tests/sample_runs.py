@@ -12,18 +12,7 @@ from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.limits import PARTS, Limits
 from inferbench_lib.machine.overheads import StartCost
 from inferbench_lib.machine.transfer import TransferCost
-from inferbench_lib.records import (
-    Case,
-    Figure,
-    Flag,
-    Machine,
-    Measurement,
-    Outcome,
-    Run,
-    Span,
-    Telemetry,
-    Verification,
-)
+from inferbench_lib.records import Case, Figure, Flag, Machine, Measurement, Outcome, Run, Span, Telemetry, Verification
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
 from inferbench_lib.studies.common import operations
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis

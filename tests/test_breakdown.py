@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferbench_lib.records import Breakdown, Part, Span
+from inferbench_lib.findings import Breakdown, Part
+from inferbench_lib.records import Span
 from inferbench_lib.studies.cpu_multiprocess import breakdown as b
 
 

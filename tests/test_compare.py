@@ -13,7 +13,8 @@ import sample_runs as samples
 from made_pairs import NAMES, NOTEBOOK, made, pair, pairs, with_control
 from scipy import stats
 
-from inferbench_lib.records import Figure, Flag, Interval, Run, Verdict
+from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.records import Figure, Flag, Run
 from inferbench_lib.report import history
 from inferbench_lib.stats.intervals import critical_u, highest_level, signed_rank_interval
 from inferbench_lib.stats.verdict import between_runs, ratio_of_intervals, unpaired_ratio

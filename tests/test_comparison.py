@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from simulated_series import AR1_LAGS, autoregressive, detection_rate, times_from_noise
 
-from inferbench_lib.records import Case, Flag, Measurement, Outcome, Ratio, Verdict, Verification
+from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.records import Case, Flag, Measurement, Outcome, Verification
 from inferbench_lib.stats.comparison import (
     compare,
     compare_rounds,

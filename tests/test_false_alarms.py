@@ -9,7 +9,8 @@ import pytest
 from calibration_runs import CNN, FOREST, alike_row, variants
 from simulated_series import autoregressive, times_from_noise
 
-from inferbench_lib.records import Measurement, Outcome, Verdict, Verification
+from inferbench_lib.findings import Verdict
+from inferbench_lib.records import Measurement, Outcome, Verification
 from inferbench_lib.stats.comparison import compare_rounds
 from inferbench_lib.studies.calibration.false_alarms import compare_identical
 

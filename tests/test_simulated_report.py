@@ -50,7 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     values = yaml.safe_load((ROOT / "params/quick/cpu_vs_gpu.yaml").read_text())
     values |= {"batch_sizes": [FITS, TOO_LARGE], "warmup": 1, "iterations": 6, "memory_cap_bytes": CAP_BYTES}
     (params / "cpu_vs_gpu.yaml").write_text(yaml.safe_dump(values))
-    (params / "summary.yaml").write_text("seed: 0\n")
+    (params / "summary.yaml").write_text("reuse: null\n")
     return make_report(
         work, "quick", ["cpu_vs_gpu", "summary"], work / "params", environment(work / "entry point", script)
     )

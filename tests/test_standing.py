@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import sample_runs as samples
 
-from inferbench_lib.records import Case, Measurement, Ratio, Verdict
+from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.roofline import Roofs, Work, measured_roofs
 from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, bind_layers, layer_profiles
 from inferbench_lib.studies.hardware_analysis.forest import forest_cost, place_forest

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import sample_runs as samples
-from inferbench_lib.studies.hardware_analysis.roofs import Bound
 from matplotlib.figure import Figure
 from page_texts import row
 
 from inferbench_lib.report.words import interval
+from inferbench_lib.stats.roofline import Bound
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.batch_sweep import page as sweep
 from inferbench_lib.studies.cpu_multiprocess import page as multiprocess

@@ -9,7 +9,8 @@ import pytest
 import sample_runs as samples
 from page_texts import UNSAID, draw, row, sentences
 
-from inferbench_lib.records import Case, Interval, Machine, Measurement, Outcome, Run, Span, Verdict
+from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span
 from inferbench_lib.report.words import compared, interval, measured, ratio, share
 from inferbench_lib.studies.cpu_multiprocess import page
 

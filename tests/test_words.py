@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from inferbench_lib.records import Figure, Interval, Machine, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Figure, Machine
 from inferbench_lib.report import words
 
 

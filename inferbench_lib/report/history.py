@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from inferbench_lib.records import Figure, Verdict
+from inferbench_lib.findings import Verdict
+from inferbench_lib.records import Figure
 from inferbench_lib.report.words import capital, digits, interval, plural, times
 from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from inferbench_lib.records import Figure, Flag, Interval, Machine, Ratio, Run, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Figure, Flag, Machine, Run
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from inferbench_lib.records import Interval, Measurement, Outcome, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.series import drift
 from inferbench_lib.stats.verdict import WITHIN_RUN, judge, paired_ratio, shared_level

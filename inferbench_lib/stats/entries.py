@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import fields
 
-from inferbench_lib.records import Case, Figure, Interval, Ratio
+from inferbench_lib.findings import Interval, Ratio
+from inferbench_lib.records import Case, Figure
 
 
 def entry(value: Interval | Ratio, unit: str, verdict: str = "", *, is_known: bool = True) -> Figure:

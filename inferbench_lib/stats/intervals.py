@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from inferbench_lib.records import Interval, Percentile
+from inferbench_lib.findings import Interval, Percentile
 
 Floats = npt.NDArray[np.float64]
 

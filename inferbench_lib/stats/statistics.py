@@ -8,7 +8,8 @@ from statistics import fmean, median, stdev
 
 import numpy as np
 
-from inferbench_lib.records import Interval, Measurement, Outcome, Percentile, Summary
+from inferbench_lib.findings import Interval, Percentile, Summary
+from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import percentile, signed_rank_bounds, values_needed
 from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from inferbench_lib.records import Figure, Interval, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Figure
 from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
 
 PROCESS_SCATTER = 0.02

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferbench_lib import studies
-from inferbench_lib.records import Advice, Run
+from inferbench_lib.findings import Advice
+from inferbench_lib.records import Run
 from inferbench_lib.report.display import Answer, View
 
 

@@ -23,9 +23,10 @@ from inferbench_lib.executors import listed
 from inferbench_lib.executors.base import Executor
 from inferbench_lib.executors.shared_pool import SharedPool
 from inferbench_lib.executors.task_pool import TaskPool
+from inferbench_lib.findings import Breakdown
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, now
-from inferbench_lib.records import Breakdown, Case, Machine, Measurement, Run, Span
+from inferbench_lib.records import Case, Machine, Measurement, Run, Span
 from inferbench_lib.studies.cpu_multiprocess import breakdown as b
 from inferbench_lib.studies.cpu_multiprocess.study import study
 

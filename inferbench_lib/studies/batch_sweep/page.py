@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Advice, Outcome
+from inferbench_lib.findings import Advice
+from inferbench_lib.records import Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import (

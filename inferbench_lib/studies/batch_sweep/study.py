@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.records import Case, Figure, Measurement, Run, Summary
+from inferbench_lib.findings import Summary
+from inferbench_lib.records import Case, Figure, Measurement, Run
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.stats.refusal import Refusal

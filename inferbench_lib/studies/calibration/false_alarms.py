@@ -17,7 +17,8 @@ from statistics import median
 import numpy as np
 from scipy import stats
 
-from inferbench_lib.records import Interval, Measurement, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Measurement
 from inferbench_lib.stats.comparison import compare_rounds, naive_t_test, smallest_detectable_ratio
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.verdict import WITHIN_RUN

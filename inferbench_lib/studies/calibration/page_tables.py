@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from inferbench_lib import store
-from inferbench_lib.records import Machine, Verdict
+from inferbench_lib.findings import Verdict
+from inferbench_lib.records import Machine
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import capital, digits, interval, seconds, share
 from inferbench_lib.studies.calibration.false_alarms import alarm_rate

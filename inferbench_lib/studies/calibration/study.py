@@ -9,7 +9,8 @@ from statistics import median
 
 import numpy as np
 
-from inferbench_lib.records import Figure, Interval, Measurement, Ratio, Run
+from inferbench_lib.findings import Interval, Ratio
+from inferbench_lib.records import Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.statistics import median_interval
 from inferbench_lib.studies.calibration.false_alarms import IdenticalStudy, compare_identical

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from inferbench_lib.records import Interval, Verdict
+from inferbench_lib.findings import Interval, Verdict
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.look import FAINT, INK, PALETTE
 from inferbench_lib.report.words import capital, interval, joined, plural, ratio, times

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Verdict
+from inferbench_lib.findings import Verdict
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import digits, interval, joined, plural, seconds, share, size, times
 from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs

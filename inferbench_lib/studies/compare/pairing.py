@@ -10,7 +10,8 @@ from functools import partial
 from statistics import median
 from typing import TypeVar
 
-from inferbench_lib.records import Case, Figure, Interval, Measurement, Outcome, Ratio, Run, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
 from inferbench_lib.stats.comparison import unusable
 from inferbench_lib.stats.intervals import highest_level
 from inferbench_lib.stats.statistics import summarize

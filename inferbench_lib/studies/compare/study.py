@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.records import Figure, Interval, Run, Verdict, from_plain
+from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.records import Figure, Run, from_plain
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, shared_level, unpaired_ratio
 from inferbench_lib.studies.compare.conditions import Difference, differences, is_same_machine, refusal
 from inferbench_lib.studies.compare.pairing import Change, Pair, missing, pair_cells, pair_figures

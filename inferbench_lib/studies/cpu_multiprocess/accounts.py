@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, median
 
-from inferbench_lib.records import Breakdown, Case, Measurement, Span
+from inferbench_lib.findings import Breakdown
+from inferbench_lib.records import Case, Measurement, Span
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_multiprocess.breakdown import IMPORTS, MODEL, SERIAL, START, account, average, beside
 

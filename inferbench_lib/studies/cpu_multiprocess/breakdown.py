@@ -14,7 +14,8 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
 
-from inferbench_lib.records import Breakdown, Part, Span
+from inferbench_lib.findings import Breakdown, Part
+from inferbench_lib.records import Span
 
 PARENT = -1  # the worker number of the parent's own spans
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.records import Ratio
+from inferbench_lib.findings import Ratio
 from inferbench_lib.report.look import FAINT, INK, PALETTE, outlined
 
 if TYPE_CHECKING:

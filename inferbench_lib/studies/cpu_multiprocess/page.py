@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from inferbench_lib.records import Advice, Outcome, Ratio, Verdict
+from inferbench_lib.findings import Advice, Ratio, Verdict
+from inferbench_lib.records import Outcome
 from inferbench_lib.report.display import Answer, Card, Table
 from inferbench_lib.report.words import (
     capital,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Interval, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import digits, interval, joined, measured, plural, ratio, share, times

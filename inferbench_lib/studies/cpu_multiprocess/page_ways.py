@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Breakdown, Ratio
+from inferbench_lib.findings import Breakdown, Ratio
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times

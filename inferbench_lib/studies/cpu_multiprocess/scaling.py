@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.records import Case, Figure, Interval, Measurement, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inferbench_lib.records import Figure, Measurement, Ratio, Run, Verdict, Verification
+from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.records import Figure, Measurement, Run, Verification
 from inferbench_lib.stats.comparison import compare, rank
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels

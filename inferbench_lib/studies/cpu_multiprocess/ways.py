@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from inferbench_lib.records import Breakdown, Case, Figure, Interval, Measurement, Ratio, Summary
+from inferbench_lib.findings import Breakdown, Interval, Ratio, Summary
+from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import CPU, Advice, Outcome, Ratio, Verdict
+from inferbench_lib.findings import Advice, Ratio, Verdict
+from inferbench_lib.records import CPU, Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from inferbench_lib.records import CPU, Verdict
+from inferbench_lib.findings import Verdict
+from inferbench_lib.records import CPU
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
 from inferbench_lib.report.words import digits, interval, joined, plural, ratio, share, size, times

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median_high
 
-from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Ratio, Run, Summary
+from inferbench_lib.findings import Ratio, Summary
+from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import distinct_names, entry
 from inferbench_lib.stats.statistics import summarize

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from inferbench_lib.records import Case, Interval, Measurement
+from inferbench_lib.findings import Interval
+from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.roofline import Bound, Roof, Roofs, Work, flat_roofs, operator_work
 from inferbench_lib.stats.statistics import summarize

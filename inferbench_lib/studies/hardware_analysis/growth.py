@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inferbench_lib.records import Interval
+from inferbench_lib.findings import Interval
 from inferbench_lib.stats.intervals import signed_rank_interval
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import Verdict
+from inferbench_lib.findings import Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferbench_lib.records import Case, Figure, Flag, Measurement, Ratio, Run
+from inferbench_lib.findings import Ratio
+from inferbench_lib.records import Case, Figure, Flag, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import distinct_names, entry
 from inferbench_lib.stats.refusal import Refusal

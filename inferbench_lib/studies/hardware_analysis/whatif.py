@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inferbench_lib.records import Case, Measurement, Ratio, Verdict
+from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.roofline import Roofs, Work
 from inferbench_lib.studies.hardware_analysis.bounds import Layer, LayerProfile
