@@ -1,8 +1,7 @@
-"""The ground: frozen values that every floor passes on. Nothing here measures, draws or reads files.
+"""Frozen values that every layer passes on: the case that ran, its measurement, the machine, the run.
 
-What ran (`Case`), what was seen (`Measurement`, `Machine`, `Run`) and what it means (`Summary`, `Ratio`,
-`Breakdown`, `Advice`) are separate types; each later one is a function of the earlier ones.
-Times are in seconds, memory in bytes, rates per second.
+Nothing here measures, draws or reads files. Times are in seconds, memory in bytes, rates per second. What the samples
+mean is in `findings`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -21,7 +19,7 @@ LARGEST_BATCH = "largest_batch"
 
 
 class Outcome(StrEnum):
-    """How a cell ended. A cell is always a row, whatever its outcome."""
+    """The end of a cell. A cell is always a row, whatever its outcome."""
 
     OK = "ok"
     UNSTABLE = "unstable"
@@ -32,9 +30,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What was run: hashable, one line of text.
+    """Everything that tells cells apart: hashable, and one line of text.
 
-    A batch size of 0 is the executor's own choice; `cold` says that it is started anew within each sample.
+    A batch size of 0 leaves the batches to the executor. With `cold`, the executor starts anew within each sample.
     """
 
     workload: str
@@ -60,7 +58,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """Something seen beside a measurement that a reader must know: observation, threshold, what to do."""
+    """A disturbance that a reader must know of: observation, threshold, what to do."""
 
     name: str
     text: str
@@ -69,7 +67,7 @@ class Flag:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Whether the outputs of a timed path equal the reference, and if not, where they first differ.
+    """The comparison of outputs with the reference; `detail` says where they first differ.
 
     `max_abs_difference` is None where it is not a finite number.
     """
@@ -85,7 +83,7 @@ class Verification:
         return "PASSED" if self.passed else "FAILED"
 
     def followed_by(self, later: Verification) -> Verification:
-        """Both as one: the first failure stays, else counts add up and the largest difference is kept."""
+        """Return both as one: the first failure stays, else counts add up and the largest difference is kept."""
         if not self.passed:
             return self
         differences = [one.max_abs_difference for one in (self, later) if one.max_abs_difference is not None]
@@ -98,49 +96,13 @@ class Verification:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telemetry:
-    """What an observer outside the measuring process saw between two moments of the system-wide monotonic clock.
-
-    None where this machine does not tell; shares are between 0 and 1. Counters (swap, throttling, steal) are
-    differences over the stretch, temperatures and power its highest, clocks its lowest. `other_load_share` is what
-    other processes took of the CPUs that the measured processes may run on. `series` holds each gauge as it
-    was sampled, the moments in `at_s` beside it. `reason` and `gpu_reason` say why something was not seen.
-    """
-
-    start_s: float
-    end_s: float
-    n_samples: int = 0
-    reason: str = ""
-    load_1min: float | None = None
-    steal_share: float | None = None
-    other_load_share: float | None = None
-    own_cpus: float | None = None
-    swap_bytes: int | None = None
-    throttled_s: float | None = None
-    throttled_periods: int | None = None
-    frequency_hz: float | None = None
-    temperature_c: float | None = None
-    thermal_throttle_events: int | None = None
-    gpu_temperature_c: float | None = None
-    gpu_power_w: float | None = None
-    gpu_clock_hz: float | None = None
-    gpu_default_clock_hz: float | None = None
-    gpu_throttle_reasons: tuple[str, ...] = ()
-    gpu_memory_bytes: int | None = None
-    gpu_lost: bool = False
-    gpu_reason: str = ""
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One cell as it was measured: every raw sample, the warm-ups beside them, and how it ended.
+    """The record of one cell: every raw sample, the warm-ups beside them, and its outcome.
 
-    `samples_s` holds all samples in the order taken; `round_sizes` says how many belong to each round
-    (their sum is `len(samples_s)`). A sample is the seconds of `calls_per_sample` calls divided by
-    their number. `series` holds what a clock saw beside it, one value a sample (`wall_s`, `enqueue_s`),
-    or a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`).
-    `spans` holds, for each sample, where every worker's time went; a span of kind "call" is the sample itself.
+    `samples_s` holds all samples in order; `round_sizes` says how many belong to each round. A sample is the seconds of
+    `calls_per_sample` calls, divided by their number. `series` holds what a clock saw beside each sample (`wall_s`), or
+    a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`). `spans` says for
+    each sample where every worker's time went; the span of kind "call" is the sample itself.
     """
 
     case: Case
@@ -159,7 +121,6 @@ class Measurement:
     peak_memory_bytes: int | None = None
     verification: Verification | None = None
     spans: tuple[tuple[Span, ...], ...] = ()
-    telemetry: Telemetry | None = None
     flags: tuple[Flag, ...] = ()
     outcome: Outcome = Outcome.OK
     reason: str = ""
@@ -172,7 +133,7 @@ class Measurement:
             )
 
     def rounds(self) -> tuple[tuple[float, ...], ...]:
-        """The samples of each round, in order."""
+        """Return the samples of each round, in order."""
         ends = tuple(accumulate(self.round_sizes))
         return tuple(self.samples_s[end - size : end] for end, size in zip(ends, self.round_sizes, strict=True))
 
@@ -202,10 +163,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where a run was made: facts and versions. None or "unknown" where this machine does not tell.
+    """The machine of a run, its facts and versions; None or "unknown" where it does not tell.
 
-    `cache_shared_by` holds the logical CPUs that share one cache of each level, `core_kinds` the logical CPUs of each
-    kind where there are several, `steal_share` what a hypervisor took of the CPUs' time since they were started.
+    `cache_shared_by` counts the logical CPUs that share one cache of each level. `core_kinds` counts those of a kind,
+    where there are several. `steal_share` is the CPU time that a hypervisor took since boot.
     """
 
     cpu_model: str = "unknown"
@@ -257,24 +218,20 @@ class Run:
 
     @property
     def mark(self) -> str:
-        """The word without which nothing from a simulated device is shown; empty for a run on real ones."""
+        """The word that marks everything from a simulated device; empty for a run on real ones."""
         return "SIMULATED" if self.simulated else ""
 
 
 def plain(run: Run) -> dict[str, Any]:
     """Return a record as plain JSON values, to be kept within another; `from_plain` makes it a record again."""
-    values: dict[str, Any] = _adapter().dump_python(run, mode="json")
+    from pydantic import TypeAdapter  # workers load this file, and have no use for it
+
+    values: dict[str, Any] = TypeAdapter(Run).dump_python(run, mode="json")
     return values
 
 
 def from_plain(values: Mapping[str, Any]) -> Run:
-    """Return the record that `plain` gave."""
-    run: Run = _adapter().validate_python(values)
-    return run
+    """Return the record that `plain` returned."""
+    from pydantic import TypeAdapter
 
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter  # workers load this file, and have no use for it
-
-    return TypeAdapter(Run)
+    return TypeAdapter(Run).validate_python(values)

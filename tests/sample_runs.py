@@ -12,12 +12,13 @@ from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.limits import PARTS, Limits
 from inferbench_lib.machine.overheads import StartCost
 from inferbench_lib.machine.transfer import TransferCost
-from inferbench_lib.records import Case, Figure, Flag, Machine, Measurement, Outcome, Run, Span, Telemetry, Verification
+from inferbench_lib.records import Case, Figure, Flag, Machine, Measurement, Outcome, Run, Span, Verification
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
 from inferbench_lib.studies.common import operations
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
 from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.studies.hardware_analysis import study as hardware
+from inferbench_lib.timing.telemetry import Telemetry
 from inferbench_lib.work.cnn import Cnn
 
 WOBBLE = (1.0, 1.004, 0.996, 1.002, 0.998, 1.001, 0.999, 1.003)

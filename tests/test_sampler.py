@@ -17,7 +17,7 @@ from nvml_stub import ready
 from processes import eventually, is_running
 
 from inferbench_lib.errors import MeasurementError, NotAvailable
-from inferbench_lib.records import Flag, Telemetry
+from inferbench_lib.records import Flag
 from inferbench_lib.timing import memory
 from inferbench_lib.timing.memory import PeakMemory, TreeMemory, highest, memory_of_tree
 from inferbench_lib.timing.readings import (
@@ -33,7 +33,7 @@ from inferbench_lib.timing.readings import (
     read_tree_cpu_s,
 )
 from inferbench_lib.timing.sampler import Sampler
-from inferbench_lib.timing.telemetry import flags, select, summarize
+from inferbench_lib.timing.telemetry import Telemetry, flags, select, summarize
 
 STAT = """cpu  1000 20 300 9000 50 6 7 80 90 0
 cpu0 400 10 100 4000 20 1 2 30 40 0

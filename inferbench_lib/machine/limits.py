@@ -16,10 +16,10 @@ from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.overheads import StartCost, call_costs, cells, start_costs
 from inferbench_lib.machine.software import loaded_threadpools, torch_build
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
-from inferbench_lib.records import Flag, Machine, Telemetry
+from inferbench_lib.records import Flag, Machine
 from inferbench_lib.timing.accelerator import require_accelerator
 from inferbench_lib.timing.sampler import Sampler
-from inferbench_lib.timing.telemetry import flags
+from inferbench_lib.timing.telemetry import Telemetry, flags
 from inferbench_lib.timing.turns import Budget
 
 QUICK_LARGEST_BYTES = 256 << 20

@@ -22,10 +22,9 @@ from queue import Empty, SimpleQueue
 from typing import ClassVar
 
 from inferbench_lib.errors import MeasurementError, NotAvailable
-from inferbench_lib.records import Telemetry
 from inferbench_lib.timing.nvml import GpuProbe, open_gpu
 from inferbench_lib.timing.readings import Reading, read_host
-from inferbench_lib.timing.telemetry import select, summarize
+from inferbench_lib.timing.telemetry import Telemetry, select, summarize
 
 KEPT_READINGS = 100_000
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]

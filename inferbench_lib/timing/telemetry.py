@@ -11,10 +11,11 @@ Every flag is an observation, its limit and what to do. The limits:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from inferbench_lib.records import Flag, Telemetry
+from inferbench_lib.records import Flag
 from inferbench_lib.timing.nvml import IDLE, THERMAL_OR_POWER
 from inferbench_lib.timing.readings import Reading
 
@@ -22,6 +23,41 @@ STEAL_LIMIT = 0.02
 OTHER_LOAD_LIMIT = 0.10
 SWAP_LIMIT_BYTES = 1 << 20
 GPU_CLOCK_LIMIT = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telemetry:
+    """Observations from outside the measuring process, between two moments of the monotonic clock.
+
+    A value is None where this machine does not tell it; shares are between 0 and 1. Counters (swap, throttling, steal)
+    are differences over the stretch, temperatures and power its highest, clocks its lowest. `other_load_share` is the
+    share of the usable CPUs that other processes took. `series` holds each gauge as it was sampled, at the moments in
+    `at_s`. `reason` and `gpu_reason` say why something was not seen.
+    """
+
+    start_s: float
+    end_s: float
+    n_samples: int = 0
+    reason: str = ""
+    load_1min: float | None = None
+    steal_share: float | None = None
+    other_load_share: float | None = None
+    own_cpus: float | None = None
+    swap_bytes: int | None = None
+    throttled_s: float | None = None
+    throttled_periods: int | None = None
+    frequency_hz: float | None = None
+    temperature_c: float | None = None
+    thermal_throttle_events: int | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_clock_hz: float | None = None
+    gpu_default_clock_hz: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] = ()
+    gpu_memory_bytes: int | None = None
+    gpu_lost: bool = False
+    gpu_reason: str = ""
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def select(readings: Sequence[Reading], start_s: float, end_s: float) -> tuple[Reading, ...]:

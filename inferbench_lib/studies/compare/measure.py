@@ -87,8 +87,7 @@ def _read(source: str) -> Mapping[str, Run]:
 def _slim(run: Run) -> Run:
     """Keep what comparing needs: samples by round, flags, the control workload, figures."""
     cells = tuple(
-        replace(cell, warmup_s=(), startup_s={}, series={}, figures={}, spans=(), telemetry=None)
-        for cell in run.measurements
+        replace(cell, warmup_s=(), startup_s={}, series={}, figures={}, spans=()) for cell in run.measurements
     )
     schedules = {name: {"control_s": of["control_s"]} for name, of in run.tables.get("schedules", {}).items()}
     return replace(run, measurements=cells, tables={"schedules": schedules})
