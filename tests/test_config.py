@@ -208,6 +208,7 @@ def test_parameters_of_a_notebook_leave_its_other_variables() -> None:
     [
         (["seed: int = 3\nbatch_size = [1]", "path = 1"], {"seed": 3, "batch_size": [1]}),
         (["seed: int = 3", "# Parameters\nbatch_size = [1]\n"], {"seed": 3, "batch_size": [1]}),
+        (["seed: int = 2\nbatch_size = [1]", "# Parameters\nseed = 3\n"], {"seed": 3, "batch_size": [1]}),
         (["seed = 2\nbatch_size = [1]", "seed = 3", "%pwd", "path = 1"], {"seed": 3}),
     ],
 )

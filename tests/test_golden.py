@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib import store
-from inferbench_lib.records import Figure, Run
-from inferbench_lib.studies.batch_sweep import study as sweep
-from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
-from inferbench_lib.studies.cpu_vs_gpu import study as devices
-from inferbench_lib.studies.hardware_analysis import study as hardware
+from inferbench_lib import store, studies
+from inferbench_lib.records import Run
+from inferbench_lib.studies import voice
 
 RUN_ID = "20261130-164433-standard"
 GOLDEN = Path(__file__).parent / "golden" / RUN_ID
@@ -52,13 +49,6 @@ def runs(reports: Path) -> dict[str, Run]:
     return store.load_runs(reports / RUN_ID)
 
 
-def figures(run: Run) -> dict[str, Figure]:
-    """The entries of `summary.json`, computed from the samples again."""
-    named = {"cpu_multiprocess": multiprocess, "batch_sweep": sweep, "hardware_analysis": hardware}
-    module = (named | {"cpu_vs_gpu": devices})[run.notebook]
-    return module.figures(module.study(run))
-
-
 def differing(told: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Where two figures or records differ: numbers by more than rounding, all else at all."""
     found = []
@@ -90,10 +80,51 @@ def test_figures_come_out_equal(runs: dict[str, Run], notebook: str) -> None:
     }
     now = {
         name: asdict(figure)
-        for name, figure in figures(runs[notebook]).items()
+        for name, figure in studies.figures(runs[notebook]).items()
         if f"{notebook}/{name}" not in CORRECTED
         and not any(re.fullmatch(pattern, f"{notebook}/{name}") for pattern in ADDED)
     }
     assert told.keys() == now.keys()
     wrong = {name: found for name in told if (found := differing(told[name], now[name]))}
     assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "found"),
+    [
+        ({"value": 1.0, "unit": "s"}, {"value": 1.0 + 1e-15, "unit": "s"}, []),
+        ({"value": 1.0}, {"value": 1.001}, ["value: was 1.0, is 1.001"]),
+        ({"value": 1.0, "unit": "s"}, {"value": 1.0, "unit": "ms"}, ["unit: was s, is ms"]),
+        ({"value": None}, {"value": 0.0}, ["value: was None, is 0.0"]),
+    ],
+)
+def test_a_figure_that_differs_is_seen(was: dict[str, Any], now: dict[str, Any], found: list[str]) -> None:
+    """Rounding is no difference; another value, another unit or a value for none is one."""
+    assert differing(was, now) == found
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_stored_run_is_shown(runs: dict[str, Run], notebook: str) -> None:
+    """Its page has a verdict, a sentence for each figure, and every figure can be drawn."""
+    run = runs[notebook]
+    assert voice.answer(run).verdict
+    assert all(voice.readings(run))
+    for view in studies.page(notebook).VIEWS:
+        drawn = view(studies.study(run))
+        assert drawn.frame.empty or len(drawn.figure().axes) > 0
+
+
+def test_stored_run_joins_a_front_page(runs: dict[str, Run]) -> None:
+    """The front page says what to do, for each notebook that compares ways of working."""
+    assert len(voice.recommendations(runs)) == 3
+    assert voice.front(runs).verdict
+
+
+def test_stored_run_compares_with_itself(reports: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every cell and figure of the four notebooks is judged, and none is called different."""
+    monkeypatch.setenv("INFERBENCH_REPORTS", str(reports))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    run = studies.run("compare", base=RUN_ID, heads=[RUN_ID])
+    assert len(run.summary) > 150
+    assert {figure.value for figure in run.summary.values()} == {1.0}
+    assert "No significant difference" in voice.answer(run).verdict

@@ -115,12 +115,15 @@ def parameters(notebook: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assigned_beside(known: Iterable[str], cells: Iterable[str]) -> list[str]:
-    """Name what the newest parameters cell assigns: papermill's, or one that assigns a known parameter."""
+    """Name what the newest parameters cell assigns, and what papermill injected after it."""
+    found: list[str] = []
     for source in reversed(list(cells)):
-        assigned = list(_assigned(source))
-        if source.startswith("# Parameters\n") or set(assigned) & set(known):
-            return assigned
-    return []
+        assigned, is_injected = list(_assigned(source)), source.startswith("# Parameters\n")
+        if is_injected or set(assigned) & set(known):
+            found += assigned
+            if not is_injected:
+                break
+    return found
 
 
 def _assigned(source: str) -> Iterator[str]:
