@@ -21,7 +21,7 @@ from typing import Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.limit import Limit, call_in_a_process, cost
-from inferbench_lib.timing.turns import Probe, interleave
+from inferbench_lib.timing.loop import Probe, interleave
 
 METHODS = ("pickle", "pipe", "shared memory", "memory map")
 SIZES_BYTES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
@@ -35,11 +35,6 @@ class TransferCost:
     method: str
     size_bytes: int
     limit: Limit
-
-    @property
-    def gb_per_s(self) -> float:
-        """The rate at the median time."""
-        return self.size_bytes / self.limit.value / 1e9
 
 
 def transfer_costs(

@@ -1,6 +1,6 @@
 """Take telemetry from outside the measuring process: a small process of its own reads the host at intervals.
 
-That process runs this same file: `python -m inferbench_lib.timing.sampler <pid> <interval_s> <gpu> <main|other>`.
+That process runs this same file: `python -m inferbench_lib.timing.sampler <pid> <interval_s> <main|other>`.
 `pid` is its parent, the process that it watches; the last word is the parent's thread that started it. A line
 `[start_s, end_s]` on its standard input is answered with one JSON line: the readings between those moments, with a new
 one at the end. It ends when its input closes.
@@ -15,13 +15,11 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import ClassVar
 
-from inferbench_lib.errors import MeasurementError, NotAvailable
+from inferbench_lib.errors import NotAvailable
 from inferbench_lib.timing.nvml import GpuProbe, open_gpu
 from inferbench_lib.timing.readings import Reading, read_host
 from inferbench_lib.timing.telemetry import Telemetry, select, summarize
@@ -31,116 +29,79 @@ _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Watcher:
-    """The watching process, as its parent sees it."""
-
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self.settings, self.owner_pid, self.n_users = settings, os.getpid(), 0
-        self._asking = threading.Lock()
-        thread = "main" if threading.current_thread() is threading.main_thread() else "other"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "inferbench_lib.timing.sampler", str(os.getpid()), *settings.values(), thread],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=_with_package_path(os.environ),
-        )
-
-    def ask(self, start_s: float, end_s: float) -> str:
-        """Return the answer to one question, empty when the process has ended."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with self._asking:
-            try:
-                self.process.stdin.write(json.dumps([start_s, end_s]) + "\n")
-                self.process.stdin.flush()
-                return self.process.stdout.readline()
-            except BrokenPipeError:
-                return ""
-
-    def why_ended(self) -> str:
-        """Return the exit code and the last line of the error output."""
-        last_line = (self.process.stderr.read().splitlines() if self.process.stderr else [])[-1:]
-        return ": ".join((f"the watching process ended with exit code {self.process.wait()}", *last_line))
-
-
 class Sampler:
     """A watch on the host, this process and its children, while it is open.
 
     `with Sampler() as sampler: …; telemetry = sampler.window(start_s, end_s)`, the moments from
-    `time.monotonic()`. Ask between timed regions, never inside one. `gpu` is an NVML index or, safer, a UUID.
-    One watching process serves all samplers that this process has open; they must have the same settings.
+    `time.monotonic()`. Ask between timed regions, never inside one.
     """
 
-    _running: ClassVar[Watcher | None] = None
-    _opening: ClassVar[threading.Lock] = threading.Lock()
-
-    def __init__(self, *, interval_s: float = 0.5, gpu: int | str = 0) -> None:
-        self._settings = {"interval_s": str(interval_s), "gpu": str(gpu)}
-        self._watcher: Watcher | None = None
+    def __init__(self, *, interval_s: float = 0.5) -> None:
+        self._interval_s = interval_s
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Sampler:
-        with Sampler._opening:
-            running = Sampler._running
-            if running is None or running.owner_pid != os.getpid():  # a forked child has its parent's in memory
-                running = Sampler._running = Watcher(self._settings)
-            elif running.settings != self._settings:
-                raise MeasurementError(
-                    f"sampler: expected the settings of the open one ({_listed(running.settings)}), "
-                    f"got {_listed(self._settings)}; close that one first"
-                )
-            running.n_users += 1
-        self._watcher = running
+        thread = "main" if threading.current_thread() is threading.main_thread() else "other"
+        path = os.pathsep.join(filter(None, (str(_PACKAGE_FOLDER), os.environ.get("PYTHONPATH"))))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "inferbench_lib.timing.sampler", str(os.getpid()), str(self._interval_s), thread],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
         self.window(0.0, 0.0)  # answered once it reads
         return self
 
     def __exit__(self, *_: object) -> None:
-        watcher, self._watcher = self._watcher, None
-        if watcher is None:
-            return
-        with Sampler._opening:
-            watcher.n_users -= 1
-            if watcher.n_users:
-                return
-            Sampler._running = None
-        watcher.process.kill()
-        watcher.process.communicate()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     @property
     def pid(self) -> int | None:
         """The watching process, None while the sampler is not open."""
-        return None if self._watcher is None else self._watcher.process.pid
+        return None if self._process is None else self._process.pid
 
     def window(self, start_s: float, end_s: float) -> Telemetry:
         """Return the telemetry between two moments of `time.monotonic()`, widened to the readings around them.
 
         It has no readings, but a reason, when the watching process has ended.
         """
-        if self._watcher is None:
+        process = self._process
+        if process is None:
             return Telemetry(start_s=start_s, end_s=end_s, reason="the sampler is not open")
-        answer = self._watcher.ask(start_s, end_s)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps([start_s, end_s]) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
         if not answer:
-            return Telemetry(start_s=start_s, end_s=end_s, reason=self._watcher.why_ended())
+            return Telemetry(start_s=start_s, end_s=end_s, reason=_why_ended(process))
         found, gpu_default_clock_hz, gpu_reason = json.loads(answer)
         readings = [Reading(**reading) for reading in found]
         return summarize(readings, gpu_default_clock_hz=gpu_default_clock_hz, gpu_reason=gpu_reason)
 
 
-def _listed(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+def _why_ended(process: subprocess.Popen[str]) -> str:
+    last_line = (process.stderr.read().splitlines() if process.stderr else [])[-1:]
+    return ": ".join((f"the watching process ended with exit code {process.wait()}", *last_line))
 
 
-def _with_package_path(environment: Mapping[str, str]) -> dict[str, str]:
-    inherited = environment.get("PYTHONPATH")
-    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (str(_PACKAGE_FOLDER), inherited)))}
-
-
-def watch(pid: int, interval_s: float, gpu: str, thread: str) -> None:
+def watch(pid: int, interval_s: float, thread: str) -> None:
     """Read the host every `interval_s` seconds, and answer questions, until standard input closes."""
     _end_with_parent(pid, started_by_main_thread=thread == "main")
-    probe, gpu_reason = _open_gpu(gpu)
-    default_clock_hz = None if probe is None else probe.gpu.default_clock_hz
+    probe, gpu_reason, default_clock_hz = None, "", None
+    try:
+        probe = open_gpu()
+        default_clock_hz = probe.gpu.default_clock_hz
+    except NotAvailable as error:
+        gpu_reason = str(error)
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_forward_input, args=(lines,), daemon=True).start()
     readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
@@ -154,7 +115,7 @@ def watch(pid: int, interval_s: float, gpu: str, thread: str) -> None:
             return
         readings.append(_read(pid, probe))
         start_s, end_s = json.loads(line)
-        found = [reading.as_dict() for reading in select(list(readings), start_s, end_s)]
+        found = [asdict(reading) for reading in select(list(readings), start_s, end_s)]
         print(json.dumps([found, default_clock_hz, gpu_reason]), flush=True)
 
 
@@ -180,17 +141,10 @@ def _forward_input(lines: SimpleQueue[str]) -> None:
     lines.put("")
 
 
-def _open_gpu(gpu: str) -> tuple[GpuProbe | None, str]:
-    try:
-        return open_gpu(int(gpu) if gpu.isdigit() else gpu), ""
-    except NotAvailable as error:
-        return None, str(error)
-
-
 def _read(pid: int, probe: GpuProbe | None) -> Reading:
     reading = read_host(pid)
-    return reading if probe is None else replace(reading, gpu=asdict(probe.read()))
+    return reading if probe is None else replace(reading, **probe.read())
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4])
+    watch(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])
