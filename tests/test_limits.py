@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -38,11 +38,12 @@ from inferbench_lib.machine.overheads import (
     start_costs,
     start_seconds,
 )
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.machine.transfer import transfer_costs
+from inferbench_lib.processes import shared_array
 from inferbench_lib.records import Flag, Machine
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.loop import Budget, Probe, interleave, take_turns
-from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import Telemetry
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -472,13 +473,14 @@ def test_transfers_of_this_machine() -> None:
     assert found["pipe", 16 * MIB].limit.low > found["pipe", KIB].limit.low
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps shared memory in a file system")
 def test_shared_memory_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A segment needs room for itself and as much again."""
-    room = type("Room", (), {"f_bavail": 1024, "f_frsize": KIB})
-    monkeypatch.setattr(transfer.os, "statvfs", lambda path: room)
-    assert transfer._fits_shared_memory(MIB // 2 - 1)
-    assert not transfer._fits_shared_memory(MIB // 2)
+    """The other methods are measured where the system refuses the memory."""
+
+    def refuse(n_bytes: int) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(shared_array, "_reserved_memory", refuse)
+    assert {method for method, _, _ in transfer.transfer_seconds(0.0, (KIB,))} == {"pickle", "pipe", "memory map"}
 
 
 def test_a_receiver_that_saw_other_data_is_an_error() -> None:

@@ -179,18 +179,12 @@ def is_harmless(value: str) -> bool:
 
 def git_state(folder: Path) -> tuple[str, bool | None]:
     """Return (revision, True where files differ from it) of the checkout at `folder`, else ("unknown", None)."""
-    top = _git(folder, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != folder.resolve():
+    if not (folder / ".git").exists():
         return "unknown", None
-    revision, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
-    return revision or "unknown", None if changes is None else bool(changes)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch"]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
+    revision = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer, re.MULTILINE)
+    return revision[1] if revision else "unknown", any(not line.startswith("#") for line in answer.splitlines())

@@ -15,11 +15,11 @@ from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
 from inferbench_lib.machine.latency import LARGEST_BYTES, LoadLatency, latencies, working_sets
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.overheads import StartCost, call_costs, cells, start_costs
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
 from inferbench_lib.records import Flag, Machine
 from inferbench_lib.timing.accelerator import require_accelerator
 from inferbench_lib.timing.loop import Budget
-from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import Telemetry, flags
 
 QUICK_LARGEST_BYTES = 256 << 20

@@ -17,6 +17,7 @@ from inferbench_lib import store
 from inferbench_lib.config import Rounds, Seeded
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.processes.child import thread_limits
@@ -24,7 +25,6 @@ from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Flag, Measurement, Run
 from inferbench_lib.timing.memory import PeakMemory
-from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
 
 CONTROL_LIMIT = 0.10
