@@ -83,7 +83,8 @@ DEVICE = [
         ("", "enqueueing lasts until the device is done",
          "        enqueued_ns = self._read_ns()\n        self._synchronize()\n",
          "        self._synchronize()\n        enqueued_ns = self._read_ns()\n"),
-        ("", "host time instead of device time", "        return seconds\n\n    def side", "        return self._wall_s[-1]\n\n    def side"),
+        ("", "host time instead of device time",
+         "        return seconds\n\n    def side", "        return self._wall_s[-1]\n\n    def side"),
     ),
     Mutant(
         item="event on the wrong stream", name="the begin event alone",
@@ -127,7 +128,7 @@ DEVICE = [
     ),
     *in_file("timing/device_memory.py", "test_accelerator.py::test_bisection_finds_the_largest_batch_that_fits",
         ("", "the largest batch is the first that fails",
-         "            high = middle\n    return low", "            high = middle\n    return high"),
+         "low + n_fitting - 1 if", "low + n_fitting if"),
     ),
     *in_file("timing/device_run.py", EVERY_FIGURE,
         ("host-to-device copy inside the compute window", "inputs are brought there in each call",
