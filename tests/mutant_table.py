@@ -83,7 +83,8 @@ DEVICE = [
         ("", "enqueueing lasts until the device is done",
          "        enqueued_ns = self._read_ns()\n        self._synchronize()\n",
          "        self._synchronize()\n        enqueued_ns = self._read_ns()\n"),
-        ("", "host time instead of device time", "        return seconds", "        return self._wall_s[-1]"),
+        ("", "host time instead of device time",
+         "        return seconds\n\n    def side", "        return self._wall_s[-1]\n\n    def side"),
     ),
     Mutant(
         item="event on the wrong stream", name="the begin event alone",
@@ -127,7 +128,7 @@ DEVICE = [
     ),
     *in_file("timing/device_memory.py", "test_accelerator.py::test_bisection_finds_the_largest_batch_that_fits",
         ("", "the largest batch is the first that fails",
-         "            high = middle\n    return low", "            high = middle\n    return high"),
+         "low + n_fitting - 1 if", "low + n_fitting if"),
     ),
     *in_file("measure/bench.py", EVERY_FIGURE,
         ("host-to-device copy inside the compute window", "inputs are brought there in each call",
@@ -547,14 +548,14 @@ BETWEEN_RUNS = [
 
 TELEMETRY = [
     *in_file("timing/telemetry.py", "test_sampler.py::test_each_limit_flags_alone",
-        ("", "steal is not flagged", "(seen.steal_share or 0.0) > STEAL_LIMIT", "(seen.steal_share or 0.0) > 1"),
+        ("", "steal is not flagged", "steal > STEAL_LIMIT", "steal > 1"),
         ("", "a throttled GPU is only mentioned",
-         'it can hold.",\n            invalidates=True,\n', 'it can hold.",\n'),
+         'invalidates=name.startswith("gpu")', 'invalidates=name.startswith("gpu_c")'),
         ("", "a slow GPU clock is not flagged", "GPU_CLOCK_LIMIT = 0.75", "GPU_CLOCK_LIMIT = 0.5"),
     ),
     *in_file("timing/telemetry.py", "test_sampler.py::test_summary_of_a_stretch",
         ("", "our own load counted as that of others", "max(0.0, busy_s - own_s)", "busy_s"),
-        ("", "the highest clock of the stretch", "gpu_clock_hz=_least(", "gpu_clock_hz=_most("),
+        ("", "the highest clock of the stretch", '"gpu_clock_hz": min', '"gpu_clock_hz": max'),
     ),
 ]
 # fmt: on

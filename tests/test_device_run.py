@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from inferbench_lib.errors import MeasurementError, OutOfMemory
 from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.calls import import_s
 from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Measurement, Outcome, Verification
 from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, TorchAccelerator
 from inferbench_lib.timing.cell import Inputs, listed
-from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.timing.device_passes import copy_times
 from inferbench_lib.work.base import Runner
 from inferbench_lib.work.engines.torch import fetched, forward
@@ -316,7 +316,7 @@ def test_an_import_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(tmp_path)
     ticks = iter([100, 2_600])
     assert import_s("a_framework_of_the_test", lambda: next(ticks)) == 2.5e-6
-    assert import_s("a_framework_of_the_test", lambda: next(ticks)) is None
+    assert import_s("a_framework_of_the_test", lambda: next(ticks)) == 0.0
 
 
 # ---- what goes wrong ----------------------------------------------------------------------------------------------

@@ -8,21 +8,23 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from machine_trees import FOLDER, parts, unpack
 
-from inferbench_lib.machine.facts import gpu_text, read_machine
-from inferbench_lib.machine.linux import read_linux, virtualisation
-from inferbench_lib.machine.macos import machine_from_sysctl
-from inferbench_lib.machine.software import (
+from inferbench_lib.machine.facts import (
     git_state,
+    gpu_text,
     library_versions,
     parse_torch_build,
+    read_machine,
     speed_environment,
+    steal_share,
     threadpool_text,
     torch_build,
 )
+from inferbench_lib.machine.hardware import machine_from_sysctl, read_linux, virtualisation
 from inferbench_lib.records import Machine
 from inferbench_lib.timing.nvml import Gpu
 
@@ -31,100 +33,88 @@ VNNI = ("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx
 ARM = ("asimd", "asimddp", "asimdhp", "bf16", "i8mm")
 
 CLOUD = Machine(
-    cpu_model="Intel(R) Xeon(R) Platinum 8259CL CPU @ 2.50GHz", physical_cores=4, logical_cores=8, threads_per_core=2,
-    instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f"), frequency_hz=2.499998e9, memory_bytes=32380188 * KIB,
-    steal_share=0.02, operating_system="Linux",
+    cpu_model="Intel(R) Xeon(R) Platinum 8259CL CPU @ 2.50GHz",
+    instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f"), frequency_hz=2.499998e9,
+    operating_system="Linux",
 )  # fmt: skip
 
 # Expected values of the recordings from util-linux: what `lscpu` says of them (tests/expected/lscpu there); of the
 # others: read off the recording by hand.
 MACHINES = {
     "laptop_tiger_lake": Machine(
-        cpu_model="11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", physical_cores=4, logical_cores=8, numa_nodes=1,
+        cpu_model="11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", numa_nodes=1,
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 12 * MIB},
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni"),
         frequency_hz=4.7e9, governor="powersave", virtualisation="none", operating_system="Linux",
-        threads_per_core=2,
     ),
     "laptop_arrandale": Machine(
-        cpu_model="Intel(R) Core(TM) i5 CPU M 560 @ 2.67GHz", physical_cores=2, logical_cores=4, numa_nodes=1,
+        cpu_model="Intel(R) Core(TM) i5 CPU M 560 @ 2.67GHz", numa_nodes=1,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 3 * MIB},
         frequency_hz=2.667e9, governor="ondemand", virtualisation="none", operating_system="Linux",
-        threads_per_core=2,
     ),
     "server_epyc_two_sockets": Machine(
-        cpu_model="AMD EPYC 7451 24-Core Processor", physical_cores=48, logical_cores=96, numa_nodes=8,
+        cpu_model="AMD EPYC 7451 24-Core Processor", numa_nodes=8,
         caches={"L1d": 32 * KIB, "L1i": 64 * KIB, "L2": 512 * KIB, "L3": 8 * MIB},
         instruction_sets=("avx", "avx2", "fma", "f16c"),
         frequency_hz=2.3e9, governor="performance", virtualisation="none", operating_system="Linux",
-        threads_per_core=2,
     ),
     "server_xeon_four_sockets": Machine(
-        cpu_model="Intel(R) Xeon(R) CPU X7550 @ 2.00GHz", physical_cores=32, logical_cores=64, numa_nodes=3,
+        cpu_model="Intel(R) Xeon(R) CPU X7550 @ 2.00GHz", numa_nodes=3,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 18 * MIB},
         frequency_hz=1.996e9, governor="ondemand", virtualisation="none", operating_system="Linux",
-        threads_per_core=2,
     ),
     "server_opteron": Machine(
-        cpu_model="AMD Opteron(tm) Processor 6328", physical_cores=8, logical_cores=16, numa_nodes=4,
+        cpu_model="AMD Opteron(tm) Processor 6328", numa_nodes=4,
         caches={"L1d": 16 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 6 * MIB},
         instruction_sets=("avx", "fma", "f16c"),
         frequency_hz=3.2e9, governor="ondemand", virtualisation="none", operating_system="Linux",
-        threads_per_core=2,
     ),
     "server_sapphire_rapids": Machine(
-        cpu_model="Intel(R) Xeon(R) Platinum 8480+", physical_cores=1, logical_cores=1,
+        cpu_model="Intel(R) Xeon(R) Platinum 8480+",
         instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2e9, virtualisation="none", operating_system="Linux",
-        threads_per_core=1,
     ),
     "server_power8": Machine(
-        cpu_model="POWER8NVL (raw), altivec supported", logical_cores=1, operating_system="Linux"
+        cpu_model="POWER8NVL (raw), altivec supported", operating_system="Linux"
     ),
-    "board_riscv": Machine(cpu_model="sifive,u74-mc", logical_cores=1, operating_system="Linux"),
+    "board_riscv": Machine(cpu_model="sifive,u74-mc", operating_system="Linux"),
     "mainframe_s390": Machine(operating_system="Linux"),
     "cloud_graviton3": Machine(
-        cpu_model="Neoverse V1", logical_cores=1, instruction_sets=(*ARM, "sve"), operating_system="Linux"
+        cpu_model="Neoverse V1", instruction_sets=(*ARM, "sve"), operating_system="Linux"
     ),
     "laptop_apple_m2_linux": Machine(
-        cpu_model="Apple M2 Blizzard", logical_cores=1, instruction_sets=ARM, operating_system="Linux"
+        cpu_model="Apple M2 Blizzard", instruction_sets=ARM, operating_system="Linux"
     ),
     "phone_arm_three_kinds_of_core": Machine(
-        cpu_model="Cortex-A510 + Cortex-A715 + Cortex-A710 + Cortex-X3", physical_cores=8, logical_cores=8,
+        cpu_model="Cortex-A510 + Cortex-A715 + Cortex-A710 + Cortex-X3",
         instruction_sets=ARM, frequency_hz=3.1872e9, governor="walt", operating_system="Linux",
-        threads_per_core=1,
         core_kinds={"Cortex-A510": 3, "Cortex-A715": 2, "Cortex-A710": 2, "Cortex-X3": 1},
     ),
     "guest_virtualbox": Machine(
-        cpu_model="Intel(R) Core(TM) i5-3317U CPU @ 1.70GHz", physical_cores=2, logical_cores=2, numa_nodes=1,
+        cpu_model="Intel(R) Core(TM) i5-3317U CPU @ 1.70GHz", numa_nodes=1,
         caches={"L1d": 32 * KIB, "L2": 6 * MIB},
         frequency_hz=3.8e9, governor="powersave", virtualisation="none", operating_system="Linux",
-        threads_per_core=1,
     ),
     "guest_wsl2": Machine(
-        cpu_model="AMD Ryzen 7 5800X 8-Core Processor", physical_cores=1, logical_cores=2,
-        instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=3.80001e9, memory_bytes=8024412 * KIB,
+        cpu_model="AMD Ryzen 7 5800X 8-Core Processor",
+        instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=3.80001e9,
         virtualisation="WSL", operating_system="Ubuntu 24.04 LTS, kernel 5.15.153.1-microsoft-standard-WSL2",
-        threads_per_core=2,
     ),
     "container_cloud_guest": Machine(
-        cpu_model="Intel(R) Xeon(R) Processor", physical_cores=2, logical_cores=2, numa_nodes=1,
+        cpu_model="Intel(R) Xeon(R) Processor", numa_nodes=1,
         caches={"L1d": 48 * KIB, "L1i": 64 * KIB, "L2": 2 * MIB, "L3": 480 * MIB},
-        instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2.6e9, memory_bytes=24684084 * KIB,
+        instruction_sets=(*VNNI, "amx_bf16"), frequency_hz=2.6e9,
         virtualisation="virtual machine, Docker container",
         operating_system="Debian GNU/Linux 12 (bookworm), kernel 6.18.44-fc-v669",
-        threads_per_core=1,
     ),
     "mac_m2": Machine(
-        cpu_model="Apple M2", physical_cores=8, logical_cores=8, memory_bytes=16 << 30, instruction_sets=ARM,
+        cpu_model="Apple M2", instruction_sets=ARM,
         caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB}, operating_system="macOS",
-        threads_per_core=1,
         cache_shared_by={"L2": 4}, core_kinds={"level 0": 4, "level 1": 4},
     ),
     "mac_m4": Machine(
-        cpu_model="Apple M4 Max", physical_cores=16, logical_cores=16, memory_bytes=64 << 30,
+        cpu_model="Apple M4 Max",
         instruction_sets=(*ARM, "sme"), caches={"L1d": 128 * KIB, "L1i": 192 * KIB, "L2": 16 * MIB},
         operating_system="macOS",
-        threads_per_core=1,
         cache_shared_by={"L2": 6}, core_kinds={"performance": 12, "efficiency": 4},
     ),
     "mac_skylake": Machine(
@@ -132,39 +122,37 @@ MACHINES = {
         operating_system="macOS",
     ),
     "mac_sandy_bridge": Machine(
-        cpu_model="Intel(R) Core(TM) i5-2557M CPU @ 1.70GHz", physical_cores=2, logical_cores=4,
+        cpu_model="Intel(R) Core(TM) i5-2557M CPU @ 1.70GHz",
         instruction_sets=("avx",), frequency_hz=1.7e9, operating_system="macOS",
-        threads_per_core=2,
     ),
     "mac_intel_i9": Machine(
-        cpu_model="Intel(R) Core(TM) i9-9880H CPU @ 2.30GHz", physical_cores=8, logical_cores=16, threads_per_core=2,
-        memory_bytes=32 << 30, instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=2.3e9,
+        cpu_model="Intel(R) Core(TM) i9-9880H CPU @ 2.30GHz",
+        instruction_sets=("avx", "avx2", "fma", "f16c"), frequency_hz=2.3e9,
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 256 * KIB, "L3": 16 * MIB},
         cache_shared_by={"L1d": 2, "L2": 2, "L3": 16}, virtualisation="none", operating_system="macOS 13.6.1",
     ),
     "laptop_intel_hybrid": Machine(
-        cpu_model="12th Gen Intel(R) Core(TM) i7-1260P", physical_cores=12, logical_cores=16, numa_nodes=1,
-        threads_per_core=2, core_kinds={"performance": 8, "efficiency": 8}, memory_bytes=16065832 * KIB,
+        cpu_model="12th Gen Intel(R) Core(TM) i7-1260P", numa_nodes=1,
+        core_kinds={"performance": 8, "efficiency": 8},
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 18 * MIB},
-        cache_shared_by={"L1d": 2, "L1i": 2, "L2": 2, "L3": 16}, huge_pages="madvise", steal_share=0.0,
+        cache_shared_by={"L1d": 2, "L1i": 2, "L2": 2, "L3": 16}, huge_pages="madvise",
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx_vnni"),
         frequency_hz=4.7e9, governor="powersave", virtualisation="none", operating_system="Linux",
     ),
     "desktop_amd": Machine(
-        cpu_model="AMD Ryzen 9 7950X 16-Core Processor", physical_cores=16, logical_cores=32, numa_nodes=1,
-        threads_per_core=2, memory_bytes=65024000 * KIB, huge_pages="always",
+        cpu_model="AMD Ryzen 9 7950X 16-Core Processor", numa_nodes=1,
+        huge_pages="always",
         caches={"L1d": 32 * KIB, "L1i": 32 * KIB, "L2": 1 * MIB, "L3": 32 * MIB},
         cache_shared_by={"L1d": 2, "L1i": 2, "L2": 2, "L3": 16},
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
         frequency_hz=5.881e9, governor="schedutil", virtualisation="none", operating_system="Linux",
     ),
     "board_raspberry_pi": Machine(
-        cpu_model="Cortex-A72", physical_cores=4, logical_cores=4, threads_per_core=1, memory_bytes=3884360 * KIB,
+        cpu_model="Cortex-A72",
         instruction_sets=("asimd",), frequency_hz=1.8e9, governor="ondemand", operating_system="Linux",
     ),
     "server_two_sockets_cpu_offline": Machine(
-        cpu_model="Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", physical_cores=4, logical_cores=7, numa_nodes=2,
-        threads_per_core=2, memory_bytes=263856544 * KIB,
+        cpu_model="Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", numa_nodes=2,
         caches={"L1d": 48 * KIB, "L1i": 32 * KIB, "L2": 1280 * KIB, "L3": 48 * MIB},
         cache_shared_by={"L1d": 2, "L1i": 2, "L2": 2, "L3": 4},
         instruction_sets=("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni"),
@@ -173,8 +161,8 @@ MACHINES = {
     "container_quota_v1": replace(CLOUD, virtualisation="Amazon EC2 guest, Docker container"),
     "container_quota_v2": replace(CLOUD, virtualisation="Amazon EC2 guest, Podman container"),
     "guest_without_caches": Machine(
-        cpu_model="QEMU Virtual CPU version 2.5+", logical_cores=2, memory_bytes=2030396 * KIB, frequency_hz=2.399996e9,
-        steal_share=0.1, virtualisation="QEMU guest", operating_system="Linux",
+        cpu_model="QEMU Virtual CPU version 2.5+", frequency_hz=2.399996e9,
+        virtualisation="QEMU guest", operating_system="Linux",
     ),
 }  # fmt: skip
 
@@ -289,9 +277,9 @@ def test_threadpools_are_words_without_paths() -> None:
 
 def test_gpu_in_words() -> None:
     """Name, memory where it is known, driver."""
-    gpu = Gpu(index=0, name="NVIDIA GeForce GTX 750 Ti", uuid="", driver="550.54", memory_bytes=2147483648)
+    gpu = Gpu(name="NVIDIA GeForce GTX 750 Ti", driver="550.54", memory_bytes=2147483648)
     assert gpu_text(gpu) == "NVIDIA GeForce GTX 750 Ti, 2.1 GB, driver 550.54"
-    assert gpu_text(Gpu(index=0, name="A", uuid="", driver="1")) == "A, driver 1"
+    assert gpu_text(Gpu(name="A", driver="1")) == "A, driver 1"
 
 
 def test_versions_come_from_metadata() -> None:
@@ -324,6 +312,26 @@ def test_git_state_follows_the_checkout(tmp_path: Path) -> None:
     (tmp_path / "inner" / "file").write_text("2")
     assert git_state(tmp_path) == (git("rev-parse", "HEAD"), True)
     assert git_state(tmp_path / "inner") == ("unknown", None)
+
+
+def test_core_counts_and_memory_are_those_of_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads per core are rounded up: some cores of a hybrid CPU have one thread, and a thread may be offline."""
+    import psutil
+
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16 if logical else 12)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=16 << 30))
+    machine = read_machine()
+    assert (machine.physical_cores, machine.logical_cores, machine.threads_per_core) == (12, 16, 2)
+    assert machine.memory_bytes == 16 << 30
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: None)
+    assert read_machine().threads_per_core is None
+
+
+def test_steal_is_a_share_of_all_time_without_guest_time_twice() -> None:
+    """Guest time is part of user time; a system that counts no steal is unknown, and so is one without time."""
+    assert steal_share({"user": 60.0, "idle": 38.0, "steal": 2.0, "guest": 10.0}) == 0.02
+    assert steal_share({"user": 60.0, "idle": 38.0}) is None
+    assert steal_share({"user": 0.0, "steal": 0.0}) is None
 
 
 def test_this_machine_is_described_and_not_named() -> None:

@@ -23,30 +23,24 @@ STEADY = "sample temperature=61 power_mw=38500 clock_mhz=1020 memory=83886080 ps
 HOT = "sample temperature=95 power_mw=31000 clock_mhz=700 memory=83886080 pstate=2 throttle=0x60\n"
 LOST = "sample error=15\n"
 FACTS = {
-    "index": 0,
     "name": "NVIDIA GeForce GTX 750 Ti",
-    "uuid": "GPU-1b2c",
     "driver": "550.54.14",
     "memory_bytes": 2147483648,
     "default_clock_hz": 1.02e9,
-    "max_clock_hz": 1.085e9,
 }
 READING = {
-    "temperature_c": 61,
-    "power_w": 38.5,
-    "sm_clock_hz": 1.02e9,
-    "memory_used_bytes": 83886080,
-    "performance_state": 0,
-    "throttle_reasons": [],
-    "lost_reason": "",
+    "gpu_temperature_c": 61,
+    "gpu_power_w": 38.5,
+    "gpu_clock_hz": 1.02e9,
+    "gpu_memory_bytes": 83886080,
+    "gpu_throttle_reasons": [],
 }
 READ_THREE = """
-import json, sys
+import json
 from dataclasses import asdict
 from inferbench_lib.timing.nvml import open_gpu
-gpu = sys.argv[1]
-probe = open_gpu(int(gpu) if gpu.isdigit() else gpu)
-print(json.dumps([asdict(probe.gpu), [asdict(probe.read()) for _ in range(3)]]))
+probe = open_gpu()
+print(json.dumps([asdict(probe.gpu), [probe.read() for _ in range(3)]]))
 """
 FIND = """
 import json
@@ -57,26 +51,24 @@ print(json.dumps([[asdict(gpu) for gpu in gpus], reason]))
 """
 
 
-def run(code: str, trace: str, folder: Path, *arguments: str, definitions: tuple[str, ...] = ()) -> Any:
+def run(code: str, trace: str, folder: Path, *, definitions: tuple[str, ...] = ()) -> Any:
     """The JSON that `code` prints in a process whose NVML replays `trace`."""
     path = folder / "trace"
     path.write_text(trace)
     environment = ready.environment(ready.build(*definitions), path)
-    answer = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     return json.loads(answer.stdout)
 
 
-@pytest.mark.parametrize("gpu", ["0", "GPU-1b2c", "1b2c"])
-def test_facts_and_readings(gpu: str, tmp_path: Path) -> None:
-    """A card by index, by UUID, and by the UUID as torch writes it; every figure in its unit."""
-    facts, readings = run(READ_THREE, CARD + STEADY + HOT, tmp_path, gpu)
+def test_facts_and_readings(tmp_path: Path) -> None:
+    """Every figure of the first card is in its unit."""
+    facts, readings = run(READ_THREE, CARD + STEADY + HOT, tmp_path)
     hot = READING | {
-        "temperature_c": 95,
-        "power_w": 31.0,
-        "sm_clock_hz": 0.7e9,
-        "performance_state": 2,
-        "throttle_reasons": ["software thermal slowdown", "hardware thermal slowdown"],
+        "gpu_temperature_c": 95,
+        "gpu_power_w": 31.0,
+        "gpu_clock_hz": 0.7e9,
+        "gpu_throttle_reasons": ["software thermal slowdown", "hardware thermal slowdown"],
     }
     assert facts == FACTS
     assert readings == [READING, hot, hot]
@@ -84,26 +76,26 @@ def test_facts_and_readings(gpu: str, tmp_path: Path) -> None:
 
 def test_a_gpu_that_is_lost_is_a_reading(tmp_path: Path) -> None:
     """The reading says so and nothing else; the process goes on."""
-    _, readings = run(READ_THREE, CARD + STEADY + LOST, tmp_path, "0")
-    nothing = dict.fromkeys(READING) | {"throttle_reasons": [], "lost_reason": "GPU is lost"}
-    assert readings == [READING, nothing, nothing]
+    _, readings = run(READ_THREE, CARD + STEADY + LOST, tmp_path)
+    lost = {"gpu_lost_reason": "GPU is lost"}
+    assert readings == [READING, lost, lost]
 
 
 def test_what_a_card_does_not_tell_is_none(tmp_path: Path) -> None:
     """A card without power reading, default clock and throttle reasons still tells the rest."""
     silent = ("PowerUsage", "DefaultApplicationsClock", "CurrentClocksEventReasons", "CurrentClocksThrottleReasons")
     lines = "".join(f"unsupported nvmlDeviceGet{name}\n" for name in silent)
-    facts, readings = run(READ_THREE, CARD + lines + HOT, tmp_path, "0")
+    facts, readings = run(READ_THREE, CARD + lines + HOT, tmp_path)
     assert facts == FACTS | {"default_clock_hz": 1.085e9}
-    assert readings[0]["power_w"] is None
-    assert readings[0]["throttle_reasons"] == []
-    assert readings[0]["temperature_c"] == 95
+    assert readings[0]["gpu_power_w"] is None
+    assert readings[0]["gpu_throttle_reasons"] == []
+    assert readings[0]["gpu_temperature_c"] == 95
 
 
 def test_an_older_driver_is_asked_by_the_older_name(tmp_path: Path) -> None:
     """Throttle reasons also where the library lacks the newer function."""
-    _, readings = run(READ_THREE, CARD + HOT, tmp_path, "0", definitions=("-DOLD_DRIVER",))
-    assert readings[0]["throttle_reasons"] == ["software thermal slowdown", "hardware thermal slowdown"]
+    _, readings = run(READ_THREE, CARD + HOT, tmp_path, definitions=("-DOLD_DRIVER",))
+    assert readings[0]["gpu_throttle_reasons"] == ["software thermal slowdown", "hardware thermal slowdown"]
 
 
 def test_a_driver_with_a_card(tmp_path: Path) -> None:
@@ -134,11 +126,11 @@ import json
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.timing.nvml import open_gpu
 try:
-    open_gpu("GPU-none")
+    open_gpu(7)
 except NotAvailable as error:
     print(json.dumps(str(error)))
 """
-    assert run(code, CARD + STEADY, tmp_path) == "GPU GPU-none: expected one that NVML can read, got: Not Found"
+    assert run(code, CARD + STEADY, tmp_path) == "GPU 7: expected one that NVML can read, got: Invalid Argument"
 
 
 def test_names_of_throttle_bits() -> None:

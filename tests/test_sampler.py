@@ -8,23 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from machine_trees import write_tree
 from nvml_stub import ready
 from processes import eventually, is_running
 
-from inferbench_lib.errors import MeasurementError, NotAvailable
+from inferbench_lib.errors import NotAvailable
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.records import Flag
-from inferbench_lib.timing import memory
-from inferbench_lib.timing.memory import PeakMemory, TreeMemory, highest, memory_of_tree
+from inferbench_lib.timing.memory import PeakMemory, memory_of_tree
 from inferbench_lib.timing.readings import (
-    CpuTimes,
     Reading,
     parse_cpu_times,
-    parse_load,
     parse_process_cpu_s,
     parse_swap_bytes,
     read_frequency_hz,
@@ -32,7 +33,6 @@ from inferbench_lib.timing.readings import (
     read_temperature_c,
     read_tree_cpu_s,
 )
-from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import Telemetry, flags, select, summarize
 
 STAT = """cpu  1000 20 300 9000 50 6 7 80 90 0
@@ -44,10 +44,10 @@ intr 1234
 
 def test_cpu_times_over_all_and_over_some_cpus() -> None:
     """Guest time is inside user time and is not counted again; steal is neither busy nor idle."""
-    assert parse_cpu_times(STAT, (), 100) == CpuTimes(total_s=104.63, busy_s=13.33, steal_s=0.8)
-    assert parse_cpu_times(STAT, (1,), 100) == CpuTimes(total_s=59.0, busy_s=8.2, steal_s=0.5)
-    assert parse_cpu_times("cpu  1 2 3 4\n", (), 1) == CpuTimes(total_s=10.0, busy_s=6.0, steal_s=0.0)
-    assert parse_cpu_times("", (), 100) is None
+    assert parse_cpu_times(STAT, (), 100) == {"total_s": 104.63, "busy_s": 13.33, "steal_s": 0.8}
+    assert parse_cpu_times(STAT, (1,), 100) == {"total_s": 59.0, "busy_s": 8.2, "steal_s": 0.5}
+    assert parse_cpu_times("cpu  1 2 3 4\n", (), 1) == {"total_s": 10.0, "busy_s": 6.0, "steal_s": 0.0}
+    assert parse_cpu_times("", (), 100) == {}
 
 
 def test_process_times_when_the_name_is_awkward() -> None:
@@ -56,12 +56,10 @@ def test_process_times_when_the_name_is_awkward() -> None:
     assert parse_process_cpu_s(stat, 100) == 2.0
 
 
-def test_swap_and_load() -> None:
-    """Pages in and out are bytes; what is not counted is None."""
+def test_swap() -> None:
+    """Pages in and out are bytes; a system that does not count them is unknown."""
     assert parse_swap_bytes("pgpgin 5\npswpin 3\npswpout 4\n", 4096) == 7 * 4096
     assert parse_swap_bytes("pgpgin 5\n", 4096) is None
-    assert parse_load("1.25 0.80 0.40 2/345 6789") == 1.25
-    assert parse_load(None) is None
 
 
 def test_tree_times_add_up_over_descendants_of_every_thread(tmp_path: Path) -> None:
@@ -106,10 +104,16 @@ def test_clock_and_temperature_of_the_right_sensors(tmp_path: Path) -> None:
     assert read_temperature_c(root) == 70.25
 
 
+def test_the_load_of_one_minute_is_read(tmp_path: Path) -> None:
+    """It is the first number of `/proc/loadavg`."""
+    root = write_tree(tmp_path, {"proc/loadavg": "1.25 0.80 0.40 2/345 6789\n"})
+    assert read_host(os.getpid(), root).load_1min == 1.25
+
+
 def test_nothing_to_read_is_none_everywhere(tmp_path: Path) -> None:
     """A system without `/proc` and `/sys` gives a reading of nothing but the moment."""
-    reading = read_host(os.getpid(), tmp_path)
-    known = {name for name, value in reading.as_dict().items() if value not in (None, {})}
+    reading = asdict(read_host(os.getpid(), tmp_path))
+    known = {name for name, value in reading.items() if value not in (None, (), "")}
     assert known == {"at_s", "n_cpus"}
 
 
@@ -128,32 +132,24 @@ def test_selected_readings_reach_around_the_stretch() -> None:
     assert select([], 0.0, 1.0) == ()
 
 
-def gpu(**values: Any) -> dict[str, Any]:
-    """A GPU reading as the watching process sends it."""
-    nothing = {"temperature_c": None, "power_w": None, "sm_clock_hz": None, "memory_used_bytes": None}
-    return {**nothing, "performance_state": 0, "throttle_reasons": [], "lost_reason": "", **values}
-
-
 def test_summary_of_a_stretch() -> None:
     """Counters are differences over the stretch, gauges their extreme; 10 s × 4 CPUs are 40 CPU-seconds."""
     first = reading(
         100.0, load_1min=1.0, total_s=1000.0, busy_s=500.0, steal_s=10.0, own_s=50.0, swap_bytes=4096, throttled_s=1.0,
         throttled_periods=5, frequency_hz=3e9, temperature_c=60.0, thermal_throttle_events=7,
-        gpu=gpu(temperature_c=70, power_w=200.0, sm_clock_hz=1.5e9, memory_used_bytes=100),
+        gpu_temperature_c=70, gpu_power_w=200.0, gpu_clock_hz=1.5e9, gpu_memory_bytes=100,
     )  # fmt: skip
     middle = reading(
         105.0, load_1min=3.0, total_s=1020.0, busy_s=520.0, steal_s=10.5, own_s=60.0, swap_bytes=4096, throttled_s=1.0,
         throttled_periods=5, frequency_hz=2e9, temperature_c=80.0, thermal_throttle_events=7,
-        gpu=gpu(
-            temperature_c=60, power_w=20.0, sm_clock_hz=0.3e9, memory_used_bytes=300, throttle_reasons=["gpu idle"]
-        ),
+        gpu_temperature_c=60, gpu_power_w=20.0, gpu_clock_hz=0.3e9, gpu_memory_bytes=300,
+        gpu_throttle_reasons=("gpu idle",),
     )  # fmt: skip
     last = reading(
         110.0, load_1min=2.0, total_s=1040.0, busy_s=530.0, steal_s=11.0, own_s=70.0, swap_bytes=12288, throttled_s=1.5,
         throttled_periods=8, frequency_hz=2.5e9, temperature_c=70.0, thermal_throttle_events=9,
-        gpu=gpu(
-            temperature_c=75, power_w=180.0, sm_clock_hz=1.4e9, memory_used_bytes=200, throttle_reasons=["sync boost"]
-        ),
+        gpu_temperature_c=75, gpu_power_w=180.0, gpu_clock_hz=1.4e9, gpu_memory_bytes=200,
+        gpu_throttle_reasons=("sync boost",),
     )  # fmt: skip
     assert summarize([first, middle, last], gpu_default_clock_hz=1.6e9) == Telemetry(
         start_s=100.0,
@@ -183,6 +179,7 @@ def test_summary_of_a_stretch() -> None:
             "gpu_temperature_c": (70, 60, 75),
             "gpu_power_w": (200.0, 20.0, 180.0),
             "gpu_clock_hz": (1.5e9, 0.3e9, 1.4e9),
+            "gpu_memory_bytes": (100, 300, 200),
         },
     )
 
@@ -200,7 +197,7 @@ def test_summary_of_nothing_says_so() -> None:
 
 def test_summary_of_a_lost_gpu_keeps_what_it_said_before() -> None:
     """The figures before the loss stay, the loss and its reason stand beside them."""
-    lost = summarize([reading(1.0, gpu=gpu(temperature_c=70)), reading(2.0, gpu=gpu(lost_reason="GPU is lost"))])
+    lost = summarize([reading(1.0, gpu_temperature_c=70), reading(2.0, gpu_lost_reason="GPU is lost")])
     assert (lost.gpu_temperature_c, lost.gpu_lost, lost.gpu_reason) == (70, True, "GPU is lost")
 
 
@@ -270,55 +267,20 @@ def test_a_watching_process_that_ended_is_a_reason() -> None:
     with Sampler(interval_s=0.1) as sampler:
         assert sampler.pid is not None
         os.kill(sampler.pid, signal.SIGKILL)
-        assert sampler.window(0.0, 1.0).reason == "the watching process ended with exit code -9"
-        assert sampler.window(0.0, 1.0).reason == "the watching process ended with exit code -9"
+        worker = f"worker 'telemetry' (pid {sampler.pid}): "
+        ended = sampler.window(0.0, 1.0).reason
+        assert ended.startswith(f"{worker}expected an answer to window(0.0, 1.0), but it was ended by SIGKILL")
+        assert sampler.window(0.0, 1.0).reason.startswith(f"{worker}expected a live process for window")
 
 
-def test_two_samplers_share_one_watching_process() -> None:
-    """A second sampler uses the process of the first, which ends with the last of them."""
-    with Sampler(interval_s=0.1) as first:
-        watcher = first.pid
-        second = Sampler(interval_s=0.1).__enter__()
-        assert second.pid == watcher
-    assert first.window(0.0, 1.0).reason == "the sampler is not open"
-    assert second.window(0.0, time.monotonic()).n_samples > 0
-    second.__exit__()
-    assert watcher is not None
-    assert eventually(lambda: not is_running(watcher))
-    with Sampler(interval_s=0.1) as third:
-        assert third.pid not in (None, watcher)
-
-
-def test_a_second_sampler_with_other_settings_is_refused() -> None:
-    """One process reads one GPU at one interval; the first sampler goes on."""
-    with Sampler(interval_s=0.1) as first:
-        with pytest.raises(MeasurementError) as caught, Sampler(interval_s=0.1, gpu=1):
-            pass
-        assert str(caught.value) == (
-            "sampler: expected the settings of the open one (interval_s=0.1, gpu=0), got interval_s=0.1, gpu=1; "
-            "close that one first"
-        )
-        assert first.window(0.0, time.monotonic()).reason == ""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
-def test_a_forked_child_opens_a_watching_process_of_its_own() -> None:
-    """It does not answer for its parent, and leaves the parent's running."""
-    code = """
-import os
-from inferbench_lib.timing.sampler import Sampler
-with Sampler(interval_s=0.1) as ours:
-    child = os.fork()
-    if child == 0:
-        with Sampler(interval_s=0.1) as theirs:
-            print(theirs.pid, flush=True)
-        os._exit(0)
-    os.waitpid(child, 0)
-    print(ours.pid, ours.window(0.0, 1e9).reason or "runs")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    theirs, ours, reason = done.stdout.split()
-    assert (theirs != ours, reason) == (True, "runs")
+def test_the_watching_process_ends_with_its_sampler() -> None:
+    """A second sampler has a process of its own, which goes on."""
+    with Sampler(interval_s=0.1) as second:
+        with Sampler(interval_s=0.1) as first:
+            watcher = first.pid
+        assert watcher not in (None, second.pid)
+        assert eventually(lambda: not is_running(watcher))
+        assert second.window(0.0, time.monotonic()).n_samples > 0
 
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
@@ -346,7 +308,7 @@ def test_the_watching_process_dies_with_a_killed_parent(forked_sibling: bool) ->
     """Also when a forked child of the parent still holds the pipe open."""
     code = f"""
 import os, time
-from inferbench_lib.timing.sampler import Sampler
+from inferbench_lib.machine.sampler import Sampler
 with Sampler(interval_s=30) as sampler:
     sibling = os.fork() if {forked_sibling} else -1
     if sibling == 0:
@@ -403,36 +365,54 @@ def test_memory_of_a_tree_counts_its_children() -> None:
         with PeakMemory(parent.pid, interval_s=0.01) as peak:
             tree = memory_of_tree(parent.pid)
             parent.communicate("")
-    assert (alone.n_processes, tree.n_processes) == (1, 2)
-    assert tree.rss_bytes > alone.rss_bytes + 50e6
-    if sys.platform == "linux":
-        assert tree.uss_bytes is not None
-        assert tree.pss_bytes is not None
-        assert tree.uss_bytes <= tree.pss_bytes <= tree.rss_bytes
-    assert peak.value is not None
-    assert peak.value.rss_bytes > alone.rss_bytes + 50e6
+    assert tree > alone + 50e6
+    assert peak.n_bytes > alone + 50e6
 
 
-def test_who_shares_memory_is_read_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that a child maps while the tree is read is not counted whole in one process and in part in another."""
-    read: list[int] = []
-    whole = memory._memory
-    monkeypatch.setattr(memory, "_memory", lambda process: (read.append(process.pid), whole(process))[1])
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, text=True)
-    memory_of_tree(os.getpid())
-    child.communicate("")
-    assert child.pid in read
-    assert read[-1] == os.getpid()
+class Told:
+    """A process that tells `rss` and `pss`, or refuses its PSS, or has ended."""
+
+    def __init__(self, pid: int, *children: Told, rss: int = 0, pss: int | None = None, error: Any = None) -> None:
+        self.pid, self._children, self._rss, self._pss, self._error = pid, children, rss, pss, error
+
+    def children(self, recursive: bool) -> list[Told]:
+        assert recursive
+        return list(self._children)
+
+    def memory_info(self) -> Any:
+        return SimpleNamespace(rss=self._rss)
+
+    def memory_full_info(self) -> Any:
+        READ.append(self.pid)
+        if self._error:
+            raise self._error
+        return SimpleNamespace(rss=self._rss, **({} if self._pss is None else {"pss": self._pss}))
+
+
+READ: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("children", "expected"),
+    [
+        ([], 8),
+        ([Told(2, rss=5, pss=4)], 12),
+        ([Told(2, rss=5)], 15),
+        ([Told(2, rss=5, error=psutil.AccessDenied(2))], 15),
+        ([Told(2, error=psutil.NoSuchProcess(2)), Told(3, rss=5, pss=4)], 12),
+    ],
+)
+def test_memory_is_pss_and_rss_where_a_process_does_not_tell(
+    children: list[Told], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The creator of shared memory is read last, so that a page is not counted whole once and in part again."""
+    READ.clear()
+    monkeypatch.setattr(psutil, "Process", lambda pid: Told(pid, *children, rss=10, pss=8))
+    assert memory_of_tree(1) == expected
+    assert READ[-1] == 1
 
 
 def test_memory_of_a_process_that_is_gone_is_not_available() -> None:
     """The message names the process and what was expected."""
     with pytest.raises(NotAvailable, match=r"^memory of process 4194305: expected a running process, got: "):
         memory_of_tree(4194305)
-
-
-def test_highest_memory_of_two_looks() -> None:
-    """Each figure on its own; one that was not told stays unknown."""
-    first = TreeMemory(rss_bytes=5, pss_bytes=4, uss_bytes=None, n_processes=1)
-    second = TreeMemory(rss_bytes=3, pss_bytes=6, uss_bytes=2, n_processes=2)
-    assert highest(first, second) == TreeMemory(rss_bytes=5, pss_bytes=6, uss_bytes=None, n_processes=2)

@@ -15,7 +15,6 @@ from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.timing.sampler import Sampler
 
 
 @dataclass
@@ -59,12 +58,3 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
         "the fixed work that watches the machine's speed could not go on, so a change was not seen: worker 'control'"
     )
     assert not flag.invalidates
-
-
-def test_sessions_and_probes_inside_them_share_one_observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second session, and the sampler of the machine's limits, use the observer of the first session."""
-    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
-    config = studies.params("batch_sweep")()
-    with Session("batch_sweep", config) as first, Session("batch_sweep", config) as second, Sampler() as probe:
-        assert first._sampler.pid is not None
-        assert first._sampler.pid == second._sampler.pid == probe.pid

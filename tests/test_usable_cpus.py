@@ -10,7 +10,6 @@ from machine_trees import unpack, write_tree
 
 from inferbench_lib.timing.procfs import parse_cpu_list
 from inferbench_lib.timing.usable import (
-    Throttling,
     group_paths,
     memory_limit_bytes,
     oversubscription_flag,
@@ -154,7 +153,7 @@ def test_no_memory_limit(tmp_path: Path) -> None:
 
 def test_throttling_counts_in_both_units() -> None:
     """Version 2 counts microseconds, version 1 nanoseconds."""
-    expected = Throttling(periods=4, seconds=0.25)
+    expected = (4, 0.25)
     assert parse_throttling("nr_periods 9\nnr_throttled 4\nthrottled_usec 250000") == expected
     assert parse_throttling("nr_periods 9\nnr_throttled 4\nthrottled_time 250000000") == expected
     assert parse_throttling("usage_usec 1\nuser_usec 1") is None
@@ -167,7 +166,8 @@ def test_throttling_of_ancestors_adds_up(tmp_path: Path) -> None:
         "sys/fs/cgroup/user.slice/cpu.stat": "nr_throttled 2\nthrottled_usec 500000\n",
     }
     root = machine(tmp_path, files, groups="0::/user.slice/run.scope\n")
-    assert throttling(root) == Throttling(periods=3, seconds=1.5)
+    assert throttling(root) == {"throttled_periods": 3, "throttled_s": 1.5}
+    assert throttling(tmp_path / "nothing") == {}
 
 
 def test_memberships_of_a_hybrid_system() -> None:

@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.machine.limit import Limit, ceiling, fourfold
-from inferbench_lib.timing.turns import Budget, Probe, interleave
+from inferbench_lib.timing.loop import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,13 +165,7 @@ def _copy(part: NDArray[np.float64], passes: int) -> Pass:
     import numpy as np
 
     half = len(part) // 2
-    target, source = part[:half], part[half : 2 * half]
-
-    def run() -> None:
-        for _ in range(passes):
-            np.copyto(target, source)
-
-    return run
+    return _repeated(partial(np.copyto, part[:half], part[half : 2 * half]), passes)
 
 
 def _triad(part: NDArray[np.float64], passes: int) -> Pass:
@@ -178,10 +173,13 @@ def _triad(part: NDArray[np.float64], passes: int) -> Pass:
 
     third = len(part) // 3
     a, b, c = (torch.from_numpy(part[i * third : (i + 1) * third]) for i in range(3))
+    return _repeated(partial(torch.add, b, c, alpha=3.0, out=a), passes)
 
+
+def _repeated(call: Pass, passes: int) -> Pass:
     def run() -> None:
         for _ in range(passes):
-            torch.add(b, c, alpha=3.0, out=a)
+            call()
 
     return run
 

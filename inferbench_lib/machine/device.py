@@ -15,10 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import WrongOutput
-from inferbench_lib.machine.gemm import Product, long_enough, torch_product
+from inferbench_lib.machine.gemm import Product, long_enough, product_of
 from inferbench_lib.machine.limit import Limit, call_in_a_process, ceiling, cost
 from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
-from inferbench_lib.timing.turns import Budget, Probe, interleave
+from inferbench_lib.timing.loop import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,7 +139,7 @@ def _products(
     """Return, by precision, a product that takes at least 5 ms, and the reason where the device has none."""
     products, not_measured = {}, {}
     for dtype in dtypes:
-        make = partial(torch_product, dtype, device=accelerator.device)
+        make = partial(product_of, "torch", dtype, device=accelerator.device)
         try:
             n = long_enough(
                 make, smallest=SMALLEST, largest=largest, shortest_s=LONG_ENOUGH_S, clock=accelerator.clock()

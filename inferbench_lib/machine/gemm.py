@@ -17,8 +17,7 @@ from typing import Any
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.machine.limit import Limit, ceiling
 from inferbench_lib.timing.clock import Clock, WallClock
-from inferbench_lib.timing.loop import after, collect
-from inferbench_lib.timing.turns import Budget, Probe, interleave
+from inferbench_lib.timing.loop import Budget, Probe, after, collect, interleave
 
 DTYPES = ("fp32", "fp64", "bf16", "int8")
 SMALLEST, LARGEST = 256, 4096
@@ -85,13 +84,12 @@ def gemm_peaks(
     """
     budget = Budget(budget_s)
     refused: dict[tuple[str, str], str] = {}
-    probes: list[Probe] = []
     products: dict[tuple[str, int, str, int], Product] = {}
     with _thread_setter() as set_threads:
+        set_threads(1)
         for (dtype, library), make in _libraries().items():
             if dtype not in dtypes:
                 continue
-            set_threads(1)
             try:
                 small = make(SMALLEST)
                 small.check(None, small.multiply())
@@ -99,31 +97,50 @@ def gemm_peaks(
                 refused[dtype, library] = str(error).splitlines()[0]
                 continue
             slow_enough = long_enough(make)
-            largest = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
             # Half the size may be faster, because the caches hold all of it.
-            sizes = {n_threads: {max(SMALLEST, n // 2), n} for n_threads, n in largest.items()}
-            ready = {n: make(n) for n in set().union(*sizes.values())}
-            for n_threads, n in [(n_threads, n) for n_threads, both in sizes.items() for n in sorted(both)]:
-                key, prepare = (dtype, n_threads, library, n), partial(set_threads, n_threads)
-                products[key] = ready[n]
-                check = partial(_note_if_wrong, ready[n], refused, (dtype, library))
-                probes.append(Probe(key=key, call=ready[n].call, prepare=prepare, check=check))
+            sizes = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
+            cells = {(n_threads, n) for n_threads, most in sizes.items() for n in (max(SMALLEST, most // 2), most)}
+            ready = {n: make(n) for n in {n for _, n in cells}}
+            products |= {(dtype, n_threads, library, n): ready[n] for n_threads, n in sorted(cells)}
+
+        def check(which: tuple[str, str], product: Product, batch: object, output: Any) -> None:
+            try:
+                product.check(batch, output)
+            except WrongOutput as error:
+                refused.setdefault(which, str(error))
+
+        probes = [
+            Probe(
+                key=key,
+                call=product.call,
+                prepare=partial(set_threads, key[1]),
+                check=partial(check, (key[0], key[2]), product),
+            )
+            for key, product in products.items()
+        ]
         seconds = interleave(probes, budget_s=budget.left_s)
     for (dtype, library), reason in refused.items():
         on_refusal(f"{dtype} by {library}", reason)
-    cells: dict[tuple[str, int], dict[str, Limit]] = {}
+    peaks: dict[tuple[str, int], dict[str, Limit]] = {}
     for (dtype, n_threads, library, n), product in products.items():
         if (dtype, library) not in refused:
-            by_library = cells.setdefault((dtype, n_threads), {})
+            by_library = peaks.setdefault((dtype, n_threads), {})
             seen = product.peak(seconds[dtype, n_threads, library, n], f"{library}, {n} × {n}")
             by_library[library] = max(by_library.get(library, seen), seen, key=lambda limit: limit.value)
-    if "fp32" in dtypes and not any(dtype == "fp32" for dtype, _ in cells):
+    if "fp32" in dtypes and not any(dtype == "fp32" for dtype, _ in peaks):
         raise WrongOutput(
             f"matrix product in fp32: expected a library that multiplies correctly, got none "
             f"({'; '.join(f'{library}: {why}' for (dtype, library), why in refused.items() if dtype == 'fp32')}); "
             "reinstall numpy or torch"
         )
-    return tuple(_peak(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: (dtypes.index(cell[0]), cell[1])))
+    order = sorted(peaks, key=lambda cell: (dtypes.index(cell[0]), cell[1]))
+    best = {cell: max(peaks[cell], key=lambda library: peaks[cell][library].value) for cell in order}
+    return tuple(
+        GemmPeak(
+            dtype=cell[0], n_threads=cell[1], library=best[cell], limit=peaks[cell][best[cell]], by_library=peaks[cell]
+        )
+        for cell in order
+    )
 
 
 def long_enough(
@@ -142,7 +159,7 @@ def long_enough(
     while 2 * n <= largest:
         product = make(n)
         product.multiply()
-        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=_unchecked)) >= shortest_s:
+        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=lambda *_: None)) >= shortest_s:
             break
         n *= 2
     return n
@@ -153,66 +170,36 @@ def size_for(n: int, n_threads: int) -> int:
     return min(LARGEST, n << round(math.log2(n_threads) / 3))
 
 
-def _unchecked(batch: object, output: object) -> None:
-    return None
-
-
-def _note_if_wrong(
-    product: Product, refused: dict[tuple[str, str], str], which: tuple[str, str], batch: object, output: Any
-) -> None:
-    try:
-        product.check(batch, output)
-    except WrongOutput as error:
-        refused.setdefault(which, str(error))
-
-
-def _peak(cell: tuple[str, int], by_library: Mapping[str, Limit]) -> GemmPeak:
-    best = max(by_library, key=lambda library: by_library[library].value)
-    return GemmPeak(dtype=cell[0], n_threads=cell[1], library=best, limit=by_library[best], by_library=by_library)
-
-
 def _libraries() -> dict[tuple[str, str], Callable[[int], Product]]:
     """Return, by (precision, library), a function that makes a product of a given size."""
     import torch
 
-    makers: dict[tuple[str, str], Callable[[int], Product]] = {
-        ("fp32", "numpy"): partial(_numpy_product, "fp32"),
-        ("fp64", "numpy"): partial(_numpy_product, "fp64"),
-        ("fp32", "torch"): partial(torch_product, "fp32"),
-        ("fp64", "torch"): partial(torch_product, "fp64"),
-        ("bf16", "torch"): partial(torch_product, "bf16"),
-    }
+    pairs = [("fp32", "numpy"), ("fp64", "numpy"), ("fp32", "torch"), ("fp64", "torch"), ("bf16", "torch")]
     if hasattr(torch, "_int_mm"):  # int8 × int8 → int32; torch has no public name for it
-        makers["int8", "torch"] = partial(torch_product, "int8")
-    return makers
+        pairs.append(("int8", "torch"))
+    return {(dtype, library): partial(product_of, library, dtype) for dtype, library in pairs}
 
 
-def _numpy_product(dtype: str, n: int) -> Product:
+def product_of(library: str, dtype: str, n: int, device: str = "cpu") -> Product:
+    """Return the product of two n × n matrices by numpy, or by torch on `device`; int8 on the CPU alone."""
     import numpy as np
-
-    generator = np.random.default_rng(0)
-    kind = {"fp32": np.float32, "fp64": np.float64}[dtype]
-    a, b = (np.tile(generator.standard_normal((ROWS, n)).astype(kind), (n // ROWS, 1)) for _ in range(2))
-    product = np.empty((n, n), dtype=kind)
-    expected = math.fsum(a[0].astype(np.float64) * b[:, 0].astype(np.float64))
-    return Product(dtype=dtype, n=n, multiply=partial(np.matmul, a, b, out=product), expected=expected)
-
-
-def torch_product(dtype: str, n: int, device: str = "cpu") -> Product:
-    """Return the product of two n × n matrices by torch, on `device`; int8 on the CPU alone."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     if dtype == "int8":
         rows = [torch.randint(-8, 8, (ROWS, n), dtype=torch.int8, generator=generator) for _ in range(2)]
-        a, b = (some.repeat(n // ROWS, 1) for some in rows)
-        multiply = partial(torch._int_mm, a, b)
     else:
         kind = {"fp32": torch.float32, "fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
-        a, b = (torch.randn((ROWS, n), generator=generator).to(kind).repeat(n // ROWS, 1) for _ in range(2))
-        result = torch.empty((n, n), dtype=kind, device=device)
-        multiply = partial(torch.mm, a.to(device), b.to(device), out=result)
+        rows = [torch.randn((ROWS, n), generator=generator).to(kind) for _ in range(2)]
+    a, b = (some.repeat(n // ROWS, 1) for some in rows)
     expected = math.fsum((a[0].double() * b[:, 0].double()).tolist())
+    multiply: Callable[[], Any]
+    if dtype == "int8":
+        multiply = partial(torch._int_mm, a, b)
+    elif library == "numpy":
+        multiply = partial(np.matmul, a.numpy(), b.numpy(), out=torch.empty_like(a).numpy())
+    else:
+        multiply = partial(torch.mm, a.to(device), b.to(device), out=torch.empty_like(a, device=device))
     return Product(dtype=dtype, n=n, multiply=multiply, expected=expected)
 
 

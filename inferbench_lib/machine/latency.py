@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.bandwidth import level_of
 from inferbench_lib.machine.limit import Limit, fourfold, least
-from inferbench_lib.timing.turns import Budget, Probe, interleave
+from inferbench_lib.timing.loop import Budget, Probe, interleave
 
 if TYPE_CHECKING:
     import numpy as np

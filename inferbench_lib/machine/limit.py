@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -36,26 +36,21 @@ class Limit:
 
 def ceiling(seconds: Sequence[float], amount: float, *, unit: str, method: str) -> Limit:
     """Return the highest rate: `amount` of work over the shortest time, because disturbance can only slow a repeat."""
-    rates = [amount / one for one in seconds]
-    said = f"{method}, best of interleaved repeats"
-    return Limit(value=max(rates), low=min(rates), high=max(rates), unit=unit, method=said, repeats=len(rates))
+    return _limit([amount / one for one in seconds], max, unit, f"{method}, best of interleaved repeats")
 
 
 def cost(seconds: Sequence[float], *, method: str) -> Limit:
     """Return the median time, in seconds."""
-    return Limit(
-        value=statistics.median(seconds),
-        low=min(seconds),
-        high=max(seconds),
-        unit="s",
-        method=method,
-        repeats=len(seconds),
-    )
+    return _limit(seconds, statistics.median, "s", method)
 
 
 def least(seconds: Sequence[float], *, method: str) -> Limit:
     """Return the shortest time, in seconds, for a cost that disturbance can only lengthen."""
-    return replace(cost(seconds, method=method), value=min(seconds))
+    return _limit(seconds, min, "s", method)
+
+
+def _limit(values: Sequence[float], chosen: Callable[[Sequence[float]], float], unit: str, method: str) -> Limit:
+    return Limit(value=chosen(values), low=min(values), high=max(values), unit=unit, method=method, repeats=len(values))
 
 
 def fourfold(smallest: int, end: int) -> tuple[int, ...]:

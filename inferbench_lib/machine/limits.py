@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any
 
 from inferbench_lib.errors import InferbenchError
 from inferbench_lib.machine.bandwidth import Bandwidth, bandwidths, largest_working_set, memory_bandwidth
 from inferbench_lib.machine.device import DeviceLimits, limits_in_a_process
+from inferbench_lib.machine.facts import loaded_threadpools, torch_build
 from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
 from inferbench_lib.machine.latency import LARGEST_BYTES, LoadLatency, latencies, working_sets
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.overheads import StartCost, call_costs, cells, start_costs
-from inferbench_lib.machine.software import loaded_threadpools, torch_build
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.machine.transfer import TransferCost, transfer_costs
 from inferbench_lib.records import Flag, Machine
 from inferbench_lib.timing.accelerator import require_accelerator
-from inferbench_lib.timing.sampler import Sampler
+from inferbench_lib.timing.loop import Budget
 from inferbench_lib.timing.telemetry import Telemetry, flags
-from inferbench_lib.timing.turns import Budget
 
 QUICK_LARGEST_BYTES = 256 << 20
 AT_MOST_S = 90.0
@@ -37,8 +37,8 @@ SHARES = {
     "device": 0.06,
 }
 PARTS = tuple(SHARES)
-
-Measured = TypeVar("Measured")
+NEEDED = ("matrix multiplication", "memory bandwidth", "calls")
+"""Parts without which there is nothing to compare with: their errors end the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,11 @@ class Limits:
 
     gemm: tuple[GemmPeak, ...]
     bandwidth: tuple[Bandwidth, ...]
-    process_start: tuple[StartCost, ...]
-    transfer: tuple[TransferCost, ...]
     calls: Mapping[str, Limit]
     flags: tuple[Flag, ...]
     telemetry: Mapping[str, Telemetry]
+    process_start: tuple[StartCost, ...] = ()
+    transfer: tuple[TransferCost, ...] = ()
     latency: tuple[LoadLatency, ...] = ()
     device: DeviceLimits | None = None
     not_measured: Mapping[str, str] = field(default_factory=dict)
@@ -68,43 +68,12 @@ class Limits:
         return memory_bandwidth(self.bandwidth)
 
 
-class _Watch:
-    """A runner of the parts, one by one, each within its share of the budget, that keeps their telemetry."""
-
-    def __init__(self, sampler: Sampler, budget_s: float, on_part: Callable[[str], None]) -> None:
-        self._sampler, self._budget_s, self._on_part = sampler, budget_s, on_part
-        self._time_limit = Budget(AT_MOST_S)
-        self.telemetry: dict[str, Telemetry] = {}
-        self.not_measured: dict[str, str] = {}
-
-    def refused(self, what: str, reason: str) -> None:
-        """Note that one precision of one library is not measured."""
-        self.not_measured[f"matrix multiplication: {what}"] = reason
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until a child process is ended, at least one."""
-        return max(1.0, self._time_limit.left_s)
-
-    def part(self, name: str, measure: Callable[[float], Measured]) -> Measured:
-        """Return `measure(budget_s)`."""
-        self._on_part(name)
-        started_s = time.monotonic()
-        measured = measure(min(SHARES[name] * self._budget_s, self.left_s))
-        self.telemetry[name] = self._sampler.window(started_s, time.monotonic())
-        return measured
-
-    def attempt(self, name: str, measure: Callable[[float], Measured]) -> Measured | None:
-        """Return `measure(budget_s)`, or None where it fails, and note its error as the reason."""
-        try:
-            return self.part(name, measure)
-        except (InferbenchError, OSError) as error:
-            self.not_measured[name] = str(error)
-            return None
-
-
 def measure_limits(
-    machine: Machine, *, budget_s: float = 40.0, on_part: Callable[[str], None] = lambda part: None
+    machine: Machine,
+    sampler: Sampler,
+    *,
+    budget_s: float = 40.0,
+    on_part: Callable[[str], None] = lambda part: None,
 ) -> Limits:
     """Measure every limit with one thread and with all usable CPUs, in about `budget_s` seconds (6 to 90).
 
@@ -116,47 +85,52 @@ def measure_limits(
     largest_bytes = largest_working_set(_available_bytes(machine), machine.caches)
     if budget_s < 20:
         largest_bytes = min(largest_bytes, QUICK_LARGEST_BYTES)
-    with Sampler() as sampler:
-        watch = _Watch(sampler, min(budget_s, AT_MOST_S), on_part)
-        gemm = watch.part(
-            "matrix multiplication",
-            lambda part_s: gemm_peaks(thread_counts, budget_s=part_s, on_refusal=watch.refused),
-        )
-        bandwidth = watch.part(
-            "memory bandwidth",
-            lambda part_s: bandwidths(
-                thread_counts, caches=machine.caches, largest_bytes=largest_bytes, budget_s=part_s
-            ),
-        )
-        latency = watch.attempt(
-            "load latency",
-            lambda part_s: latencies(caches=machine.caches, largest_bytes=largest_bytes, budget_s=part_s),
-        )
-        process_start = watch.attempt(
-            "process start", lambda part_s: start_costs(budget_s=part_s, timeout_s=watch.left_s - RESERVE_S)
-        )
-        transfer = watch.attempt(
-            "transfer between processes", lambda part_s: transfer_costs(budget_s=part_s, timeout_s=watch.left_s)
-        )
-        calls = watch.part("calls", lambda part_s: call_costs(budget_s=part_s))
-        device = watch.attempt("device", lambda part_s: _device(part_s, watch.left_s))
-    return Limits(
-        gemm=gemm,
-        bandwidth=bandwidth,
-        latency=latency or (),
-        process_start=process_start or (),
-        transfer=transfer or (),
-        calls=calls,
-        device=device,
-        flags=tuple(
-            replace(flag, text=f"{name}: {flag.text}") for name, seen in watch.telemetry.items() for flag in flags(seen)
+    time_limit = Budget(AT_MOST_S)
+    telemetry: dict[str, Telemetry] = {}
+    not_measured: dict[str, str] = {}
+
+    def refused(what: str, reason: str) -> None:
+        not_measured[f"matrix multiplication: {what}"] = reason
+
+    def left_s() -> float:
+        return max(1.0, time_limit.left_s)
+
+    sizes: dict[str, Any] = {"caches": machine.caches, "largest_bytes": largest_bytes}
+    parts: dict[str, tuple[str, Callable[[float], Any]]] = {
+        "matrix multiplication": (
+            "gemm",
+            lambda part_s: gemm_peaks(thread_counts, budget_s=part_s, on_refusal=refused),
         ),
-        telemetry=watch.telemetry,
+        "memory bandwidth": ("bandwidth", lambda part_s: bandwidths(thread_counts, **sizes, budget_s=part_s)),
+        "load latency": ("latency", lambda part_s: latencies(**sizes, budget_s=part_s)),
+        "process start": ("process_start", lambda part_s: start_costs(budget_s=part_s, timeout_s=left_s() - RESERVE_S)),
+        "transfer between processes": ("transfer", lambda part_s: transfer_costs(budget_s=part_s, timeout_s=left_s())),
+        "calls": ("calls", lambda part_s: call_costs(budget_s=part_s)),
+        "device": ("device", lambda part_s: _device(part_s, left_s())),
+    }
+    found: dict[str, Any] = {}
+    for name, (field_name, measure) in parts.items():
+        on_part(name)
+        started_s = time.monotonic()
+        try:
+            found[field_name] = measure(min(SHARES[name] * min(budget_s, AT_MOST_S), left_s()))
+        except (InferbenchError, OSError) as error:
+            if name in NEEDED:
+                raise
+            not_measured[name] = str(error)
+        else:
+            telemetry[name] = sampler.window(started_s, time.monotonic())
+    not_measured |= _unreached(found.get("process_start", ()), budget_s)
+    not_measured |= _memory_latency(found.get("latency", ()), largest_bytes, budget_s)
+    return Limits(
+        **found,
+        flags=tuple(
+            replace(flag, text=f"{name}: {flag.text}") for name, seen in telemetry.items() for flag in flags(seen)
+        ),
+        telemetry=telemetry,
         threadpools=loaded_threadpools(),
         torch_build=torch_build(),
-        not_measured=watch.not_measured
-        | _unreached(process_start or (), budget_s)
-        | _memory_latency(latency or (), largest_bytes, budget_s),
+        not_measured=not_measured,
     )
 
 

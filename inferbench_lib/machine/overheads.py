@@ -13,13 +13,14 @@ import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.limit import Limit, call_in_a_process, cost
-from inferbench_lib.timing.turns import Budget, Probe, interleave
+from inferbench_lib.timing.loop import Budget, Probe, interleave
 
 CALLS_PER_SAMPLE = 10_000
 IMPORTS = ("sklearn.ensemble", "torch")
@@ -49,20 +50,14 @@ def call_costs(*, budget_s: float = 0.5) -> dict[str, Limit]:
     import torch
 
     one, other, target = torch.ones(1), torch.ones(1), torch.empty(1)
-
-    def nothing(_: Any) -> None:
-        return None
-
-    def add(_: Any) -> Any:
-        return torch.add(one, other, out=target)
-
-    probes = [
-        Probe(key="python call", call=nothing, block_size=CALLS_PER_SAMPLE),
-        Probe(key="torch operator", call=add, block_size=CALLS_PER_SAMPLE),
-    ]
+    calls: dict[str, Callable[[Any], Any]] = {
+        "python call": lambda _: None,
+        "torch operator": lambda _: torch.add(one, other, out=target),
+    }
+    probes = [Probe(key=name, call=call, block_size=CALLS_PER_SAMPLE) for name, call in calls.items()]
     seconds = interleave(probes, budget_s=budget_s)
     method = f"{CALLS_PER_SAMPLE:,} calls per sample, median of interleaved repeats"
-    return {str(name): cost(values, method=method) for name, values in seconds.items()}
+    return {name: cost(seconds[name], method=method) for name in calls}
 
 
 def start_costs(*, budget_s: float = 8.0, timeout_s: float = 90.0) -> tuple[StartCost, ...]:
@@ -109,7 +104,7 @@ def _is_installed(module: str) -> bool:
     return find_spec(module.partition(".")[0]) is not None
 
 
-def _start(method: str, module: str) -> None:
+def _start(method: str, module: str, _: object = None) -> None:
     context = multiprocessing.get_context(method)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_first_word, args=(sender, module), daemon=True)  # type: ignore[attr-defined]
@@ -118,10 +113,6 @@ def _start(method: str, module: str) -> None:
     receiver.recv_bytes()
     receiver.close()
     _started.append(process)
-
-
-def _call(cell: tuple[str, str]) -> Callable[[Any], None]:
-    return lambda _: _start(*cell)
 
 
 def _first_word(sender: Connection, module: str) -> None:
@@ -147,7 +138,7 @@ def start_seconds(budget_s: float, loaded: str) -> list[tuple[str, str, list[flo
     here = loaded_cells() if loaded else bare_cells()
     for method in dict.fromkeys(method for method, _ in here):
         _start(method, "")  # the first of each also starts the fork server or the resource tracker
-    probes = {cell: Probe(key=cell, call=_call(cell), prepare=_reap, is_warmed=False) for cell in here}
+    probes = {cell: Probe(key=cell, call=partial(_start, *cell), prepare=_reap, is_warmed=False) for cell in here}
     quick = [probe for cell, probe in probes.items() if loaded or not cell[1]]
     slow = [probe for probe in probes.values() if probe not in quick]
     share = SHARE_OF_BARE if slow else 1.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +15,6 @@ from inferbench_lib.measure.source import Source
 from inferbench_lib.records import Case
 from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, math_settings, require_accelerator
 from inferbench_lib.timing.cell import Inputs
-from inferbench_lib.timing.cold_import import import_s
 from inferbench_lib.work.base import Engine, Runner, Workload
 
 
@@ -22,6 +23,15 @@ def pool_size(workload: Workload, largest_batch: int) -> int:
     n_pool = largest_batch + workload.n_spare
     workload.reference_path(n_pool)
     return n_pool
+
+
+def import_s(module: str, read_ns: Callable[[], int] = time.perf_counter_ns) -> float:
+    """Return the seconds to import a module in this process; 0 when it is loaded already."""
+    if module in sys.modules:
+        return 0.0
+    started_ns = read_ns()
+    importlib.import_module(module)
+    return (read_ns() - started_ns) / 1e9
 
 
 @dataclass(kw_only=True)
@@ -40,7 +50,7 @@ class Calls(Source):
 
     def load(self) -> Mapping[str, float]:
         """Import the engine's library and load the model on the host."""
-        imported_s = import_s(self.engine.library) or 0.0
+        imported_s = import_s(self.engine.library)
         started_s = time.perf_counter()
         self._engine = self.engine(self.workload)
         self._engine.load()

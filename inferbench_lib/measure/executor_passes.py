@@ -20,7 +20,7 @@ from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, spent
 from inferbench_lib.records import Case, Span
 from inferbench_lib.timing.cell import Inputs
-from inferbench_lib.timing.memory import PeakMemory, TreeMemory, memory_of_tree
+from inferbench_lib.timing.memory import PeakMemory, memory_of_tree
 from inferbench_lib.work.base import Engine, Load, Runner, Workload
 
 N_WINDOWS = 4
@@ -106,7 +106,7 @@ class Passes(Source):
             few = SharedArray.empty((case.n_processes, *first.shape[1:]), first.dtype)
             with few, PeakMemory(os.getpid()) as peak:
                 self._pass(few, 1)
-            self._idle_bytes = None if peak.value is None else _bytes(peak.value)
+            self._idle_bytes = float(peak.n_bytes)
         with SharedArray.empty(first.shape, first.dtype) as copy, Path(first.path).open("rb") as file:
             file.seek(first.offset)
             file.readinto(copy.array.reshape(-1).view(np.uint8).data)
@@ -177,10 +177,6 @@ class ColdPasses(Passes):
 def _memory_bytes() -> float | None:
     """Read the PSS of this process and its workers, RSS where there is none; None where it cannot be read."""
     try:
-        return _bytes(memory_of_tree(os.getpid()))
+        return float(memory_of_tree(os.getpid()))
     except NotAvailable:
         return None
-
-
-def _bytes(seen: TreeMemory) -> float:
-    return float(seen.rss_bytes if seen.pss_bytes is None else seen.pss_bytes)

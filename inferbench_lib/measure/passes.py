@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inferbench_lib.timing.clock import Clock
-from inferbench_lib.timing.turns import Probe, interleave
+from inferbench_lib.timing.loop import Probe, interleave
 
 SHORTEST_BLOCK_S = 2e-4
 """A block of calls takes at least this long, so that the clock's own cost, about 100 ns, stays below 0.1 %."""

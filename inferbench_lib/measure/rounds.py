@@ -17,7 +17,7 @@ from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.stats.statistics import relative_width
-from inferbench_lib.timing.turns import take_turns
+from inferbench_lib.timing.loop import take_turns
 
 
 class Host(Protocol):

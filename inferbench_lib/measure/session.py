@@ -17,6 +17,7 @@ from inferbench_lib import store
 from inferbench_lib.config import Rounds, Seeded
 from inferbench_lib.errors import WorkerError
 from inferbench_lib.machine.facts import read_machine
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.processes.child import thread_limits
@@ -24,7 +25,6 @@ from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Flag, Measurement, Run
 from inferbench_lib.timing.memory import PeakMemory
-from inferbench_lib.timing.sampler import Sampler
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
 
 CONTROL_LIMIT = 0.10
@@ -43,7 +43,7 @@ class Session:
         self._started = datetime.now(UTC)
         self._began_s = time.monotonic()
         self._stack = ExitStack()
-        self._sampler = Sampler()
+        self.sampler = Sampler()
         self._hosts: list[Remote] = []
         self._control: Remote | None = None
         self._lost_control = ""
@@ -52,7 +52,7 @@ class Session:
         self._stack.enter_context(self.progress)
         self.progress.now("reading the machine")
         self.machine = read_machine()
-        self._stack.enter_context(self._sampler)
+        self._stack.enter_context(self.sampler)
         return self
 
     def __exit__(
@@ -136,7 +136,7 @@ class Session:
         texts: dict[str, Flag] = {}
         counts: Counter[str] = Counter()
         for start_s, end_s in windows:
-            for flag in telemetry_flags(self._sampler.window(start_s, end_s)):
+            for flag in telemetry_flags(self.sampler.window(start_s, end_s)):
                 counts[flag.name] += 1
                 texts[flag.name] = flag
         return tuple(
@@ -176,14 +176,13 @@ def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[
     return (Flag(name="drift", text=text),)
 
 
-def _peak_memory(entry: Entry) -> int | None:
-    """Measure the process tree's peak while it runs the cell untimed; None where its memory cannot be read."""
+def _peak_memory(entry: Entry) -> int:
+    """Measure the process tree's peak while it runs the cell untimed."""
     host = entry.host
     assert isinstance(host, Remote)
     with PeakMemory(host.pid) as peak:
         host.call("run", entry.case, 3)
-    seen = peak.value
-    return None if seen is None else seen.rss_bytes if seen.pss_bytes is None else seen.pss_bytes
+    return peak.n_bytes
 
 
 def _peak(row: Measurement) -> int | None:

@@ -93,7 +93,7 @@ class TorchAccelerator:
 
     @property
     def is_simulated(self) -> bool:
-        """True where the device says of itself that its times are made up, as the one in the tests does."""
+        """Return whether the device says of itself that its times are made up, as the one in the tests does."""
         import torch
 
         return bool(getattr(torch.get_device_module(self.device), "is_simulated", False))
@@ -105,13 +105,13 @@ class TorchAccelerator:
         torch.accelerator.synchronize(self.device)
 
     def clock(self) -> Clock:
-        """Device time by events where the device has them, else wall time up to the end of the work."""
+        """Return a clock of device time, by events; of wall time to the end of the work where the device has none."""
         if self.backend.events:
             return EventClock(self.device, self.synchronize, self.read_ns)
         return WallClock(self.read_ns, self.synchronize)
 
     def description(self) -> str:
-        """The device's own name where it tells it."""
+        """Return the device's own name where torch tells it."""
         import torch
 
         if not self.backend.named:
@@ -120,7 +120,7 @@ class TorchAccelerator:
 
 
 def wall_clock(accelerator: Accelerator) -> WallClock:
-    """Host time between two instants at which the device is idle."""
+    """Return a clock of host time between two instants at which the device is idle."""
     return WallClock(accelerator.read_ns, accelerator.synchronize)
 
 
@@ -133,42 +133,41 @@ class Found:
 
     @property
     def is_simulated(self) -> bool:
-        """True where the accelerator is no real device."""
+        """Return whether the accelerator is no real device."""
         return self.accelerator is not None and self.accelerator.is_simulated
 
 
 def find_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Found:
-    """The accelerator that this torch can use: any with "auto", none with "cpu", else the one named ("cuda:1")."""
+    """Return an accelerator that this torch can use: any with "auto", none with "cpu", else the one named."""
     import torch
 
+    def none(reason: str) -> Found:
+        return Found(accelerator=None, reason=f"no accelerator: {reason}")
+
     if name == "cpu":
-        return Found(accelerator=None, reason="no accelerator: the device asked for is the CPU")
+        return none("the device asked for is the CPU")
     current = torch.accelerator.current_accelerator()
     if current is None:
-        return Found(
-            accelerator=None,
-            reason=f"no accelerator: torch {torch.__version__} is a CPU build; "
-            "install a build of torch for your device (CUDA, ROCm or XPU) to measure it",
+        return none(
+            f"torch {torch.__version__} is a CPU build; "
+            "install a build of torch for your device (CUDA, ROCm or XPU) to measure it"
         )
     if not torch.accelerator.is_available():
-        return Found(
-            accelerator=None,
-            reason=f"no accelerator: torch {torch.__version__} is built for {current.type}, but no {current.type} "
-            "device or driver was found; check the driver and which devices this process may see",
+        return none(
+            f"torch {torch.__version__} is built for {current.type}, but no {current.type} "
+            "device or driver was found; check the driver and which devices this process may see"
         )
-    n_devices = torch.accelerator.device_count()
-    known = [current.type, *(f"{current.type}:{index}" for index in range(n_devices))]
+    known = [current.type, *(f"{current.type}:{index}" for index in range(torch.accelerator.device_count()))]
     if name not in ("auto", *known):
-        return Found(
-            accelerator=None,
-            reason=f"no accelerator: expected auto, cpu or one of {', '.join(known)}, got {name}; "
-            f"torch {torch.__version__} on this machine knows no other",
+        return none(
+            f"expected auto, cpu or one of {', '.join(known)}, got {name}; "
+            f"torch {torch.__version__} on this machine knows no other"
         )
     return Found(accelerator=TorchAccelerator(current.type if name == "auto" else name, read_ns=read_ns))
 
 
 def require_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Accelerator:
-    """As `find_accelerator`, where the run makes no sense without one. Raises NotAvailable with the reason."""
+    """Return what `find_accelerator` found; raise NotAvailable, with the reason, where there is none."""
     found = find_accelerator(name, read_ns=read_ns)
     if found.accelerator is None:
         raise NotAvailable(found.reason)

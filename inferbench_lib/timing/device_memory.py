@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ def empty_cache(accelerator: Accelerator) -> None:
 
 
 def reset_peak_memory(accelerator: Accelerator) -> int:
-    """Forget earlier peaks, also those of cached memory; returns the bytes that tensors hold now (the baseline).
+    """Forget earlier peaks, also those of cached memory; return the bytes that tensors hold now (the baseline).
 
     Raises NotAvailable where the backend keeps no statistics.
     """
@@ -42,7 +43,7 @@ def reset_peak_memory(accelerator: Accelerator) -> int:
 
 
 def peak_memory(accelerator: Accelerator) -> PeakMemory:
-    """The peaks since `reset_peak_memory`. Raises NotAvailable where the backend keeps no statistics.
+    """Return the peaks since `reset_peak_memory`. Raises NotAvailable where the backend keeps no statistics.
 
     Nothing to wait for: the allocator counts on the host, when work is queued.
     """
@@ -74,7 +75,7 @@ def cap_memory(accelerator: Accelerator, cap_bytes: int) -> None:
 
 
 def device_failure(error: BaseException, device: str) -> tuple[Outcome, str] | None:
-    """Tell whether an error says that memory ran out or the device was lost, and in words; None for any other."""
+    """Return the outcome and its reason where memory ran out or the device was lost; None for any other error."""
     if is_out_of_memory(error):
         return Outcome.OOM, f"out of memory on {device}: {error}"
     torch = sys.modules.get("torch")
@@ -84,7 +85,7 @@ def device_failure(error: BaseException, device: str) -> tuple[Outcome, str] | N
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on a device or on the host."""
+    """Return whether an error says that memory ran out, on a device or on the host."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
@@ -93,21 +94,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def largest_batch_that_fits(fits: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The largest batch size in low..high that fits, by bisection; None when not even `low` does.
+    """Return the largest batch size in low..high that fits, by bisection; None when not even `low` does.
 
     Takes for granted that whatever is smaller than a batch that fits, fits.
     """
-    if not fits(low):
-        return None
-    if fits(high):
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle
-    return low
+    n_fitting = bisect_left(range(low, high + 1), True, key=lambda size: not fits(size))
+    return low + n_fitting - 1 if n_fitting else None
 
 
 def _require_statistics(accelerator: Accelerator) -> None:

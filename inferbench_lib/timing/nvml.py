@@ -35,26 +35,10 @@ THERMAL_OR_POWER = frozenset(THROTTLE_BITS[bit] for bit in (0x4, 0x8, 0x20, 0x40
 class Gpu:
     """The facts of a GPU; `default_clock_hz` is the highest clock where the driver has no default."""
 
-    index: int
     name: str
-    uuid: str
     driver: str
     memory_bytes: int | None = None
     default_clock_hz: float | None = None
-    max_clock_hz: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuReading:
-    """The state of a GPU at one moment; with `lost_reason` nothing else is known."""
-
-    temperature_c: float | None = None
-    power_w: float | None = None
-    sm_clock_hz: float | None = None
-    memory_used_bytes: int | None = None
-    performance_state: int | None = None
-    throttle_reasons: tuple[str, ...] = ()
-    lost_reason: str = ""
 
 
 def throttle_names(bits: int) -> tuple[str, ...]:
@@ -67,47 +51,39 @@ def throttle_names(bits: int) -> tuple[str, ...]:
 class GpuProbe:
     """A reader of one GPU, made by `open_gpu`: `gpu` holds its facts, `read()` returns its state."""
 
-    def __init__(self, nvml: ModuleType, handle: Any, index: int) -> None:
+    def __init__(self, nvml: ModuleType, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
-        max_clock_hz = self._mhz(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM)
-        default_clock_hz = self._mhz(nvml.nvmlDeviceGetDefaultApplicationsClock, nvml.NVML_CLOCK_SM)
+        clocks_mhz = (
+            self._ask(nvml.nvmlDeviceGetDefaultApplicationsClock, nvml.NVML_CLOCK_SM),
+            self._ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),
+        )
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
         self.gpu = Gpu(
-            index=index,
             name=nvml.nvmlDeviceGetName(handle),
-            uuid=self._ask(nvml.nvmlDeviceGetUUID) or "",
             driver=nvml.nvmlSystemGetDriverVersion(),
             memory_bytes=None if memory is None else memory.total,
-            default_clock_hz=max_clock_hz if default_clock_hz is None else default_clock_hz,
-            max_clock_hz=max_clock_hz,
+            default_clock_hz=next((clock_mhz * 1e6 for clock_mhz in clocks_mhz if clock_mhz is not None), None),
         )
 
-    def read(self) -> GpuReading:
-        """Return the state now; it has a `lost_reason` where the GPU no longer answers (lost, driver gone)."""
+    def read(self) -> dict[str, Any]:
+        """Return the GPU's part of a `Reading`; only a reason where the GPU no longer answers (lost, driver gone)."""
         nvml = self._nvml
         try:
             memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
             power_mw = self._ask(nvml.nvmlDeviceGetPowerUsage)
-            return GpuReading(
-                temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
-                power_w=None if power_mw is None else power_mw / 1e3,
-                sm_clock_hz=self._mhz(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
-                memory_used_bytes=None if memory is None else memory.used,
-                performance_state=self._ask(nvml.nvmlDeviceGetPerformanceState),
-                throttle_reasons=throttle_names(self._throttle_bits() or 0),
-            )
+            clock_mhz = self._ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM)
+            bits = self._ask(nvml.nvmlDeviceGetCurrentClocksEventReasons)
+            if bits is None:  # its name in drivers before 535
+                bits = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+            return {
+                "gpu_temperature_c": self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+                "gpu_power_w": None if power_mw is None else power_mw / 1e3,
+                "gpu_clock_hz": None if clock_mhz is None else clock_mhz * 1e6,
+                "gpu_memory_bytes": None if memory is None else memory.used,
+                "gpu_throttle_reasons": throttle_names(bits or 0),
+            }
         except nvml.NVMLError as error:
-            return GpuReading(lost_reason=str(error))
-
-    def _throttle_bits(self) -> int | None:
-        bits: int | None = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons)
-        if bits is None:  # its name in drivers before 535
-            bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
-        return bits
-
-    def _mhz(self, function: Callable[..., int], kind: int) -> float | None:
-        clock_mhz = self._ask(function, kind)
-        return None if clock_mhz is None else clock_mhz * 1e6
+            return {"gpu_lost_reason": str(error)}
 
     def _ask(self, function: Callable[..., Any], *arguments: int) -> Any:
         nvml = self._nvml
@@ -118,20 +94,13 @@ class GpuProbe:
             return None
 
 
-def open_gpu(gpu: int | str = 0) -> GpuProbe:
-    """Return a probe for the GPU of that NVML index or UUID; CUDA may number GPUs differently, so prefer the UUID.
-
-    Raises NotAvailable with the reason: no nvidia-ml-py, no driver, no such GPU.
-    """
+def open_gpu(index: int = 0) -> GpuProbe:
+    """Return a probe for the GPU of that NVML index; raise NotAvailable without nvidia-ml-py, a driver or that GPU."""
     nvml = _started_nvml()
     try:
-        if isinstance(gpu, str):
-            handle = nvml.nvmlDeviceGetHandleByUUID(gpu if gpu.startswith("GPU-") else f"GPU-{gpu}")
-        else:
-            handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
-        return GpuProbe(nvml, handle, nvml.nvmlDeviceGetIndex(handle))
+        return GpuProbe(nvml, nvml.nvmlDeviceGetHandleByIndex(index))
     except nvml.NVMLError as error:
-        raise NotAvailable(f"GPU {gpu}: expected one that NVML can read, got: {error}") from error
+        raise NotAvailable(f"GPU {index}: expected one that NVML can read, got: {error}") from error
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], str]:

@@ -1,4 +1,4 @@
-"""Read the small files of `/proc` and `/sys`: a missing or forbidden file is None, never an error."""
+"""Read the small files of `/proc` and `/sys`: a missing or forbidden file is empty, never an error."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from pathlib import Path
 
 
-def read_text(path: Path) -> str | None:
-    """Return the file's text without surrounding white space, or None where it is missing or forbidden."""
+def read_text(path: Path) -> str:
+    """Return the file's text without surrounding white space; empty where it is missing or forbidden."""
     try:
         return path.read_bytes().decode(errors="replace").strip()
     except OSError:
-        return None
+        return ""
 
 
 def read_number(path: Path) -> int | None:
     """Return the file's one whole number, or None where it holds none."""
-    return parse_number(read_text(path) or "")
+    return parse_number(read_text(path))
 
 
 def parse_number(text: str) -> int | None:

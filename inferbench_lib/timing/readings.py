@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,12 @@ CPU_ZONES = frozenset({"x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc_therma
 
 
 @dataclass(frozen=True, kw_only=True)
-class CpuTimes:
-    """Seconds since boot, summed over CPUs: in all, busy, and taken by the hypervisor."""
-
-    total_s: float
-    busy_s: float
-    steal_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The host at `at_s` of the system-wide monotonic clock; `gpu` is a `GpuReading` as a mapping, or empty."""
+    """The host at `at_s` of the system-wide monotonic clock, and its GPU as `nvml` reads it.
+
+    `total_s`, `busy_s` and `steal_s` (taken by the hypervisor) are CPU seconds since boot, `own_s` those of the process
+    tree that is watched.
+    """
 
     at_s: float
     n_cpus: int = 0
@@ -47,52 +42,45 @@ class Reading:
     frequency_hz: float | None = None
     temperature_c: float | None = None
     thermal_throttle_events: int | None = None
-    gpu: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return asdict(self)
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_clock_hz: float | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_throttle_reasons: tuple[str, ...] = ()
+    gpu_lost_reason: str = ""
 
 
 def read_host(pid: int, root: Path = Path("/")) -> Reading:
     """Return the state of the host, and the CPU seconds of the process tree below `pid`."""
     cpus = _allowed_cpus(pid)
-    times = parse_cpu_times(read_text(root / "proc/stat") or "", cpus, os.sysconf("SC_CLK_TCK"))
-    held_back = throttling(root)
+    load = read_text(root / "proc/loadavg").split()
+    heat = root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
+    throttle_counts = [count for path in heat if (count := read_number(path)) is not None]
     return Reading(
         at_s=time.monotonic(),
         n_cpus=len(cpus) or os.cpu_count() or 1,
-        load_1min=parse_load(read_text(root / "proc/loadavg")),
-        **({} if times is None else asdict(times)),
+        load_1min=float(load[0]) if load else None,
+        **parse_cpu_times(read_text(root / "proc/stat"), cpus, os.sysconf("SC_CLK_TCK")),
         own_s=read_tree_cpu_s(pid, root),
-        swap_bytes=parse_swap_bytes(read_text(root / "proc/vmstat") or "", os.sysconf("SC_PAGE_SIZE")),
-        throttled_s=None if held_back is None else held_back.seconds,
-        throttled_periods=None if held_back is None else held_back.periods,
+        swap_bytes=parse_swap_bytes(read_text(root / "proc/vmstat"), os.sysconf("SC_PAGE_SIZE")),
+        **throttling(root),
         frequency_hz=read_frequency_hz(root, cpus),
         temperature_c=read_temperature_c(root),
-        thermal_throttle_events=_sum_of(
-            root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
-        ),
+        thermal_throttle_events=sum(throttle_counts) if throttle_counts else None,
     )
 
 
-def parse_cpu_times(stat: str, cpus: Iterable[int], ticks_per_s: int) -> CpuTimes | None:
+def parse_cpu_times(stat: str, cpus: Iterable[int], ticks_per_s: int) -> dict[str, Any]:
     """Return the times of `/proc/stat`, summed over `cpus` (all where it is empty). User time includes guest time."""
     wanted = {f"cpu{cpu}" for cpu in cpus} or {"cpu"}
     rows = [[int(word) for word in line.split()[1:9]] for line in stat.splitlines() if line.split(" ", 1)[0] in wanted]
-    rows = [row + [0] * (8 - len(row)) for row in rows]
     if not rows:
-        return None
-    user, nice, system, idle, iowait, irq, softirq, steal = (sum(column) for column in zip(*rows, strict=True))
+        return {}
+    padded = (row + [0] * (8 - len(row)) for row in rows)
+    user, nice, system, idle, iowait, irq, softirq, steal = (sum(column) for column in zip(*padded, strict=True))
     busy = user + nice + system + irq + softirq
-    return CpuTimes(
-        total_s=(busy + idle + iowait + steal) / ticks_per_s, busy_s=busy / ticks_per_s, steal_s=steal / ticks_per_s
-    )
-
-
-def parse_load(loadavg: str | None) -> float | None:
-    """Return the 1-minute load of `/proc/loadavg`."""
-    return float(loadavg.split()[0]) if loadavg else None
+    ticks = {"total_s": busy + idle + iowait + steal, "busy_s": busy, "steal_s": steal}
+    return {name: n_ticks / ticks_per_s for name, n_ticks in ticks.items()}
 
 
 def parse_swap_bytes(vmstat: str, page_bytes: int) -> int | None:
@@ -112,14 +100,11 @@ def parse_process_cpu_s(stat: str, ticks_per_s: int) -> float:
 def read_tree_cpu_s(pid: int, root: Path = Path("/")) -> float | None:
     """Return the CPU seconds of a process and all its descendants; None when the process is gone."""
     stat = read_text(root / f"proc/{pid}/stat")
-    if stat is None:
+    if not stat:
         return None
-    children = (
-        int(child) for task in root.glob(f"proc/{pid}/task/*") for child in (read_text(task / "children") or "").split()
-    )
-    return parse_process_cpu_s(stat, os.sysconf("SC_CLK_TCK")) + sum(
-        read_tree_cpu_s(child, root) or 0.0 for child in children
-    )
+    children = [int(pid) for path in root.glob(f"proc/{pid}/task/*/children") for pid in read_text(path).split()]
+    own_s = parse_process_cpu_s(stat, os.sysconf("SC_CLK_TCK"))
+    return own_s + sum(read_tree_cpu_s(child, root) or 0.0 for child in children)
 
 
 def read_frequency_hz(root: Path, cpus: Iterable[int]) -> float | None:
@@ -143,11 +128,6 @@ def read_temperature_c(root: Path) -> float | None:
     )
     degrees = [value for path in (*sensors, *zones) if (value := read_number(path)) is not None]
     return max(degrees) / 1e3 if degrees else None
-
-
-def _sum_of(paths: Iterable[Path]) -> int | None:
-    numbers = [number for path in paths if (number := read_number(path)) is not None]
-    return sum(numbers) if numbers else None
 
 
 def _allowed_cpus(pid: int) -> tuple[int, ...]:

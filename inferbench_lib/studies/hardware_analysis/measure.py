@@ -40,7 +40,7 @@ def measure(params: Params) -> Run:
             session.progress.now(f"measuring {name}")
             session.progress.step()
 
-        measured = limits.measure_limits(session.machine, budget_s=params.budget_s, on_part=on_part)
+        measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
         entries: list[Entry] = []
         passes: list[Pass] = []
         for work in works:
