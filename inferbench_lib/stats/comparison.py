@@ -27,7 +27,7 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     roles = (("baseline", baseline), ("candidate", candidate))
     for role, cell in roles:
         if why := unusable(cell):
-            return Ratio(value=math.nan, low=None, high=None, verdict=Verdict.INVALID, reason=f"{role} {why}")
+            return Ratio(value=math.nan, verdict=Verdict.INVALID, reason=f"{role} {why}")
     # A cell that ended early has fewer rounds: only rounds in which both took their turn are pairs.
     pairs = [
         (median(first) / baseline.inputs_per_call, median(second) / candidate.inputs_per_call)
@@ -36,7 +36,7 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     ]
     if not pairs:
         reason = "baseline and candidate share no round"
-        return Ratio(value=math.nan, low=None, high=None, verdict=Verdict.TOO_FEW, reason=reason)
+        return Ratio(value=math.nan, verdict=Verdict.TOO_FEW, reason=reason)
     ratio = compare_rounds(*zip(*pairs, strict=True), level=level)
     for role, cell in roles:
         if why := _flagged(cell):
@@ -61,12 +61,7 @@ def efficiency(speedup: Ratio, n_processes: int) -> Interval:
     """Return speedup over the number of *processes*, never of cores. Raises ValueError below one process."""
     if n_processes < 1:
         raise ValueError(f"efficiency: expected n_processes of at least 1, got {n_processes}")
-    return Interval(
-        value=speedup.value / n_processes,
-        low=None if speedup.low is None else speedup.low / n_processes,
-        high=None if speedup.high is None else speedup.high / n_processes,
-        reason=speedup.reason,
-    )
+    return speedup.map(lambda value: value / n_processes)
 
 
 @dataclass(frozen=True, kw_only=True)

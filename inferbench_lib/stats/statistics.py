@@ -62,10 +62,14 @@ def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]
     """Return p50, p90, p95 and p99 of single calls; withheld where samples are too few or are means of blocks."""
     if calls_per_sample != 1:
         reason = f"needs single-call samples, has means of {calls_per_sample} calls"
-        return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
+        return _withheld(reason)
     samples = [sample for samples in rounds for sample in samples]
     worth = effective_samples(len(samples), lag1(rounds))
     return tuple(percentile(samples, p, n_effective=worth) for p in PERCENTILES)
+
+
+def _withheld(reason: str) -> tuple[Percentile, ...]:
+    return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
 
 
 def summarize(measurement: Measurement) -> Summary:
@@ -77,17 +81,16 @@ def summarize(measurement: Measurement) -> Summary:
     rounds = [samples for samples in measurement.rounds() if samples]
     samples = measurement.samples_s
     outcome, reason = _outcome(measurement)
-    if outcome is Outcome.INVALID or not samples:
-        return _withheld(measurement, outcome, reason)
-    centre = median_interval(rounds)
+    is_usable = bool(samples) and outcome is not Outcome.INVALID
+    centre = median_interval(rounds) if is_usable else Interval(value=math.nan, reason=reason)
     return Summary(
         n_samples=len(samples),
         n_rounds=len(rounds),
         median_s=centre,
-        mean_s=fmean(samples),
-        std_s=stdev(samples) if len(samples) > 1 else math.nan,
-        percentiles=percentiles(rounds, measurement.calls_per_sample),
-        throughput_per_s=_throughput(centre, measurement.inputs_per_call),
+        mean_s=fmean(samples) if is_usable else math.nan,
+        std_s=stdev(samples) if is_usable and len(samples) > 1 else math.nan,
+        percentiles=percentiles(rounds, measurement.calls_per_sample) if is_usable else _withheld(reason),
+        throughput_per_s=centre.map(lambda seconds: measurement.inputs_per_call / seconds),
         outcome=outcome,
         reason=reason,
     )
@@ -117,28 +120,3 @@ def _in_order(rounds: Rounds) -> list[float]:
         n_pieces = min(MAX_PIECES, len(rounds[0]) // MIN_BLOCK)
         rounds = [piece.tolist() for piece in np.array_split(rounds[0], max(1, n_pieces))]
     return [median(samples) for samples in rounds]
-
-
-def _throughput(seconds: Interval, inputs_per_call: int) -> Interval:
-    return Interval(
-        value=inputs_per_call / seconds.value,
-        low=None if seconds.high is None else inputs_per_call / seconds.high,
-        high=None if seconds.low is None else inputs_per_call / seconds.low,
-        level=seconds.level,
-        reason=seconds.reason,
-    )
-
-
-def _withheld(measurement: Measurement, outcome: Outcome, reason: str) -> Summary:
-    nothing = Interval(value=math.nan, reason=reason)
-    return Summary(
-        n_samples=len(measurement.samples_s),
-        n_rounds=sum(1 for size in measurement.round_sizes if size),
-        median_s=nothing,
-        mean_s=math.nan,
-        std_s=math.nan,
-        percentiles=tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES),
-        throughput_per_s=nothing,
-        outcome=outcome,
-        reason=reason,
-    )

@@ -94,7 +94,7 @@ def paired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], leve
             f"got {list(baseline_s)} and {list(candidate_s)}"
         )
     ratios = np.asarray(baseline_s, dtype=float) / np.asarray(candidate_s, dtype=float)
-    return _exponential(signed_rank_interval(np.log(ratios), level))
+    return signed_rank_interval(np.log(ratios), level).map(math.exp)
 
 
 def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], level: float = 0.95) -> Interval:
@@ -107,7 +107,7 @@ def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], le
             "unpaired_ratio: expected two samples of round medians above 0 s, "
             f"got {list(baseline_s)} and {list(candidate_s)}"
         )
-    return _exponential(rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level))
+    return rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level).map(math.exp)
 
 
 def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:
@@ -145,7 +145,7 @@ def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = Non
     Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
     """
     verdict, reason = _verdict(deciding or ratio, tolerance)
-    return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, verdict=verdict, reason=reason)
+    return Ratio(**{**vars(ratio), "reason": reason}, verdict=verdict)
 
 
 def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
@@ -161,12 +161,6 @@ def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
         reason = f"two runs of the same program may differ by {100 * tolerance.scatter:.1f} % between their processes"
         return Verdict.INDISTINGUISHABLE, reason
     return (Verdict.FASTER if ratio.low > 1 else Verdict.SLOWER), ""
-
-
-def _exponential(logs: Interval) -> Interval:
-    """Return the interval of a ratio from that of its logarithm."""
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return replace(logs, value=math.exp(logs.value), low=low, high=high)
 
 
 def _log_arms(one: Interval) -> tuple[float, float] | None:

@@ -1,10 +1,17 @@
-"""Pair the cells and the figures of two runs: values, refusals, and their ratio at any level. No verdict yet."""
+"""Compare the cells and the figures of one notebook in two runs: the values, ratio and verdict of each.
+
+`stats.verdict` has the rule. Two things are added here, since two runs were made at different times:
+
+- the comparisons of a notebook share the 5 % chance of an error between them (Bonferroni) as far as the rounds carry
+  that: the 95 % interval is shown, and one of this higher level decides;
+- a difference that is found in spite of that is withheld where one of the runs was disturbed, or drifted.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -15,9 +22,9 @@ from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
 from inferbench_lib.stats.comparison import unusable
 from inferbench_lib.stats.intervals import highest_level
 from inferbench_lib.stats.statistics import summarize
-from inferbench_lib.stats.verdict import ratio_of_figures, unpaired_ratio
-from inferbench_lib.studies.compare.conditions import LIMITS
+from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
+SAME = "no significant difference"
 DISTURBED_SHARE = 1 / 3
 """A figure that rests on several cells is disturbed when more than this share of the notebook's cells is."""
 OWN_DOING = frozenset({"oversubscribed"})
@@ -25,10 +32,11 @@ OWN_DOING = frozenset({"oversubscribed"})
 CHOSEN = "inputs per call"
 """The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
 
-UNJUDGED = Ratio(value=math.nan, low=None, high=None, verdict=Verdict.TOO_FEW)
+LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
+"""Parameters that only the best batch depends on."""
 
-Key = tuple[str, Case]
-Side = TypeVar("Side", Measurement, Run)
+UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)
+Side = TypeVar("Side", Measurement, Figure, Run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,27 +55,54 @@ class Change:
     ratio: Ratio = UNJUDGED
     deciding: Interval | None = None
 
+    @property
+    def label(self) -> str:
+        """Return the name, without the precision that most cells have."""
+        return self.name.removesuffix(" · fp32")
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict in words: times and rates are faster or slower, all else higher or lower."""
+        is_time = self.unit == "s" or self.unit.endswith("/s")
+        return {
+            Verdict.FASTER: "faster" if is_time else "higher",
+            Verdict.SLOWER: "slower" if is_time else "lower",
+            Verdict.INDISTINGUISHABLE: SAME,
+            Verdict.UNSTABLE: "unstable",
+            Verdict.TOO_FEW: "no verdict",
+            Verdict.INVALID: "not comparable",
+        }[self.ratio.verdict]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """A change before its verdict: `ratio_at` gives its ratio at a level, `disturbed` what struck BASE or HEAD.
+class Rule:
+    """What all comparisons of a notebook have in common: the control work's ratio, and the level that decides."""
 
-    Without `ratio_at` the change has its verdict already: it is refused, or its values carry no interval.
-    """
+    same_machine: bool
+    control: Interval | None
+    level: float = 0.95
 
-    change: Change
-    ratio_at: Callable[[float], Interval] | None = None
-    disturbed: Callable[[], str] = str
-
-
-def pair_cells(base: Run, head: Run, *, same_machine: bool) -> dict[Key, Pair]:
-    """Pair the cells that both runs have, in BASE's order."""
-    return {key: _pair_of_cells(*cells, same_machine) for key, cells in _matching(base, head).items()}
+    def tolerance(self, unit: str) -> Tolerance:
+        """Return the ratios that count as no difference; between machines the control work makes no allowance."""
+        return between_runs(unit, self.control if self.same_machine else None)
 
 
-def pair_figures(base: Run, head: Run, cells: Mapping[Key, Pair]) -> list[Pair]:
-    """Pair the figures that both summaries have; one that repeats a cell's time or rate is compared as that cell is."""
-    return [_pair_of_figures(name, base, head, cells) for name in base.summary if name in head.summary]
+def compare_all(base: Run, head: Run, rule: Rule) -> tuple[Change, ...]:
+    """Compare the cells, then the figures, that both runs have, in BASE's order."""
+    others = _cells(head)
+    cells = [
+        (cell, others[key], _compare_cells(cell, others[key], rule))
+        for key, cell in _cells(base).items()
+        if key in others
+    ]
+    figures = [_compare_figures(name, base, head, cells, rule) for name in base.summary if name in head.summary]
+    return (*(change for _, _, change in cells), *figures)
+
+
+def n_questions(changes: Iterable[Change]) -> int:
+    """Count the different comparisons: an efficiency is a speedup over a constant, and asks nothing new."""
+    ratios = [change.ratio for change in changes if change.deciding]
+    return len({tuple(f"{end or 0.0:.9g}" for end in (one.value, one.low, one.high)) for one in ratios})
 
 
 def missing(run: Run, other: Run) -> tuple[str, ...]:
@@ -77,12 +112,7 @@ def missing(run: Run, other: Run) -> tuple[str, ...]:
     return cells + tuple(name for name in run.summary if name not in other.summary)
 
 
-def _matching(base: Run, head: Run) -> dict[Key, tuple[Measurement, Measurement]]:
-    others = _cells(head)
-    return {key: (cell, others[key]) for key, cell in _cells(base).items() if key in others}
-
-
-def _cells(run: Run) -> dict[Key, Measurement]:
+def _cells(run: Run) -> Mapping[tuple[str, Case], Measurement]:
     """Return the cells that can be told from each other, each by as little as that takes.
 
     Threads are part of the key only where they must be, since another machine has another number of CPUs. So is the
@@ -97,31 +127,21 @@ def _cells(run: Run) -> dict[Key, Measurement]:
     return {key: cell for key, cell in zip(unique, run.measurements, strict=True) if key is not None}
 
 
-def _refused(change: Change, reason: str) -> Pair:
-    return Pair(change=replace(change, ratio=replace(change.ratio, verdict=Verdict.INVALID, reason=reason)))
-
-
-def _pair_of_cells(base: Measurement, head: Measurement, same_machine: bool) -> Pair:
+def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
     """Compare the seconds per call, by rounds; refuse wrong, failed or missing samples, other sizes or threads."""
     centres = [median(cell.samples_s) if cell.samples_s else None for cell in (base, head)]
     change = Change(name=str(base.case), unit="s", base=centres[0], head=centres[1], is_cell=True)
-    for role, cell in (("BASE", base), ("HEAD", head)):
-        if why := unusable(cell):
-            return _refused(change, f"{role} {why}")
+    if why := _in_either(unusable, base, head):
+        return _refused(change, why)
     if base.inputs_per_call != head.inputs_per_call:
         sizes = f"{base.inputs_per_call:,} inputs per call in BASE, {head.inputs_per_call:,} in HEAD"
         return _refused(change, f"another size: {sizes}")
-    if same_machine and base.case.n_threads != head.case.n_threads:
+    if rule.same_machine and base.case.n_threads != head.case.n_threads:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
-    return Pair(
-        change=change,
-        ratio_at=partial(_ratio_of_rounds, _round_medians(base), _round_medians(head)),
-        disturbed=partial(_of_either, _disturbance, base, head),
+    base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
+    return _judged(
+        change, partial(_ratio_of_rounds, base_s, head_s), partial(_in_either, _disturbance, base, head), rule
     )
-
-
-def _round_medians(cell: Measurement) -> list[float]:
-    return [median(samples) for samples in cell.rounds() if samples]
 
 
 def _ratio_of_rounds(base_s: list[float], head_s: list[float], level: float) -> Interval:
@@ -129,29 +149,28 @@ def _ratio_of_rounds(base_s: list[float], head_s: list[float], level: float) -> 
     return unpaired_ratio(base_s, head_s, max(0.95, min(level, highest_level(len(base_s), len(head_s)))))
 
 
-def _pair_of_figures(name: str, base: Run, head: Run, cells: Mapping[Key, Pair]) -> Pair:
+def _compare_figures(
+    name: str, base: Run, head: Run, cells: Sequence[tuple[Measurement, Measurement, Change]], rule: Rule
+) -> Change:
+    """Compare a figure; one that repeats a cell's time or rate is compared as that cell is."""
     first, second = base.summary[name], head.summary[name]
     change = Change(name=name, unit=first.unit, base=first.value, head=second.value)
     if first.unit != second.unit:
         return _refused(change, f"in {first.unit} in BASE, in {second.unit} in HEAD")
-    for role, figure in (("BASE", first), ("HEAD", second)):
-        if figure.value is None:
-            return _refused(change, f"{role} does not give it: {figure.verdict or 'no reason told'}")
+    if why := _in_either(_unknown, first, second):
+        return _refused(change, why)
     limits = [limit for limit in sorted(LIMITS) if base.params.get(limit) != head.params.get(limit)]
     if name.startswith("best_") and limits:
         return _refused(change, f"under other limits: {' and '.join(limits)}")
-    for key, (cell, other) in _matching(base, head).items():
+    for cell, other, of_cell in cells:
         if _repeats(first, cell) and _repeats(second, other):
-            return replace(cells[key], change=replace(change, ratio=cells[key].change.ratio))
+            return replace(change, ratio=of_cell.ratio, deciding=of_cell.deciding)
     if not (_has_interval(first) and _has_interval(second)) or first.unit == CHOSEN:
-        return Pair(change=replace(change, ratio=_without_interval(first.value, second.value)))
+        return replace(change, ratio=_without_interval(first.value, second.value))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
         return _refused(change, "a value that is not above 0 has no ratio")
-    return Pair(
-        change=change,
-        ratio_at=partial(ratio_of_figures, first, second),
-        disturbed=partial(_of_either, _mostly_disturbed, base, head),
-    )
+    disturbed = partial(_in_either, _mostly_disturbed, base, head)
+    return _judged(change, partial(ratio_of_figures, first, second), disturbed, rule)
 
 
 def _repeats(figure: Figure, cell: Measurement) -> bool:
@@ -170,19 +189,41 @@ def _has_interval(figure: Figure) -> bool:
 def _without_interval(base: float | str | None, head: float | str | None) -> Ratio:
     """Return the ratio of values that carry no interval: only that they are equal can be told."""
     if base == head:
-        return Ratio(value=1.0, low=None, high=None, verdict=Verdict.INDISTINGUISHABLE, reason="the same in both runs")
+        return Ratio(value=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the same in both runs")
     are_numbers = isinstance(base, float | int) and isinstance(head, float | int) and base > 0 and head > 0
     value = float(head) / float(base) if are_numbers else math.nan  # type: ignore[arg-type]
-    return Ratio(value=value, low=None, high=None, verdict=Verdict.TOO_FEW, reason="it carries no interval")
+    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason="it carries no interval")
+
+
+def _refused(change: Change, reason: str) -> Change:
+    return replace(change, ratio=replace(change.ratio, verdict=Verdict.INVALID, reason=reason))
+
+
+def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Callable[[], str], rule: Rule) -> Change:
+    """Judge the ratio at the deciding level; withhold a difference where a run was disturbed."""
+    deciding = ratio_at(rule.level)
+    ratio = judge(ratio_at(0.95), rule.tolerance(change.unit), deciding)
+    if ratio.is_difference and (why := disturbed()):
+        ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
+    return replace(change, ratio=ratio, deciding=deciding)
+
+
+def _in_either(fault: Callable[[Side], str], base: Side, head: Side) -> str:
+    """Return the fault of BASE, else that of HEAD, after its name; empty without any."""
+    return next((f"{role} {why}" for role, side in (("BASE", base), ("HEAD", head)) if (why := fault(side))), "")
+
+
+def _unknown(figure: Figure) -> str:
+    return "" if figure.value is not None else f"does not give it: {figure.verdict or 'no reason told'}"
 
 
 def _disturbance(cell: Measurement) -> str:
     """Return what struck a cell from outside, or that it drifted; empty when nothing was seen."""
-    flags = [flag.text for flag in cell.flags if flag.name not in OWN_DOING]
-    if flags:
-        return flags[0]
+    for flag in cell.flags:
+        if flag.name not in OWN_DOING:
+            return f"was disturbed: {flag.text}"
     summary = summarize(cell)
-    return summary.reason if summary.outcome is Outcome.UNSTABLE else ""
+    return f"was unstable: {summary.reason}" if summary.outcome is Outcome.UNSTABLE else ""
 
 
 def _mostly_disturbed(run: Run) -> str:
@@ -191,8 +232,4 @@ def _mostly_disturbed(run: Run) -> str:
     struck = [why for cell in usable if (why := _disturbance(cell))]
     if len(struck) <= DISTURBED_SHARE * len(usable):
         return ""
-    return f"{len(struck)} of {len(usable)} cells were disturbed; one of them: {struck[0]}"
-
-
-def _of_either(told: Callable[[Side], str], base: Side, head: Side) -> str:
-    return next((f"{role}: {why}" for role, side in (("BASE", base), ("HEAD", head)) if (why := told(side))), "")
+    return f"was disturbed in {len(struck)} of {len(usable)} cells; one of them {struck[0]}"
