@@ -175,8 +175,8 @@ def method(said: CompareStudy) -> str:
         f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
         f"{share(of_times.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
         "workload's own change. The ratio itself must be more than "
-        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which rest "
-        "on two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
+        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "
+        "rest on two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
         f"standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where one of "
         "the runs was disturbed or drifted."
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import Figure, Machine, Run, from_plain
+from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.verdict import Tolerance, between_runs, shared_level, unpaired_ratio
 from inferbench_lib.studies.compare.changes import LIMITS, Change, Rule, compare_all, missing, n_questions
 
@@ -111,8 +112,8 @@ def study(run: Run) -> CompareStudy:
 def figures(said: CompareStudy) -> dict[str, Figure]:
     """Return the entries of `summary.json`: the ratio HEAD over BASE of whatever could be judged."""
     return {
-        f"{notebook.notebook}/{change.name}{f' [{pair.head}]' if len(said.pairs) > 1 else ''}": Figure(
-            value=change.ratio.value, low=change.ratio.low, high=change.ratio.high, unit="×", verdict=change.verdict
+        f"{notebook.notebook}/{change.name}{f' [{pair.head}]' if len(said.pairs) > 1 else ''}": entry(
+            change.ratio, "×", change.verdict
         )
         for pair in said.pairs
         for notebook in pair.notebooks
