@@ -10,7 +10,7 @@ import numpy as np
 
 from inferbench_lib.findings import Interval, Percentile, Summary
 from inferbench_lib.records import Measurement, Outcome
-from inferbench_lib.stats.intervals import percentile, signed_rank_bounds, values_needed
+from inferbench_lib.stats.intervals import percentile, signed_rank_interval, values_needed
 from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
@@ -29,20 +29,15 @@ def median_interval(rounds: Rounds) -> Interval:
             f"median_interval: expected samples above 0 s, got {min(samples, default='none')}; "
             "a clock too coarse for one call needs more calls per sample"
         )
-    centre = median(samples)
-    values = replicates(rounds)
-    needed = values_needed()
-    if len(values) < needed:
-        one_round = sum(1 for samples in rounds if len(samples)) == 1
-        reason = (
-            f"needs {needed} rounds or about {math.ceil(needed * len(samples) / len(values))} calls in one, "
-            f"has {len(samples)}"
-            if one_round
-            else f"needs {needed} rounds, has {len(values)}"
-        )
-        return Interval(value=centre, reason=reason)
-    _, low, high = signed_rank_bounds(np.log(values))
-    return Interval(value=centre, low=min(centre, math.exp(low)), high=max(centre, math.exp(high)))
+    centre, values = median(samples), replicates(rounds)
+    logs = signed_rank_interval(np.log(values))
+    if logs.low is None or logs.high is None:
+        needed = values_needed()
+        is_one_round = sum(1 for samples in rounds if len(samples)) == 1
+        n_calls = math.ceil(needed * len(samples) / len(values))
+        in_one = f"needs {needed} rounds or about {n_calls} calls in one, has {len(samples)}"
+        return Interval(value=centre, reason=in_one if is_one_round else logs.reason)
+    return Interval(value=centre, low=min(centre, math.exp(logs.low)), high=max(centre, math.exp(logs.high)))
 
 
 def relative_width(round_medians: Sequence[float]) -> float:
@@ -50,7 +45,7 @@ def relative_width(round_medians: Sequence[float]) -> float:
 
     The stop rule reads it; infinite while the rounds carry no interval.
     """
-    if len(round_medians) < values_needed():
+    if not round_medians:
         return math.inf
     interval = median_interval([(seconds,) for seconds in round_medians])
     if interval.low is None or interval.high is None:

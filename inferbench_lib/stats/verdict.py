@@ -26,6 +26,7 @@ from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interv
 
 PROCESS_SCATTER = 0.02
 """Standard deviation between processes of one program, as a share: assumed, and more than most programs show."""
+UNCHANGED = Interval(value=1.0)
 CONTROL_CHANGED = "the control workload changed as well: the machine itself may have been faster or slower"
 
 
@@ -39,21 +40,17 @@ class Tolerance:
 
     min_effect: float
     scatter: float = 0.0
-    control: Interval | None = None
+    control: Interval = UNCHANGED
 
     @property
     def low(self) -> float:
         """Return the ratio below which the whole interval of a slower candidate lies."""
-        if self.control is None:
-            return 1 / (1 + self.min_effect)
         low = self.control.value if self.control.low is None else self.control.low
         return min(low, min(1.0, self.control.value) * (1 / (1 + self.min_effect)))
 
     @property
     def high(self) -> float:
         """Return the ratio above which the whole interval of a faster candidate lies."""
-        if self.control is None:
-            return 1 + self.min_effect
         high = self.control.value if self.control.high is None else self.control.high
         return max(high, max(1.0, self.control.value) * (1 + self.min_effect))
 
@@ -69,13 +66,10 @@ def between_runs(unit: str, control: Interval | None = None) -> Tolerance:
     run, a speedup or share on two. Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
     Speedups and shares need no allowance for the machine's own speed, which cancels in them.
     """
-    scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(2 if _follows_machine(unit) else 4)) - 1
-    return Tolerance(min_effect=0.03, scatter=scatter, control=control if _follows_machine(unit) else None)
-
-
-def _follows_machine(unit: str) -> bool:
-    """Return whether figures of this unit change with the machine's speed: all but ratios and shares within a run."""
-    return unit not in ("", "×") and not unit.startswith("of ")
+    is_within_run = unit in ("", "×") or unit.startswith("of ")  # a ratio or share
+    scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(4 if is_within_run else 2)) - 1
+    allowed = UNCHANGED if is_within_run or control is None else control
+    return Tolerance(min_effect=0.03, scatter=scatter, control=allowed)
 
 
 def shared_level(n_comparisons: int) -> float:
@@ -152,7 +146,7 @@ def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
     if ratio.low is None or ratio.high is None:
         return Verdict.TOO_FEW, ratio.reason
     if tolerance.low <= ratio.high and ratio.low <= tolerance.high:
-        without = replace(tolerance, control=None)
+        without = replace(tolerance, control=UNCHANGED)
         if ratio.low > without.high or ratio.high < without.low:
             return Verdict.INDISTINGUISHABLE, CONTROL_CHANGED
         reason = f"the interval reaches into the {100 * tolerance.min_effect:g} % that counts as no difference"
