@@ -34,8 +34,8 @@ CONTROL_CHANGED = "the control workload changed as well: the machine itself may 
 class Tolerance:
     """Ratios that count as no difference.
 
-    For a difference the whole interval must lie further than `min_effect` from 1, and the ratio itself further than
-    `scatter`. `control` is the ratio of the fixed control workload: the interval must lie beyond that change too.
+    For a difference the whole interval must lie further from 1 than `min_effect`, and the ratio itself than `scatter`.
+    The interval must also lie beyond `control`, the change of the fixed control workload.
     """
 
     min_effect: float
@@ -117,9 +117,9 @@ def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interva
 def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float = 0.95) -> Interval:
     """Return the ratio of two independent estimates (above 0), each known with a 95 % interval that holds it.
 
-    The ends lie as far from the ratio as the squares of both intervals' arms, on the logarithmic scale, add up to: the
-    method of variance estimates recovery (Zou & Donner 2008, "Construction of confidence limits about effect
-    measures: a general approach"). For another level the arms are stretched as those of a normal estimate.
+    The squares of both intervals' arms add up on the logarithmic scale: the method of variance estimates recovery (Zou
+    & Donner 2008, "Construction of confidence limits about effect measures: a general approach"). For another level the
+    arms are stretched as those of a normal estimate.
     Withheld where an interval is missing or reaches 0. Raises ValueError for a value not above 0.
     """
     if not min(numerator.value, denominator.value) > 0:
@@ -139,7 +139,7 @@ def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = Non
     Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
     """
     verdict, reason = _verdict(deciding or ratio, tolerance)
-    return Ratio(**{**vars(ratio), "reason": reason}, verdict=verdict)
+    return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, level=ratio.level, verdict=verdict, reason=reason)
 
 
 def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:

@@ -53,8 +53,8 @@ class Alike:
 class IdenticalStudy:
     """All comparisons of identical variants, in `n_blocks` blocks of `n_rounds` rounds, each paired `n_pairings` times.
 
-    `p_values_in_a_row` are those of a t-test on calls as they are often made: a stretch of one variant, then of the
-    other. `detectable` is the smallest slowdown of each workload that is found with the probability `POWER`.
+    `p_values_in_a_row` are of a t-test on calls as they are often made: a stretch of one variant, then of the other.
+    `detectable` is the smallest slowdown of each workload that is found with the probability `POWER`.
     """
 
     comparisons: tuple[Alike, ...]

@@ -1,10 +1,10 @@
 """Compare the cells and the figures of one notebook in two runs: the values, ratio and verdict of each.
 
-`stats.verdict` has the rule. Two things are added here, since two runs were made at different times:
+`stats.verdict` has the rule. Two runs were made at different times, so two things are added:
 
-- the comparisons of a notebook share the 5 % chance of an error between them (Bonferroni) as far as the rounds carry
-  that: the 95 % interval is shown, and one of this higher level decides;
-- a difference that is found in spite of that is withheld where one of the runs was disturbed, or drifted.
+- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The
+  95 % interval is shown, and one of this higher level decides.
+- A difference is withheld where one of the runs was disturbed or drifted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
-from typing import TypeVar
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
-from inferbench_lib.stats.comparison import unusable
+from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
@@ -36,14 +35,13 @@ LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
 """Parameters that only the best batch depends on."""
 
 UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)
-Side = TypeVar("Side", Measurement, Figure, Run)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One cell or figure, in BASE and in HEAD; None where a run has no value.
+    """Cell or figure in BASE and in HEAD; None where a run has no value.
 
-    `ratio` is HEAD over BASE: of speeds where the unit is seconds, else of values; above 1 is faster, or higher. Its
+    `ratio` is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1 is faster, or higher. Its
     verdict is invalid where the two must not be compared. `deciding` is the wider interval that decided.
     """
 
@@ -76,7 +74,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What all comparisons of a notebook have in common: the control work's ratio, and the level that decides."""
+    """Conditions of all comparisons of a notebook: the control work's ratio, and the level that decides."""
 
     same_machine: bool
     control: Interval | None
@@ -131,7 +129,7 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
     """Compare the seconds per call, by rounds; refuse wrong, failed or missing samples, other sizes or threads."""
     centres = [median(cell.samples_s) if cell.samples_s else None for cell in (base, head)]
     change = Change(name=str(base.case), unit="s", base=centres[0], head=centres[1], is_cell=True)
-    if why := _in_either(unusable, base, head):
+    if why := first_fault(unusable, BASE=base, HEAD=head):
         return _refused(change, why)
     if base.inputs_per_call != head.inputs_per_call:
         sizes = f"{base.inputs_per_call:,} inputs per call in BASE, {head.inputs_per_call:,} in HEAD"
@@ -139,9 +137,8 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
     if rule.same_machine and base.case.n_threads != head.case.n_threads:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
     base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
-    return _judged(
-        change, partial(_ratio_of_rounds, base_s, head_s), partial(_in_either, _disturbance, base, head), rule
-    )
+    disturbed = partial(first_fault, _disturbance, BASE=base, HEAD=head)
+    return _judged(change, partial(_ratio_of_rounds, base_s, head_s), disturbed, rule)
 
 
 def _ratio_of_rounds(base_s: list[float], head_s: list[float], level: float) -> Interval:
@@ -157,7 +154,7 @@ def _compare_figures(
     change = Change(name=name, unit=first.unit, base=first.value, head=second.value)
     if first.unit != second.unit:
         return _refused(change, f"in {first.unit} in BASE, in {second.unit} in HEAD")
-    if why := _in_either(_unknown, first, second):
+    if why := first_fault(_unknown, BASE=first, HEAD=second):
         return _refused(change, why)
     limits = [limit for limit in sorted(LIMITS) if base.params.get(limit) != head.params.get(limit)]
     if name.startswith("best_") and limits:
@@ -169,7 +166,7 @@ def _compare_figures(
         return replace(change, ratio=_without_interval(first.value, second.value))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
         return _refused(change, "a value that is not above 0 has no ratio")
-    disturbed = partial(_in_either, _mostly_disturbed, base, head)
+    disturbed = partial(first_fault, _mostly_disturbed, BASE=base, HEAD=head)
     return _judged(change, partial(ratio_of_figures, first, second), disturbed, rule)
 
 
@@ -206,11 +203,6 @@ def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Ca
     if ratio.is_difference and (why := disturbed()):
         ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
     return replace(change, ratio=ratio, deciding=deciding)
-
-
-def _in_either(fault: Callable[[Side], str], base: Side, head: Side) -> str:
-    """Return the fault of BASE, else that of HEAD, after its name; empty without any."""
-    return next((f"{role} {why}" for role, side in (("BASE", base), ("HEAD", head)) if (why := fault(side))), "")
 
 
 def _unknown(figure: Figure) -> str:

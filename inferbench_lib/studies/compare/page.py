@@ -84,10 +84,11 @@ def _flags(pair: RunComparison) -> Iterator[str]:
 def differences(said: CompareStudy) -> Table:
     """List in what the runs differ, before anything was timed."""
     frame = _frame(said, ["kind", "what", "BASE", "HEAD"], lambda pair: map(_told, pair.differences))
+    base = said.run.params["base"]
     alike = joined(pair.head for pair in said.pairs if pair.same_machine)
     other = joined(pair.head for pair in said.pairs if not pair.same_machine)
-    told = [f"Same CPU, cores, memory and accelerator as {said.names[0]}: {alike}."] if alike else []
-    told += [f"Another machine than that of {said.names[0]}: {other}."] if other else []
+    told = [f"Same CPU, cores, memory and accelerator as {base}: {alike}."] if alike else []
+    told += [f"Another machine than that of {base}: {other}."] if other else []
     told += [f"{plural(len(frame), 'difference')} in all." if said.pairs else "There are no two runs."]
     return Table(frame=frame, reading=" ".join(told))
 
@@ -171,7 +172,7 @@ def method(said: CompareStudy) -> str:
         "cell's ratio is the median of all ratios of a round of one run to a round of the other. Its interval is the "
         "exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Other figures, such as speedups, are compared by "
         "the intervals that the runs give them (method of variance estimates recovery, Zou & Donner 2008). The "
-        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that: the "
+        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The "
         f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
         f"{share(of_times.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
         "workload's own change. The ratio itself must be more than "

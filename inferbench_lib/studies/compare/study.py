@@ -37,7 +37,7 @@ TIMES = between_runs("s")
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One thing in which two runs differ. `kind` is machine, software or parameters; None where a run lacks it."""
+    """Setting in which two runs differ. `kind` is machine, software or parameters; None where a run lacks it."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookComparison:
-    """One notebook of two runs: `refused` and why, or what changed in it, and what only one of the runs has.
+    """Notebook of two runs: the reason why it is `refused`, or its changes, and what only one run has.
 
     `control` is the speed of the fixed work, HEAD over BASE; `tolerance` is that of times and rates.
     """
@@ -64,7 +64,7 @@ class NotebookComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """One HEAD compared with BASE."""
+    """HEAD compared with BASE."""
 
     head: str
     differences: tuple[Difference, ...]
@@ -89,10 +89,9 @@ class RunComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareStudy:
-    """BASE compared with each head. `names` are the runs' ids, BASE first."""
+    """BASE compared with each head."""
 
     run: Run
-    names: tuple[str, ...]
     pairs: tuple[RunComparison, ...]
 
 
@@ -104,7 +103,6 @@ def study(run: Run) -> CompareStudy:
     ]
     return CompareStudy(
         run=run,
-        names=tuple(name for name, _ in runs),
         pairs=tuple(compare_runs(runs[0][1], head, name) for name, head in runs[1:]),
     )
 
