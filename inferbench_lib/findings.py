@@ -1,10 +1,11 @@
-"""What samples mean, as frozen values: intervals, ratios and their verdicts, breakdowns, advice.
+"""Frozen values that the records are turned into: intervals, ratios and their verdicts, breakdowns, advice.
 
-Each is a function of the records; nothing here measures, draws or reads files. Times are in seconds.
+Nothing here measures, draws or reads files. Times are in seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +13,7 @@ from inferbench_lib.records import Outcome
 
 
 class Verdict(StrEnum):
-    """What a comparison may say."""
+    """Conclusion of a comparison."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -24,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value with the interval that its samples carry; `low` and `high` are None when withheld."""
+    """Value with the interval that its samples carry; `low` and `high` are None when withheld."""
 
     value: float
     low: float | None = None
@@ -32,48 +33,19 @@ class Interval:
     level: float = 0.95
     reason: str = ""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Percentile:
-    """A percentile, or, when the samples cannot carry it, None with the number that it needs."""
-
-    p: float
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
+    def map(self, function: Callable[[float], float]) -> Interval:
+        """Return the interval of a monotone function of the value."""
+        ends = () if self.low is None or self.high is None else sorted((function(self.low), function(self.high)))
+        low, high = ends or (None, None)
+        return Interval(value=function(self.value), low=low, high=high, level=self.level, reason=self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What one cell's samples say. Seconds, per call."""
+class Ratio(Interval):
+    """Speed of the candidate over that of the baseline (baseline time over candidate time), with its verdict."""
 
-    n_samples: int
-    n_rounds: int
-    median_s: Interval
-    mean_s: float
-    std_s: float
-    percentiles: tuple[Percentile, ...]
-    throughput_per_s: Interval
-    outcome: Outcome = Outcome.OK
-    reason: str = ""
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether its numbers may be shown and compared: there are samples, the outputs were right, nothing failed."""
-        return self.n_samples > 0 and self.outcome in (Outcome.OK, Outcome.UNSTABLE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times faster the candidate is than the baseline (baseline time over candidate time)."""
-
-    value: float
-    low: float | None
-    high: float | None
     verdict: Verdict
     n_rounds: int = 0
-    reason: str = ""
 
     @property
     def is_difference(self) -> bool:
@@ -87,8 +59,39 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Percentile:
+    """Percentile, or, when the samples cannot carry it, None with the number that it needs."""
+
+    p: float
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Statistics of one cell's samples: seconds per call."""
+
+    n_samples: int
+    n_rounds: int
+    median_s: Interval
+    mean_s: float
+    std_s: float
+    percentiles: tuple[Percentile, ...]
+    throughput_per_s: Interval
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether its numbers may be shown: there are samples, the outputs were right, nothing failed."""
+        return self.n_samples > 0 and self.outcome in (Outcome.OK, Outcome.UNSTABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """One named share of a whole."""
+    """Named share of a whole."""
 
     name: str
     seconds: float
@@ -105,7 +108,7 @@ class Breakdown:
 
     @property
     def unexplained_share(self) -> float:
-        """Absolute unexplained time over the whole."""
+        """Return the absolute unexplained time over the whole."""
         return abs(self.unexplained_s) / self.whole_s if self.whole_s else 0.0
 
 
@@ -116,3 +119,10 @@ class Advice:
     recommendation: str
     evidence: str
     limits: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Reason why the data cannot carry an analysis: expected, got."""
+
+    reason: str

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import signal
 
-from inferbench_lib.stats.intervals import Floats, signed_rank_bounds
+from inferbench_lib.stats.intervals import Floats, signed_rank_interval
 from inferbench_lib.stats.series import n_replicates
 from inferbench_lib.stats.verdict import WITHIN_RUN
 
@@ -69,7 +69,7 @@ def coverage(
         lag1=lag1, n_rounds=n_rounds, calls_per_round=calls_per_round, gap=gap, n_trials=n_trials, seed=seed
     )
     logs = _log_replicates(times[0]) if quantity == "median" else _log_ratios(times)
-    _, low, high = signed_rank_bounds(logs)
+    low, high = _ends(logs)
     return float(np.mean((low <= 0) & (high >= 0)))
 
 
@@ -97,9 +97,15 @@ def detection_rate(
         seed=seed,
         spread=spread,
     )
-    _, low, high = signed_rank_bounds(_log_ratios(times) - np.log1p(slowdown))
+    low, high = _ends(_log_ratios(times) - np.log1p(slowdown))
     slower, faster = high < np.log(WITHIN_RUN.low), low > np.log(WITHIN_RUN.high)
     return float(np.mean(slower if slowdown else slower | faster))
+
+
+def _ends(logs: Floats) -> Floats:
+    """The ends of the interval of each trial, shape (2, n_trials)."""
+    found = [signed_rank_interval(of_trial) for of_trial in logs]
+    return np.array([(interval.low, interval.high) for interval in found]).T
 
 
 def _log_ratios(times: Floats) -> Floats:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from inferbench_lib.findings import Refusal
 from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.studies.batch_sweep import page
 from inferbench_lib.studies.batch_sweep.batching import BestBatch, best_batch, knee
 from inferbench_lib.studies.batch_sweep.study import figures, study

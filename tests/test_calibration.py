@@ -211,7 +211,7 @@ def test_missing_or_damaged_calibration_is_said(
     monkeypatch.setenv("INFERBENCH_REPORTS", str(tmp_path))
     if content is not None:
         (tmp_path / "calibration.json").write_text(content)
-    shown = page.latest()
+    shown = page.latest(Machine())
     assert shown.reading == expected
     assert list(shown.frame["measured"]) == ["not measured"]
 

@@ -18,7 +18,7 @@ from inferbench_lib.records import Figure, Flag, Run
 from inferbench_lib.report import history
 from inferbench_lib.stats.intervals import critical_u, highest_level, signed_rank_interval
 from inferbench_lib.stats.verdict import between_runs, ratio_of_intervals, unpaired_ratio
-from inferbench_lib.studies.compare.pairing import Change
+from inferbench_lib.studies.compare.changes import Change
 from inferbench_lib.studies.compare.study import RunComparison, compare_runs
 
 # The interval
@@ -215,7 +215,7 @@ def test_disturbed_cells_get_no_verdict() -> None:
     struck = replace(head, measurements=tuple(replace(cell, flags=(flag,)) for cell in head.measurements))
     study = pair(base, struck)
     assert {change.ratio.verdict for change in study.changes if change.is_cell} == {Verdict.UNSTABLE}
-    assert named(study, "shared_pool").ratio.reason == f"HEAD: {flag.text}"
+    assert named(study, "shared_pool").ratio.reason == f"HEAD was disturbed: {flag.text}"
     assert named(study, "shared_pool").ratio.value == pytest.approx(0.5, rel=0.05)
     asked = replace(flag, name="oversubscribed")
     ours = replace(head, measurements=tuple(replace(cell, flags=(asked,)) for cell in head.measurements))

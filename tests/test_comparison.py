@@ -176,7 +176,7 @@ def test_the_smallest_detectable_ratio_is_found_as_often_as_promised() -> None:
     assert 0.75 <= np.mean(found) <= 0.9
     message = "smallest_detectable_ratio: expected at least 6 log ratios and rounds, got 5 and 5"
     with pytest.raises(ValueError, match=f"^{message}$"):
-        smallest_detectable_ratio([0.0] * 5)
+        smallest_detectable_ratio([0.0] * 5, n_rounds=5)
 
 
 @pytest.mark.parametrize("lag", AR1_LAGS)

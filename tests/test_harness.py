@@ -91,10 +91,10 @@ class Spins(Source):
 
 def test_both_timers_time_the_same_calls() -> None:
     """Our loop and torch's timer both read spins of 200 µs as that, one sample a round, within wide bounds."""
-    bench = AgreementBench(Spins(), Case(workload="spin", batch_size=1), seed=0)
+    bench = AgreementBench(Spins(), Case(workload="spin", batch_size=1), seed=0, n_calls=5)
     for _ in range(6):
-        bench.turn(5)
-    ours, theirs = bench.finish(5)
+        bench.turn()
+    ours, theirs = bench.finish()
     assert (ours.notes, theirs.notes) == ({"timer": "inferbench"}, {"timer": "torch"})
     for row in (ours, theirs):
         assert (row.round_sizes, row.calls_per_sample) == ((1,) * 6, 5)

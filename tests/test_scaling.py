@@ -8,8 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from inferbench_lib.findings import Interval
-from inferbench_lib.stats.refusal import Refusal
+from inferbench_lib.findings import Interval, Refusal
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, break_even, fit_amdahl, fit_usl
 
 

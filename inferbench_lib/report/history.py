@@ -1,7 +1,6 @@
-"""Headline figures of one machine over its runs: each run compared with the one before, and a line for each figure.
+"""Compare each run of a machine with the one before by its headline figures, and draw each figure over the runs.
 
-The verdict is that of `make compare`, by the same rule. The index knows the figures alone, not the rounds, the control
-workload or the disturbances of the runs: `make compare` looks closer.
+The rule is that of `make compare`, which looks closer: at the rounds, the control workload and the disturbances.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from inferbench_lib.findings import Verdict
@@ -36,7 +36,7 @@ def said(figure: Figure) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """The headline figures that changed since the run before, in words, of how many that could be compared."""
+    """Changes of the headline figures since the run before, in words, of how many that could be compared."""
 
     changed: tuple[str, ...]
     n_compared: int
@@ -52,12 +52,12 @@ class Changes:
 
 def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
     """Compare a run with the one before, by the headline figures that have an interval in both."""
-    pairs = [
+    comparable = [
         (name, earlier, later)
         for key, name in names.items()
         if (earlier := _number(before, key)) and (later := _number(after, key)) and earlier.unit == later.unit
+        if None not in (earlier.low, earlier.high, later.low, later.high)
     ]
-    comparable = [pair for pair in pairs if None not in (pair[1].low, pair[1].high, pair[2].low, pair[2].high)]
     level = shared_level(len(comparable))
     changed = []
     for name, earlier, later in comparable:
@@ -72,7 +72,7 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One headline figure over the runs of a machine: a picture and the newest value."""
+    """Headline figure over the runs of a machine: its picture and newest value."""
 
     name: str
     picture: Markup
@@ -91,13 +91,12 @@ def _sparkline(name: str, seen: Sequence[tuple[str, Figure]]) -> Markup:
     values = [float(figure.value or 0) for _, figure in seen]
     ends = [(figure.low or value, figure.high or value) for (_, figure), value in zip(seen, values, strict=True)]
     least, most = min(low for low, _ in ends), max(high for _, high in ends)
-    step = (WIDTH - 2 * EDGE) / (len(seen) - 1)
 
     def y(value: float) -> float:
         share = (value - least) / (most - least) if most > least else 0.5
         return HEIGHT - EDGE - share * (HEIGHT - 2 * EDGE)
 
-    xs = [EDGE + step * place for place in range(len(seen))]
+    xs = np.linspace(EDGE, WIDTH - EDGE, len(seen))
     path = " ".join(f"{x:.1f},{y(value):.1f}" for x, value in zip(xs, values, strict=True))
     spreads = "".join(f"M{x:.1f} {y(low):.1f}V{y(high):.1f}" for x, (low, high) in zip(xs, ends, strict=True))
     words = (

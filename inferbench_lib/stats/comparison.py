@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.series import drift
 from inferbench_lib.stats.verdict import WITHIN_RUN, judge, paired_ratio, shared_level
 
+Side = TypeVar("Side")
+
 
 def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.95) -> Ratio:
     """Return how many times faster the candidate handles an input than the baseline, by round medians.
@@ -24,10 +27,8 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     Invalid (value NaN) when either has no usable samples or wrong outputs. Unstable when either is flagged so, or when
     their ratio drifts from the first half of the rounds to the second.
     """
-    roles = (("baseline", baseline), ("candidate", candidate))
-    for role, cell in roles:
-        if why := unusable(cell):
-            return Ratio(value=math.nan, low=None, high=None, verdict=Verdict.INVALID, reason=f"{role} {why}")
+    if why := first_fault(unusable, baseline=baseline, candidate=candidate):
+        return Ratio(value=math.nan, verdict=Verdict.INVALID, reason=why)
     # A cell that ended early has fewer rounds: only rounds in which both took their turn are pairs.
     pairs = [
         (median(first) / baseline.inputs_per_call, median(second) / candidate.inputs_per_call)
@@ -36,12 +37,10 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     ]
     if not pairs:
         reason = "baseline and candidate share no round"
-        return Ratio(value=math.nan, low=None, high=None, verdict=Verdict.TOO_FEW, reason=reason)
+        return Ratio(value=math.nan, verdict=Verdict.TOO_FEW, reason=reason)
     ratio = compare_rounds(*zip(*pairs, strict=True), level=level)
-    for role, cell in roles:
-        if why := _flagged(cell):
-            return replace(ratio, verdict=Verdict.UNSTABLE, reason=f"{role} is unstable: {why}")
-    return ratio
+    why = first_fault(_instability, baseline=baseline, candidate=candidate)
+    return replace(ratio, verdict=Verdict.UNSTABLE, reason=why) if why else ratio
 
 
 def compare_rounds(baseline_s: Sequence[float], candidate_s: Sequence[float], *, level: float = 0.95) -> Ratio:
@@ -61,19 +60,14 @@ def efficiency(speedup: Ratio, n_processes: int) -> Interval:
     """Return speedup over the number of *processes*, never of cores. Raises ValueError below one process."""
     if n_processes < 1:
         raise ValueError(f"efficiency: expected n_processes of at least 1, got {n_processes}")
-    return Interval(
-        value=speedup.value / n_processes,
-        low=None if speedup.low is None else speedup.low / n_processes,
-        high=None if speedup.high is None else speedup.high / n_processes,
-        reason=speedup.reason,
-    )
+    return speedup.map(lambda value: value / n_processes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The fastest cell, the cells statistically tied with it, and how each of `order` compares with it.
+    """Cells from the fastest, and those that are statistically tied with the best.
 
-    `against_best[i]` is how many times faster `order[i]` is than the best (1 for the best itself).
+    `against_best[i]` is the speed of `order[i]` over that of the best: 1 for the best itself.
     """
 
     best: Measurement
@@ -85,8 +79,8 @@ class Ranking:
 def rank(measurements: Sequence[Measurement]) -> Ranking | None:
     """Rank the usable cells by time per input, fastest first; None when there is none.
 
-    The comparisons with the best share the 5 % chance of an error between them (Bonferroni; Hsu 1984 on comparing with
-    the best) as far as the rounds can carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
+    The comparisons with the best share the 5 % chance of an error (Bonferroni; Hsu 1984 on comparing with the best),
+    as far as the rounds carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
     """
     usable = sorted((cell for cell in measurements if not unusable(cell)), key=_seconds_per_input)
     if not usable:
@@ -106,27 +100,31 @@ def rank(measurements: Sequence[Measurement]) -> Ranking | None:
     )
 
 
-def smallest_detectable_ratio(log_ratios: Sequence[float], *, n_rounds: int | None = None, power: float = 0.8) -> float:
+def smallest_detectable_ratio(log_ratios: Sequence[float], *, n_rounds: int, power: float = 0.8) -> float:
     """Return the slowdown (1.03: 3 %) that a comparison over `n_rounds` finds with this power, given A/A log ratios.
 
     The scatter of a round is taken from `log_ratios`, identical variants. The power is the normal theory's (Cohen 1988)
     with the signed-rank test's efficiency of 3/π; the whole interval must lie beyond the tolerance within a run.
     Raises ValueError below six ratios or rounds.
     """
-    n = len(log_ratios) if n_rounds is None else n_rounds
-    if min(len(log_ratios), n) < values_needed():
+    if min(len(log_ratios), n_rounds) < values_needed():
         raise ValueError(
             f"smallest_detectable_ratio: expected at least {values_needed()} log ratios and rounds, "
-            f"got {len(log_ratios)} and {n}"
+            f"got {len(log_ratios)} and {n_rounds}"
         )
-    reach = stats.t.ppf(0.975, n - 1) + stats.t.ppf(power, n - 1)
+    reach = sum(stats.t.ppf([0.975, power], n_rounds - 1))
     scatter = float(np.std(log_ratios, ddof=1)) * math.sqrt(math.pi / 3)
-    return WITHIN_RUN.high * math.exp(reach * scatter / math.sqrt(n))
+    return WITHIN_RUN.high * math.exp(reach * scatter / math.sqrt(n_rounds))
 
 
 def naive_t_test(baseline: npt.ArrayLike, candidate: npt.ArrayLike) -> float:
     """Return the p value of Welch's t-test over consecutive calls, for contrast: it takes calls for independent."""
     return float(stats.ttest_ind(baseline, candidate, equal_var=False).pvalue)
+
+
+def first_fault(fault: Callable[[Side], str], **sides: Side) -> str:
+    """Return the first fault that a side has, after that side's name; empty without any."""
+    return next((f"{name} {why}" for name, side in sides.items() if (why := fault(side))), "")
 
 
 def unusable(cell: Measurement) -> str:
@@ -142,7 +140,6 @@ def _seconds_per_input(cell: Measurement) -> float:
     return median(cell.samples_s) / cell.inputs_per_call
 
 
-def _flagged(cell: Measurement) -> str:
-    if cell.outcome is Outcome.UNSTABLE:
-        return cell.reason
-    return next((flag.text for flag in cell.flags if flag.invalidates), "")
+def _instability(cell: Measurement) -> str:
+    whys = [cell.reason] if cell.outcome is Outcome.UNSTABLE else [flag.text for flag in cell.flags if flag.invalidates]
+    return f"is unstable: {whys[0]}" if whys else ""

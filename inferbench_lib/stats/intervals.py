@@ -54,43 +54,23 @@ def values_needed(level: float = 0.95) -> int:
     return n
 
 
-def signed_rank_bounds(values: npt.ArrayLike, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
-    """Return estimate, low and high along the last axis of `values` (shape (..., n)).
-
-    The estimate is the median of the Walsh averages (x_i + x_j) / 2, i ≤ j. The ends are those of them that the
-    signed-rank test would just not reject (Hodges & Lehmann 1963; Tukey 1949).
-    Raises ValueError for fewer than `values_needed(level)` values.
-    """
-    array = np.asarray(values, dtype=float)
-    n = array.shape[-1]
-    critical = critical_rank_sum(n, level)
-    if critical is None:
-        raise ValueError(
-            f"signed_rank_bounds: expected at least {values_needed(level)} values for a {level:.0%} interval, got {n}; "
-            "measure more rounds"
-        )
-    walsh = np.sort(_walsh_averages(array), axis=-1)
-    return np.median(walsh, axis=-1), walsh[..., critical], walsh[..., -1 - critical]
-
-
 def signed_rank_interval(values: Sequence[float] | Floats, level: float = 0.95) -> Interval:
     """Return the Hodges–Lehmann centre of `values` with its exact interval, withheld where there are too few values.
 
+    The centre is the median of the Walsh averages (x_i + x_j) / 2, i ≤ j. The ends are those of them that the
+    signed-rank test would just not reject (Hodges & Lehmann 1963; Tukey 1949).
     Raises ValueError when there is no value, or one that is not finite.
     """
     array = np.asarray(values, dtype=float)
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"signed_rank_interval: expected one or more finite values, got {array.tolist()}")
-    if critical_rank_sum(array.size, level) is None:
+    first, second = np.triu_indices(array.size)
+    walsh = np.sort((array[first] + array[second]) / 2)
+    value, critical = float(np.median(walsh)), critical_rank_sum(array.size, level)
+    if critical is None:
         reason = f"needs {values_needed(level)} rounds, has {array.size}"
-        return Interval(value=float(np.median(_walsh_averages(array))), level=level, reason=reason)
-    estimate, low, high = signed_rank_bounds(array, level)
-    return Interval(value=float(estimate), low=float(low), high=float(high), level=level)
-
-
-def _walsh_averages(array: Floats) -> Floats:
-    first, second = np.triu_indices(array.shape[-1])
-    return (array[..., first] + array[..., second]) / 2
+        return Interval(value=value, level=level, reason=reason)
+    return Interval(value=value, low=float(walsh[critical]), high=float(walsh[-1 - critical]), level=level)
 
 
 @lru_cache

@@ -19,10 +19,9 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from inferbench_lib.findings import Interval
+from inferbench_lib.findings import Interval, Refusal
 from inferbench_lib.records import Measurement
 from inferbench_lib.stats.intervals import signed_rank_interval
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.statistics import summarize
 
 Throughputs = Mapping[int, Sequence[float]]  # workers -> units per second, one value per round

@@ -10,7 +10,7 @@ import numpy as np
 
 from inferbench_lib.findings import Interval, Percentile, Summary
 from inferbench_lib.records import Measurement, Outcome
-from inferbench_lib.stats.intervals import percentile, signed_rank_bounds, values_needed
+from inferbench_lib.stats.intervals import percentile, signed_rank_interval, values_needed
 from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
@@ -29,20 +29,15 @@ def median_interval(rounds: Rounds) -> Interval:
             f"median_interval: expected samples above 0 s, got {min(samples, default='none')}; "
             "a clock too coarse for one call needs more calls per sample"
         )
-    centre = median(samples)
-    values = replicates(rounds)
-    needed = values_needed()
-    if len(values) < needed:
-        one_round = sum(1 for samples in rounds if len(samples)) == 1
-        reason = (
-            f"needs {needed} rounds or about {math.ceil(needed * len(samples) / len(values))} calls in one, "
-            f"has {len(samples)}"
-            if one_round
-            else f"needs {needed} rounds, has {len(values)}"
-        )
-        return Interval(value=centre, reason=reason)
-    _, low, high = signed_rank_bounds(np.log(values))
-    return Interval(value=centre, low=min(centre, math.exp(low)), high=max(centre, math.exp(high)))
+    centre, values = median(samples), replicates(rounds)
+    logs = signed_rank_interval(np.log(values))
+    if logs.low is None or logs.high is None:
+        needed = values_needed()
+        is_one_round = sum(1 for samples in rounds if len(samples)) == 1
+        n_calls = math.ceil(needed * len(samples) / len(values))
+        in_one = f"needs {needed} rounds or about {n_calls} calls in one, has {len(samples)}"
+        return Interval(value=centre, reason=in_one if is_one_round else logs.reason)
+    return Interval(value=centre, low=min(centre, math.exp(logs.low)), high=max(centre, math.exp(logs.high)))
 
 
 def relative_width(round_medians: Sequence[float]) -> float:
@@ -50,7 +45,7 @@ def relative_width(round_medians: Sequence[float]) -> float:
 
     The stop rule reads it; infinite while the rounds carry no interval.
     """
-    if len(round_medians) < values_needed():
+    if not round_medians:
         return math.inf
     interval = median_interval([(seconds,) for seconds in round_medians])
     if interval.low is None or interval.high is None:
@@ -62,10 +57,14 @@ def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]
     """Return p50, p90, p95 and p99 of single calls; withheld where samples are too few or are means of blocks."""
     if calls_per_sample != 1:
         reason = f"needs single-call samples, has means of {calls_per_sample} calls"
-        return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
+        return _withheld(reason)
     samples = [sample for samples in rounds for sample in samples]
     worth = effective_samples(len(samples), lag1(rounds))
     return tuple(percentile(samples, p, n_effective=worth) for p in PERCENTILES)
+
+
+def _withheld(reason: str) -> tuple[Percentile, ...]:
+    return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
 
 
 def summarize(measurement: Measurement) -> Summary:
@@ -77,17 +76,16 @@ def summarize(measurement: Measurement) -> Summary:
     rounds = [samples for samples in measurement.rounds() if samples]
     samples = measurement.samples_s
     outcome, reason = _outcome(measurement)
-    if outcome is Outcome.INVALID or not samples:
-        return _withheld(measurement, outcome, reason)
-    centre = median_interval(rounds)
+    is_usable = bool(samples) and outcome is not Outcome.INVALID
+    centre = median_interval(rounds) if is_usable else Interval(value=math.nan, reason=reason)
     return Summary(
         n_samples=len(samples),
         n_rounds=len(rounds),
         median_s=centre,
-        mean_s=fmean(samples),
-        std_s=stdev(samples) if len(samples) > 1 else math.nan,
-        percentiles=percentiles(rounds, measurement.calls_per_sample),
-        throughput_per_s=_throughput(centre, measurement.inputs_per_call),
+        mean_s=fmean(samples) if is_usable else math.nan,
+        std_s=stdev(samples) if is_usable and len(samples) > 1 else math.nan,
+        percentiles=percentiles(rounds, measurement.calls_per_sample) if is_usable else _withheld(reason),
+        throughput_per_s=centre.map(lambda seconds: measurement.inputs_per_call / seconds),
         outcome=outcome,
         reason=reason,
     )
@@ -117,28 +115,3 @@ def _in_order(rounds: Rounds) -> list[float]:
         n_pieces = min(MAX_PIECES, len(rounds[0]) // MIN_BLOCK)
         rounds = [piece.tolist() for piece in np.array_split(rounds[0], max(1, n_pieces))]
     return [median(samples) for samples in rounds]
-
-
-def _throughput(seconds: Interval, inputs_per_call: int) -> Interval:
-    return Interval(
-        value=inputs_per_call / seconds.value,
-        low=None if seconds.high is None else inputs_per_call / seconds.high,
-        high=None if seconds.low is None else inputs_per_call / seconds.low,
-        level=seconds.level,
-        reason=seconds.reason,
-    )
-
-
-def _withheld(measurement: Measurement, outcome: Outcome, reason: str) -> Summary:
-    nothing = Interval(value=math.nan, reason=reason)
-    return Summary(
-        n_samples=len(measurement.samples_s),
-        n_rounds=sum(1 for size in measurement.round_sizes if size),
-        median_s=nothing,
-        mean_s=math.nan,
-        std_s=math.nan,
-        percentiles=tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES),
-        throughput_per_s=nothing,
-        outcome=outcome,
-        reason=reason,
-    )

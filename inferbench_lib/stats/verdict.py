@@ -26,6 +26,7 @@ from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interv
 
 PROCESS_SCATTER = 0.02
 """Standard deviation between processes of one program, as a share: assumed, and more than most programs show."""
+UNCHANGED = Interval(value=1.0)
 CONTROL_CHANGED = "the control workload changed as well: the machine itself may have been faster or slower"
 
 
@@ -33,27 +34,23 @@ CONTROL_CHANGED = "the control workload changed as well: the machine itself may 
 class Tolerance:
     """Ratios that count as no difference.
 
-    For a difference the whole interval must lie further than `min_effect` from 1, and the ratio itself further than
-    `scatter`. `control` is the ratio of the fixed control workload: the interval must lie beyond that change too.
+    For a difference the whole interval must lie further from 1 than `min_effect`, and the ratio itself than `scatter`.
+    The interval must also lie beyond `control`, the change of the fixed control workload.
     """
 
     min_effect: float
     scatter: float = 0.0
-    control: Interval | None = None
+    control: Interval = UNCHANGED
 
     @property
     def low(self) -> float:
         """Return the ratio below which the whole interval of a slower candidate lies."""
-        if self.control is None:
-            return 1 / (1 + self.min_effect)
         low = self.control.value if self.control.low is None else self.control.low
         return min(low, min(1.0, self.control.value) * (1 / (1 + self.min_effect)))
 
     @property
     def high(self) -> float:
         """Return the ratio above which the whole interval of a faster candidate lies."""
-        if self.control is None:
-            return 1 + self.min_effect
         high = self.control.value if self.control.high is None else self.control.high
         return max(high, max(1.0, self.control.value) * (1 + self.min_effect))
 
@@ -69,13 +66,10 @@ def between_runs(unit: str, control: Interval | None = None) -> Tolerance:
     run, a speedup or share on two. Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
     Speedups and shares need no allowance for the machine's own speed, which cancels in them.
     """
-    scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(2 if _follows_machine(unit) else 4)) - 1
-    return Tolerance(min_effect=0.03, scatter=scatter, control=control if _follows_machine(unit) else None)
-
-
-def _follows_machine(unit: str) -> bool:
-    """Return whether figures of this unit change with the machine's speed: all but ratios and shares within a run."""
-    return unit not in ("", "×") and not unit.startswith("of ")
+    is_within_run = unit in ("", "×") or unit.startswith("of ")  # a ratio or share
+    scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(4 if is_within_run else 2)) - 1
+    allowed = UNCHANGED if is_within_run or control is None else control
+    return Tolerance(min_effect=0.03, scatter=scatter, control=allowed)
 
 
 def shared_level(n_comparisons: int) -> float:
@@ -94,7 +88,7 @@ def paired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], leve
             f"got {list(baseline_s)} and {list(candidate_s)}"
         )
     ratios = np.asarray(baseline_s, dtype=float) / np.asarray(candidate_s, dtype=float)
-    return _exponential(signed_rank_interval(np.log(ratios), level))
+    return signed_rank_interval(np.log(ratios), level).map(math.exp)
 
 
 def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], level: float = 0.95) -> Interval:
@@ -107,7 +101,7 @@ def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], le
             "unpaired_ratio: expected two samples of round medians above 0 s, "
             f"got {list(baseline_s)} and {list(candidate_s)}"
         )
-    return _exponential(rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level))
+    return rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level).map(math.exp)
 
 
 def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:
@@ -123,9 +117,9 @@ def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interva
 def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float = 0.95) -> Interval:
     """Return the ratio of two independent estimates (above 0), each known with a 95 % interval that holds it.
 
-    The ends lie as far from the ratio as the squares of both intervals' arms, on the logarithmic scale, add up to: the
-    method of variance estimates recovery (Zou & Donner 2008, "Construction of confidence limits about effect
-    measures: a general approach"). For another level the arms are stretched as those of a normal estimate.
+    The squares of both intervals' arms add up on the logarithmic scale: the method of variance estimates recovery (Zou
+    & Donner 2008, "Construction of confidence limits about effect measures: a general approach"). For another level the
+    arms are stretched as those of a normal estimate.
     Withheld where an interval is missing or reaches 0. Raises ValueError for a value not above 0.
     """
     if not min(numerator.value, denominator.value) > 0:
@@ -145,14 +139,14 @@ def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = Non
     Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
     """
     verdict, reason = _verdict(deciding or ratio, tolerance)
-    return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, verdict=verdict, reason=reason)
+    return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, level=ratio.level, verdict=verdict, reason=reason)
 
 
 def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
     if ratio.low is None or ratio.high is None:
         return Verdict.TOO_FEW, ratio.reason
     if tolerance.low <= ratio.high and ratio.low <= tolerance.high:
-        without = replace(tolerance, control=None)
+        without = replace(tolerance, control=UNCHANGED)
         if ratio.low > without.high or ratio.high < without.low:
             return Verdict.INDISTINGUISHABLE, CONTROL_CHANGED
         reason = f"the interval reaches into the {100 * tolerance.min_effect:g} % that counts as no difference"
@@ -161,12 +155,6 @@ def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
         reason = f"two runs of the same program may differ by {100 * tolerance.scatter:.1f} % between their processes"
         return Verdict.INDISTINGUISHABLE, reason
     return (Verdict.FASTER if ratio.low > 1 else Verdict.SLOWER), ""
-
-
-def _exponential(logs: Interval) -> Interval:
-    """Return the interval of a ratio from that of its logarithm."""
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return replace(logs, value=math.exp(logs.value), low=low, high=high)
 
 
 def _log_arms(one: Interval) -> tuple[float, float] | None:

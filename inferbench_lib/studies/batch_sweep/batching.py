@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inferbench_lib.findings import Interval, Summary
+from inferbench_lib.findings import Interval, Refusal, Summary
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import values_needed
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.statistics import summarize
 
 N_RESAMPLES = 2000

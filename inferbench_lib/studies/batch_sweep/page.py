@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Advice
+from inferbench_lib.findings import Advice, Refusal
 from inferbench_lib.records import Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
@@ -23,7 +23,6 @@ from inferbench_lib.report.words import (
     seconds,
     size,
 )
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.studies.batch_sweep.batching import BestBatch
 from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy, study
 

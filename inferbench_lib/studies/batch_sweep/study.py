@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.findings import Summary
+from inferbench_lib.findings import Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement, Run
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.batch_sweep.batching import BestBatch, Knee, best_batch, knee
 

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import median
 
 import numpy as np
@@ -19,8 +19,8 @@ from scipy import stats
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Measurement
-from inferbench_lib.stats.comparison import compare_rounds, naive_t_test, smallest_detectable_ratio
-from inferbench_lib.stats.intervals import values_needed
+from inferbench_lib.stats.comparison import compare_rounds, naive_t_test, smallest_detectable_ratio, unusable
+from inferbench_lib.stats.series import Rounds
 from inferbench_lib.stats.verdict import WITHIN_RUN
 
 PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
@@ -34,7 +34,7 @@ IN_A_ROW, ROW = "in_a_row_s", 50
 
 @dataclass(frozen=True, kw_only=True)
 class Alike:
-    """One comparison of two identical variants: our ratio, and the p value of a t-test on the same calls."""
+    """Comparison of two identical variants: our ratio, and the p value of a t-test on the same calls."""
 
     workload: str
     ratio: Ratio
@@ -53,8 +53,8 @@ class Alike:
 class IdenticalStudy:
     """All comparisons of identical variants, in `n_blocks` blocks of `n_rounds` rounds, each paired `n_pairings` times.
 
-    `p_values_in_a_row` are those of a t-test on calls as they are often made: a stretch of one variant, then of the
-    other. `detectable` is the smallest slowdown of each workload that is found with the probability `POWER`.
+    `p_values_in_a_row` are of a t-test on calls as they are often made: a stretch of one variant, then of the other.
+    `detectable` is the smallest slowdown of each workload that is found with the probability `POWER`.
     """
 
     comparisons: tuple[Alike, ...]
@@ -142,28 +142,28 @@ def compare_identical(cells: Sequence[Measurement], *, wanted: int, n_rounds: in
     )
 
 
-def _groups(cells: Sequence[Measurement]) -> dict[str, list[tuple[tuple[float, ...], ...]]]:
+def _groups(cells: Sequence[Measurement]) -> dict[str, list[Rounds]]:
     """Return the rounds of each workload's variants, where all of them can be used."""
-    groups: dict[str, list[tuple[tuple[float, ...], ...]]] = defaultdict(list)
+    groups: dict[str, list[Rounds]] = defaultdict(list)
     for cell in cells:
-        if cell.samples_s and (cell.verification is None or cell.verification.passed):
+        if not unusable(cell):
             groups[cell.case.workload].append(cell.rounds())
     return {name: of for name, of in groups.items() if len(of) == N_VARIANTS}
 
 
-def _compare(workload: str, one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Alike:
+def _compare(workload: str, one: Rounds, other: Rounds) -> Alike:
     medians = [median(calls) for calls in one], [median(calls) for calls in other]
     return Alike(
         workload=workload,
         ratio=compare_rounds(*medians),
         log_ratios=tuple(math.log(a / b) for a, b in zip(*medians, strict=True)),
-        p_value=naive_t_test(_calls(one), _calls(other)),
+        p_value=naive_t_test(list(chain.from_iterable(one)), list(chain.from_iterable(other))),
     )
 
 
 def _p_values_in_a_row(cells: Sequence[Measurement]) -> tuple[float, ...]:
     """Compare the stretches of calls of each two variants of a workload, each with the one made beside it."""
-    stretches: dict[str, list[list[Sequence[float]]]] = defaultdict(list)
+    stretches: dict[str, list[Rounds]] = defaultdict(list)
     for cell in cells:
         seconds = cell.series.get(IN_A_ROW, ())
         stretches[cell.case.workload].append([seconds[i : i + ROW] for i in range(0, len(seconds), ROW)])
@@ -175,13 +175,8 @@ def _p_values_in_a_row(cells: Sequence[Measurement]) -> tuple[float, ...]:
     )
 
 
-def _calls(rounds: Sequence[Sequence[float]]) -> list[float]:
-    return [seconds for calls in rounds for seconds in calls]
-
-
 def _detectable(alike: Sequence[Alike], n_rounds: int) -> dict[str, float]:
     logs: dict[str, list[float]] = defaultdict(list)
     for one in alike:
         logs[one.workload] += one.log_ratios
-    enough = {name: values for name, values in logs.items() if min(len(values), n_rounds) >= values_needed()}
-    return {name: smallest_detectable_ratio(values, n_rounds=n_rounds, power=POWER) for name, values in enough.items()}
+    return {name: smallest_detectable_ratio(values, n_rounds=n_rounds, power=POWER) for name, values in logs.items()}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from inferbench_lib import store
 from inferbench_lib.measure.bench import Bench
@@ -21,8 +23,8 @@ from inferbench_lib.studies.calibration import study as analysis
 from inferbench_lib.studies.calibration.false_alarms import IN_A_ROW, N_VARIANTS, ROW
 from inferbench_lib.studies.calibration.params import Params
 from inferbench_lib.studies.calibration.probes import AgreementBench, HarnessBench
-from inferbench_lib.studies.common import engines_for
 from inferbench_lib.work import workload
+from inferbench_lib.work.engines import ENGINES
 
 HARNESS_ROUNDS = 12
 AGREEMENT_ROUNDS = 40
@@ -42,11 +44,18 @@ def measure(params: Params) -> Run:
     steps = n_turns + HARNESS_ROUNDS + N_WORKLOADS * AGREEMENT_ROUNDS
     with Session("calibration", params, steps=steps) as session:
         session.progress.now("preparing the forest, its rows and the network's reference")
-        work = _work(params)
-        spins, looks = _harness(session, params.seed)
-        agreements = [row for variant in work for row in _agreement(session, variant, params.seed)]
-        identical = _identical(session, work, params, ends_s)
-        return session.finish([*spins, *agreements, *identical], {"overhead": looks})
+        work = [
+            _variant(params, "forest", params.forest_batch_size),
+            _variant(params, "cnn-small", params.cnn_batch_size),
+        ]
+        spins, looks = _probe(session, partial(HarnessBench, params.seed), HARNESS_ROUNDS, "spins of known length")
+        rows = _noted(spins, analysis.SPIN)
+        for case, source in work:
+            bench = partial(AgreementBench, source, case, params.seed, AGREEMENT_CALLS)
+            agreed = _probe(session, bench, AGREEMENT_ROUNDS, f"{case.workload} by our loop and by torch's timer")
+            rows += _noted(agreed, analysis.AGREEMENT)
+        rows += _noted(_identical(session, work, params, ends_s), analysis.IDENTICAL)
+        return session.finish(rows, {"overhead": looks})
 
 
 def _plan(params: Params, ends_s: float) -> Plan:
@@ -61,61 +70,50 @@ def _plan(params: Params, ends_s: float) -> Plan:
     )
 
 
-def _work(params: Params) -> tuple[Variant, ...]:
-    """Return a batch of the forest and a batch of the small network, each with what makes its source."""
-    found = []
-    for name, batch_size in (("forest", params.forest_batch_size), ("cnn-small", params.cnn_batch_size)):
-        work = workload(name, params)
-        for engine in engines_for(work):
-            source = Calls(workload=work, engine=engine, n_pool=pool_size(work, batch_size))
-            found.append((Case(workload=work.name, engine=engine.name, batch_size=batch_size), source))
-    return tuple(found)
+def _variant(params: Params, name: str, batch_size: int) -> Variant:
+    """Return a batch of a workload by its own library, with the source of its calls."""
+    work = workload(name, params)
+    source = Calls(workload=work, engine=ENGINES[work.engine], n_pool=pool_size(work, batch_size))
+    return Case(workload=work.name, engine=work.engine, batch_size=batch_size), source
 
 
-def _harness(session: Session, seed: int) -> tuple[tuple[Measurement, ...], dict[str, list[float]]]:
-    host = session.host(partial(HarnessBench, seed), "harness")
-    for number in range(HARNESS_ROUNDS):
-        session.progress.now(f"round {number + 1}: spins of known length")
+def _probe(session: Session, bench: Callable[[], Any], n_rounds: int, name: str) -> Any:
+    """Let a bench take its turns in a process of its own; return what it finishes with."""
+    host = session.host(bench, name)
+    for number in range(n_rounds):
+        session.progress.now(f"round {number + 1}: {name}")
         host.call("turn")
         session.progress.step()
-    rows, looks = host.call("finish")
+    found = host.call("finish")
     host.close()
-    return tuple(replace(row, notes={"part": analysis.SPIN}) for row in rows), looks
+    return found
 
 
-def _agreement(session: Session, variant: Variant, seed: int) -> tuple[Measurement, ...]:
-    case, source = variant
-    host = session.host(partial(AgreementBench, source, case, seed), f"{case.workload} by two timers")
-    for number in range(1 + AGREEMENT_ROUNDS):
-        session.progress.now(f"round {number}: {case.workload} by our loop and by torch's timer")
-        host.call("turn", AGREEMENT_CALLS)
-        session.progress.step(1 if number else 0)
-    rows = host.call("finish", AGREEMENT_CALLS)
-    host.close()
-    return tuple(replace(row, notes={**row.notes, "part": analysis.AGREEMENT}) for row in rows)
+def _noted(rows: Iterable[Measurement], part: str) -> list[Measurement]:
+    return [replace(row, notes={**row.notes, "part": part}) for row in rows]
 
 
-def _identical(session: Session, work: tuple[Variant, ...], params: Params, ends_s: float) -> tuple[Measurement, ...]:
+def _identical(session: Session, work: Sequence[Variant], params: Params, ends_s: float) -> list[Measurement]:
     """Measure each workload in several identical processes, in rounds; then each process alone, many calls in a row."""
-    hosts = [
-        (case, session.host(partial(Bench, source), f"{case.workload} {number + 1}"))
+    entries = [
+        Entry(
+            case=case,
+            host=session.host(partial(Bench, source), f"{case.workload} {number + 1}"),
+            n_samples=params.samples_a_turn,
+        )
         for case, source in work
         for number in range(N_VARIANTS)
     ]
-    for _, host in hosts:
-        host.ready()  # so that the plan knows what time is left
-    entries = [Entry(case=case, host=host, n_samples=params.samples_a_turn) for case, host in hosts]
+    for entry in entries:
+        entry.host.ready()  # so that the plan knows what time is left
     rows = session.measure(entries, plan=_plan(params, ends_s)).measurements
-    living = [number for number, row in enumerate(rows) if row.outcome is not Outcome.FAILED]
-    in_a_row: dict[int, list[float]] = {number: [] for number in range(len(rows))}
+    in_a_row: list[list[float]] = [[] for _ in rows]
     for stretch in range(STRETCHES):
-        for number in living:
-            session.progress.now(f"{entries[number].case}: {ROW} calls in a row, {stretch + 1} of {STRETCHES}")
-            in_a_row[number] += entries[number].host.call("turn", entries[number].case, ROW)
-    return tuple(
-        replace(row, notes={**row.notes, "part": analysis.IDENTICAL}, series={IN_A_ROW: tuple(in_a_row[number])})
-        for number, row in enumerate(rows)
-    )
+        for entry, row, seconds in zip(entries, rows, in_a_row, strict=True):
+            if row.outcome is not Outcome.FAILED:
+                session.progress.now(f"{entry.case}: {ROW} calls in a row, {stretch + 1} of {STRETCHES}")
+                seconds += entry.host.call("turn", entry.case, ROW)
+    return [replace(row, series={IN_A_ROW: tuple(of)}) for row, of in zip(rows, in_a_row, strict=True)]
 
 
 def publish(run: Run) -> None:

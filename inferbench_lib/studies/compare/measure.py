@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,9 +19,9 @@ _RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
 def measure(cfg: Params) -> Run:
     """Return a record of BASE and the heads; raises StoreError for a run without data."""
     began_s, started = time.monotonic(), datetime.now(UTC)
-    runs = read_all(sources(cfg))
-    names = [next(iter(of.values())).run_id for of in runs]
-    everything = [run for of in runs for run in of.values()]
+    stored = [(next(iter(of.values())).run_id, of) for of in read_all(sources(cfg))]
+    everything = [run for _, of in stored for run in of.values()]
+    names = [name for name, _ in stored]
     return Run(
         notebook="compare",
         run_id=store.run_folder().name,
@@ -32,7 +32,7 @@ def measure(cfg: Params) -> Run:
         tables={
             "runs": [
                 {"name": name, "notebooks": {notebook: plain(_slim(one)) for notebook, one in of.items()}}
-                for name, of in zip(names, runs, strict=True)
+                for name, of in stored
             ]
         },
         simulated=any(one.simulated for one in everything),
@@ -49,39 +49,29 @@ def sources(cfg: Params) -> list[str]:
     if cfg.base or cfg.heads:
         missing, there = ("heads", cfg.base) if cfg.base else ("base", ", ".join(cfg.heads))
         raise ConfigError(f"{missing}: expected a run to compare with {there}, got none; name both, or neither")
-    return newest_pair(stored())
+    return newest_pair({run_id for name in studies.measured() for run_id in store.stored_ids(name)})
 
 
-def stored() -> list[str]:
-    """List the ids of all stored runs that hold something to compare, oldest first."""
-    found = {
-        path.parents[1] for name in studies.measured() for path in store.reports_folder().glob(f"*/data/{name}.json")
-    }
-    return sorted(folder.name for folder in found if _RUN.fullmatch(folder.name))
-
-
-def newest_pair(ids: Sequence[str]) -> list[str]:
+def newest_pair(ids: Iterable[str]) -> list[str]:
     """List the newest run that has an older one of its profile, after that one; empty where there is no such pair."""
     by_profile: dict[str, list[str]] = {}
-    for name in ids:
+    for name in sorted(ids):
         if found := _RUN.fullmatch(name):
             by_profile.setdefault(found["profile"], []).append(name)
     return max((of[-2:] for of in by_profile.values() if len(of) > 1), key=lambda of: of[-1], default=[])
 
 
-def read_all(names: Sequence[str]) -> list[Mapping[str, Run]]:
+def read_all(names: Iterable[str]) -> list[Mapping[str, Run]]:
     """Read what each run holds to compare, by notebook; raises StoreError or ConfigError where it holds nothing."""
-    return [_read(name) for name in names]
-
-
-def _read(source: str) -> Mapping[str, Run]:
-    found = store.runs_of(source)
-    kept = {name: found[name] for name in studies.measured() if name in found}
-    if not kept:
-        raise ConfigError(
-            f"{source}: expected a run that holds one of {', '.join(studies.measured())}, got one of {', '.join(found)}"
-        )
-    return kept
+    wanted = studies.measured()
+    runs: list[Mapping[str, Run]] = []
+    for name in names:
+        found = store.runs_of(name)
+        runs.append({notebook: found[notebook] for notebook in wanted if notebook in found})
+        if not runs[-1]:
+            holds = f"a run that holds one of {', '.join(wanted)}, got one of {', '.join(found)}"
+            raise ConfigError(f"{name}: expected {holds}")
+    return runs
 
 
 def _slim(run: Run) -> Run:

@@ -1,96 +1,69 @@
-"""Say on the page of `compare` what changed from one run to another, how sure that is, and what is not compared."""
+"""Show on the page of `compare` what changed from one run to another, how sure that is, and what is not compared."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pandas as pd
 
 from inferbench_lib.findings import Interval, Verdict
-from inferbench_lib.report.display import Answer, Card, View
-from inferbench_lib.report.look import FAINT, INK, PALETTE
-from inferbench_lib.report.words import capital, interval, joined, plural, ratio, times
-from inferbench_lib.stats.verdict import between_runs
-from inferbench_lib.studies.compare.pairing import Change
-from inferbench_lib.studies.compare.study import SAME, CompareStudy, RunComparison, verdict
+from inferbench_lib.report.display import Answer, Card, Table
+from inferbench_lib.report.words import digits, interval, joined, plural, ratio, seconds, share, size, times
+from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
+from inferbench_lib.studies.compare.changes import SAME, Change
+from inferbench_lib.studies.compare.figures import ratios
+from inferbench_lib.studies.compare.study import CompareStudy, Difference, RunComparison
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MOST_ROWS = 24
-"""Cells in the figure; of more, those that changed most."""
 MOST_NAMED = 3
-
-
-def label(change: Change) -> str:
-    """Return a change's name, without the precision that most cells have."""
-    return change.name.removesuffix(" · fp32")
-
-
-def control(pair: RunComparison) -> Interval | None:
-    """Return the control ratio of the notebooks that is farthest from 1, None without any."""
-    known = [one.control for one in pair.notebooks if one.control is not None]
-    return max(known, key=lambda one: abs(math.log(one.value)), default=None)
 
 
 def answer(said: CompareStudy) -> Answer:
     """Return what changed, by how much, and how sure that is."""
     if not said.pairs:
         return Answer(verdict="Nothing to compare: it takes two stored runs of one profile, or the names of two runs.")
+    heads = [(f"{pair.head}: " if len(said.pairs) > 1 else "", pair) for pair in said.pairs]
     return Answer(
-        verdict=" ".join(f"{_subject(said, pair)}{_sentence(pair)}" for pair in said.pairs),
+        verdict=" ".join(f"{head}{_sentence(pair)}" for head, pair in heads),
         cards=tuple(_cards(said.pairs[0])),
-        flags=tuple(f"{_subject(said, pair)}{flag}" for pair in said.pairs for flag in _flags(pair)),
+        flags=tuple(f"{head}{flag}" for head, pair in heads for flag in _flags(pair)),
     )
-
-
-def _subject(said: CompareStudy, pair: RunComparison) -> str:
-    """Return which of several runs a sentence is about."""
-    return f"{pair.head}: " if len(said.pairs) > 1 else ""
 
 
 def _sentence(pair: RunComparison) -> str:
     judged = [change for change in pair.changes if change.ratio.is_judged]
     if not judged:
-        whys = joined(dict.fromkeys(f"{one.notebook}: {one.refused}" for one in pair.notebooks if one.refused))
+        whys = joined(f"{one.notebook}: {one.refused}" for one in pair.notebooks if one.refused)
         return f"Nothing could be compared{f' ({whys})' if whys else ''}."
-    found = sorted((one for one in judged if one.ratio.is_difference), key=lambda one: -abs(math.log(one.ratio.value)))
+    found = sorted((one for one in judged if one.ratio.is_difference), key=_distance, reverse=True)
     counted = plural(len(judged), "cell or figure", "cells and figures")
     where = "" if pair.same_machine else " on another machine"
     withheld = sum(one.ratio.verdict is Verdict.UNSTABLE for one in judged)
     unsure = f" {plural(withheld, 'difference')} withheld: a run was disturbed." if withheld else ""
     if not found:
+        limit = f"{100 * between_runs('s').scatter:.1f} %"
         return (
             f"No significant difference{where} in {counted}.{unsure} Two runs share no rounds, so only differences "
-            f"above {100 * between_runs('s').scatter:.1f} % (the spread between processes) are reported."
+            f"above {limit} (the spread between processes) are reported."
         )
-    named = joined(f"{label(one)} {verdict(one)}, {ratio(one.ratio)}" for one in found[:MOST_NAMED])
+    named = joined(f"{one.label} {one.verdict}, {ratio(one.ratio)}" for one in found[:MOST_NAMED])
     more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return f"{len(found)} of {counted} changed{where}: {named}{more}.{unsure}"
 
 
 def _cards(pair: RunComparison) -> Iterator[Card]:
-    judged = [change for change in pair.changes if change.ratio.is_judged]
-    if judged:
+    if judged := [change for change in pair.changes if change.ratio.is_judged]:
         same = sum(change.ratio.verdict is Verdict.INDISTINGUISHABLE for change in judged)
         changed = sum(change.ratio.is_difference for change in judged)
         yield Card(value=f"{same} of {len(judged)}", label=f"with {SAME}", interval=f"changed: {changed}")
     if measured := [change for change in judged if change.ratio.low is not None]:
-        most = max(measured, key=lambda change: (change.ratio.is_difference, abs(math.log(change.ratio.value))))
+        most = max(measured, key=lambda change: (change.ratio.is_difference, _distance(change)))
         what = "the largest change" if most.ratio.is_difference else "the largest ratio, not significant"
-        yield Card(
-            value=times(most.ratio.value),
-            label=f"{what}: {label(most)}",
-            interval=interval(most.ratio.low, most.ratio.high, times),
-        )
-    if speed := control(pair):
-        yield Card(
-            value=times(speed.value),
-            label="speed of the fixed control work, HEAD over BASE",
-            interval=interval(speed.low, speed.high, times),
-        )
+        yield Card(value=times(most.ratio.value), label=f"{what}: {most.label}", interval=_spread(most.ratio))
+    if speed := pair.control:
+        label = "speed of the fixed control work, HEAD over BASE"
+        yield Card(value=times(speed.value), label=label, interval=_spread(speed))
 
 
 def _flags(pair: RunComparison) -> Iterator[str]:
@@ -100,95 +73,152 @@ def _flags(pair: RunComparison) -> Iterator[str]:
     if not pair.same_machine:
         yield "The runs are of different machines: this page compares machines, not versions of a program."
         return
-    widest = max((one.tolerance for one in pair.notebooks), key=lambda one: one.high / one.low, default=None)
-    if widest and widest.high / widest.low > 1.001 * (1 + widest.min_effect) ** 2:
+    widest = max((one.tolerance for one in pair.notebooks), key=lambda one: one.high / one.low)
+    if widest.high / widest.low > 1.001 * (1 + widest.min_effect) ** 2:
         yield (
             "The machine's own speed changed between the runs: ratios of times from "
             f"{times(widest.low)} to {times(widest.high)} count as no difference here."
         )
 
 
-def ratios(said: CompareStudy) -> View:
-    """Return the figure of the ratio of each cell, or of those that changed most."""
-    rows = [
-        {
-            "label": f"{label(change)}{f' · HEAD {number}' if len(said.pairs) > 1 else ''}",
-            "value": change.ratio.value,
-            "low": change.ratio.low,
-            "high": change.ratio.high,
-            "widest_low": change.deciding.low,
-            "widest_high": change.deciding.high,
-            "tolerance_low": one.tolerance.low,
-            "tolerance_high": one.tolerance.high,
-            "verdict": verdict(change),
-        }
-        for number, pair in enumerate(said.pairs, start=1)
-        for one in pair.notebooks
-        for change in one.changes
-        if change.is_cell and change.ratio.is_judged and change.deciding is not None
-    ]
-    columns = ["label", "value", "low", "high", "widest_low", "widest_high", "tolerance_low", "tolerance_high"]
-    frame = pd.DataFrame(rows, columns=[*columns, "verdict"])
-    distance = frame["value"].astype(float).map(math.log).abs()
-    frame = frame.loc[distance.nlargest(MOST_ROWS).index.sort_values()].reset_index(drop=True)
-    frame.attrs = {"x": "speed of HEAD over BASE (right of 1 is faster)"}
-    counts = frame["verdict"].value_counts()
-    told = joined(f"{count} {name}" for name, count in counts.items()) or "no cell could be compared"
-    more = f" Shown are the {MOST_ROWS} of {len(rows)} cells that changed most." if len(rows) > MOST_ROWS else ""
-    if len(said.pairs) > 1:
-        more += f" {capital(joined(f'HEAD {n} is {pair.head}' for n, pair in enumerate(said.pairs, start=1)))}."
-    return View(
-        name="compared_ratios",
-        frame=frame,
-        draw=_draw,
-        alt=f"Speed of HEAD over BASE for each cell, with its 95 % interval. {told}.",
-        reading=f"Cells in the figure: {told}.{more} The thick bar is the 95 % interval, the thin bar the wider "
-        "interval that decides. Ratios in the shaded band count as no difference.",
-        size_inches=(7.4, 1.2 + 0.4 * max(3, len(frame))),
-        mark=said.run.mark,
+def differences(said: CompareStudy) -> Table:
+    """List in what the runs differ, before anything was timed."""
+    frame = _frame(said, ["kind", "what", "BASE", "HEAD"], lambda pair: map(_told, pair.differences))
+    base = said.run.params["base"]
+    alike = joined(pair.head for pair in said.pairs if pair.same_machine)
+    other = joined(pair.head for pair in said.pairs if not pair.same_machine)
+    told = [f"Same CPU, cores, memory and accelerator as {base}: {alike}."] if alike else []
+    told += [f"Another machine than that of {base}: {other}."] if other else []
+    told += [f"{plural(len(frame), 'difference')} in all." if said.pairs else "There are no two runs."]
+    return Table(frame=frame, reading=" ".join(told))
+
+
+def machine_speed(said: CompareStudy) -> Table:
+    """Return the speed of the fixed control work in each notebook."""
+    columns = ["notebook", "control speed, HEAD over BASE", "95 % interval", "no difference in times"]
+    return Table(frame=_frame(said, columns, _speeds), reading=" ".join(_meaning(pair) for pair in said.pairs))
+
+
+def _speeds(pair: RunComparison) -> Iterator[tuple[str, ...]]:
+    for one in pair.notebooks:
+        if one.control is not None:
+            band = f"{one.tolerance.low:.3f}× to {one.tolerance.high:.3f}×"
+            yield one.notebook, times(one.control.value), _spread(one.control), band
+
+
+def _meaning(pair: RunComparison) -> str:
+    far = pair.control
+    if far is None:
+        return f"{pair.head}: no control workload ran in both runs."
+    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({_spread(far)}) the speed"
+    if not pair.same_machine:
+        return f"{measured}, one CPU against one CPU of another machine. Verdicts make no allowance for it."
+    tolerance = between_runs("s")
+    if tolerance.low <= (far.low or far.value) <= (far.high or far.value) <= tolerance.high:
+        return f"{measured}, within the {share(tolerance.min_effect)} that counts as no difference."
+    return (
+        f"{measured}. The machine may not have been equally fast in both runs: a time or rate is called changed only "
+        "where its whole interval lies beyond that too. Ratios within a run, such as speedups, need no allowance."
     )
 
 
-def _draw(frame: Any, axes: Sequence[Axes]) -> None:
-    ax = axes[0]
-    if frame.empty:
-        ax.axis("off")
-        ax.text(0.5, 0.5, "nothing to compare", transform=ax.transAxes, ha="center", va="center", color=FAINT)
-        return
-    looks = {
-        "faster": ("^", PALETTE[2]),
-        "slower": ("v", PALETTE[1]),
-        "unstable": ("X", FAINT),
-        SAME: ("o", PALETTE[0]),
-    }
-    for place, row in enumerate(frame.itertuples()):
-        marker, colour = looks[row.verdict]
-        ax.fill_betweenx(
-            [place - 0.5, place + 0.5], row.tolerance_low, row.tolerance_high, color=FAINT, alpha=0.15, linewidth=0
-        )
-        ax.plot([row.widest_low, row.widest_high], [place, place], color=colour, linewidth=1)
-        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt")
-        ax.plot(row.value, place, marker, color=colour, markersize=7)
-        if row.verdict != SAME:
-            ax.annotate(f"{times(row.value)} {row.verdict}", (row.value, place), (0, 7), textcoords="offset points",
-                        ha="center", fontsize=8, color=INK)  # fmt: skip
-    ax.axvline(1, color=INK, linewidth=1)
-    ax.set_yticks(range(len(frame)), list(frame["label"]), fontsize=8)
-    ax.set_ylim(len(frame) - 0.4, -0.8)
-    ax.set_xscale("log")
-    _ratio_ticks(ax)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
+def changes(said: CompareStudy) -> Table:
+    """List every cell and figure that both runs have, with its verdict; several heads beside each other."""
+    is_several = len(said.pairs) > 1
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for pair in said.pairs:
+        for notebook, change in ((one.notebook, change) for one in pair.notebooks for change in one.changes):
+            row = rows.setdefault((notebook, change.name), {"what": change.label, "notebook": notebook})
+            row["BASE"] = _value(change.base, change.unit)
+            value = "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
+            spread = "–" if change.ratio.low is None else _spread(change.ratio)
+            if is_several:
+                row[pair.head] = f"{value}{f' ({spread})' if spread != '–' else ''}: {change.verdict}"
+            else:
+                head = _value(change.head, change.unit)
+                row |= {"ratio": value, "95 % interval": spread, "verdict": change.verdict, "HEAD": head}
+    heads = list(dict.fromkeys(pair.head for pair in said.pairs))
+    columns = ["BASE", *heads] if is_several else ["ratio", "95 % interval", "verdict", "BASE", "HEAD"]
+    return Table(
+        frame=pd.DataFrame(rows.values(), columns=["what", *columns, "notebook"]).fillna("–"),
+        reading="The ratio is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1× is faster, "
+        "or higher.",
+    )
 
 
-def _ratio_ticks(ax: Axes) -> None:
-    """Write ratios as plain numbers, as many as fit; over a wide range by factors."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+def not_compared(said: CompareStudy) -> Table:
+    """List what is not compared or has no verdict, and why."""
+    frame = _frame(said, ["notebook", "why", "what"], _left_out)
+    return Table(frame=frame, reading="Nothing had to be left out." if frame.empty else "")
 
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(MaxNLocator(6) if high < 3 * low else LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+
+def _left_out(pair: RunComparison) -> Iterator[tuple[str, str, str]]:
+    for one in pair.notebooks:
+        by_reason: dict[str, list[str]] = {one.refused: ["all of it"]} if one.refused else {}
+        for change in one.changes:
+            if change.ratio.verdict in (Verdict.INVALID, Verdict.TOO_FEW, Verdict.UNSTABLE):
+                by_reason.setdefault(f"{change.verdict}: {change.ratio.reason}", []).append(change.label)
+        by_reason |= {"only in BASE": [*one.only_base], "only in HEAD": [*one.only_head]}
+        yield from ((one.notebook, why, joined(names)) for why, names in by_reason.items() if names)
+
+
+def method(said: CompareStudy) -> str:
+    """Return how the verdicts came about, in one paragraph that is true of these runs."""
+    levels = [one.level for pair in said.pairs for one in pair.notebooks if one.changes]
+    shared = f" (here at up to {100 * max(levels):.2f} %)" if levels else ""
+    of_times, of_ratios = between_runs("s"), between_runs("×")
+    return (
+        "Each round's median is one value. Two runs share no rounds, so their rounds are two independent samples. A "
+        "cell's ratio is the median of all ratios of a round of one run to a round of the other. Its interval is the "
+        "exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Other figures, such as speedups, are compared by "
+        "the intervals that the runs give them (method of variance estimates recovery, Zou & Donner 2008). The "
+        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The "
+        f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
+        f"{share(of_times.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
+        "workload's own change. The ratio itself must be more than "
+        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "
+        "rest on two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
+        f"standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where one of "
+        "the runs was disturbed or drifted."
+    )
+
+
+def _frame(said: CompareStudy, columns: list[str], rows: Callable[[RunComparison], Iterable[Any]]) -> pd.DataFrame:
+    """Tabulate the rows of every pair, each after its HEAD where there are several."""
+    frame = pd.DataFrame([(pair.head, *row) for pair in said.pairs for row in rows(pair)], columns=["run", *columns])
+    return frame if len(said.pairs) > 1 else frame.drop(columns="run")
+
+
+def _distance(change: Change) -> float:
+    return abs(math.log(change.ratio.value))
+
+
+def _spread(of: Interval) -> str:
+    return interval(of.low, of.high, times)
+
+
+def _told(one: Difference) -> tuple[str, ...]:
+    return one.kind, one.name, _setting(one.name, one.base), _setting(one.name, one.head)
+
+
+def _setting(name: str, value: Any) -> str:
+    if value in (None, "", [], ()):
+        return "–"
+    if name.endswith("_bytes"):
+        return size(value)
+    text = joined(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:12] if name == "git_revision" else text
+
+
+def _value(value: float | str | None, unit: str) -> str:
+    match value:
+        case None:
+            return "–"
+        case str():
+            return value
+        case int() if unit != "s":
+            return f"{value:,}"
+    return seconds(value) if unit == "s" else f"{digits(value)} {unit}".strip()
 
 
 VIEWS = (ratios,)

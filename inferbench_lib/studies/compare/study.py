@@ -1,31 +1,53 @@
-"""Judge what changed from one stored run, BASE, to each of the others, HEAD: cells and figures with their verdicts.
-
-`stats.verdict` has the rule. Two things are added here, since two runs were made at different times:
-
-- the comparisons of a notebook share the 5 % chance of an error between them (Bonferroni) as far as the rounds carry
-  that: the 95 % interval is shown, and one of this higher level decides;
-- a difference that is found in spite of that is withheld where one of the runs was disturbed, or drifted.
-"""
+"""Compare one stored run, BASE, with each of the others, HEAD: first in what they differ before anything was timed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
-from inferbench_lib.findings import Interval, Verdict
-from inferbench_lib.records import Figure, Run, from_plain
-from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, shared_level, unpaired_ratio
-from inferbench_lib.studies.compare.conditions import Difference, differences, is_same_machine, refusal
-from inferbench_lib.studies.compare.pairing import Change, Pair, missing, pair_cells, pair_figures
+from inferbench_lib.findings import Interval
+from inferbench_lib.records import Figure, Machine, Run, from_plain
+from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.verdict import Tolerance, between_runs, shared_level, unpaired_ratio
+from inferbench_lib.studies.compare.changes import LIMITS, Change, Rule, compare_all, missing, n_questions
 
-SAME = "no significant difference"
+HARDWARE = (
+    "cpu_model",
+    "architecture",
+    "physical_cores",
+    "logical_cores",
+    "usable_cpus",
+    "memory_bytes",
+    "memory_limit_bytes",
+    "virtualisation",
+    "accelerators",
+)
+"""Two machines alike in these are taken for one; a machine's name is never stored."""
+SYSTEM = ("operating_system", "governor", "frequency_hz", "python", "git_revision", "git_dirty")
+SAME_WORK = LIMITS | {
+    *("reuse", "min_rounds", "max_rounds", "target_width", "time_limit_s", "budget_s", "warmup", "profile_rounds"),
+    *("iterations", "iterations_medium", "iterations_large", "device", "measure_memory"),
+}
+"""Parameters that set how long or what else is measured, as every list does: each cell is compared with its like."""
 TIMES = between_runs("s")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Setting in which two runs differ. `kind` is machine, software or parameters; None where a run lacks it."""
+
+    kind: str
+    name: str
+    base: Any
+    head: Any
+
+
+@dataclass(frozen=True, kw_only=True)
 class NotebookComparison:
-    """One notebook of two runs: `refused` and why, or what changed in it, and what only one of the runs has.
+    """Notebook of two runs: the reason why it is `refused`, or its changes, and what only one run has.
 
     `control` is the speed of the fixed work, HEAD over BASE; `tolerance` is that of times and rates.
     """
@@ -42,25 +64,34 @@ class NotebookComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """One HEAD compared with BASE."""
+    """HEAD compared with BASE."""
 
     head: str
-    same_machine: bool
     differences: tuple[Difference, ...]
     notebooks: tuple[NotebookComparison, ...]
 
     @property
+    def same_machine(self) -> bool:
+        """Return whether both machines are alike in all that decides what they can do."""
+        return _is_same_machine(self.differences)
+
+    @property
     def changes(self) -> tuple[Change, ...]:
-        """All cells and figures, of all notebooks."""
+        """Return all cells and figures, of all notebooks."""
         return tuple(change for one in self.notebooks for change in one.changes)
+
+    @property
+    def control(self) -> Interval | None:
+        """Return the control ratio of the notebooks that is farthest from 1, None without any."""
+        known = [one.control for one in self.notebooks if one.control is not None]
+        return max(known, key=lambda one: abs(math.log(one.value)), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareStudy:
-    """BASE compared with each head. `names` are the runs' ids, BASE first."""
+    """BASE compared with each head."""
 
     run: Run
-    names: tuple[str, ...]
     pairs: tuple[RunComparison, ...]
 
 
@@ -72,7 +103,6 @@ def study(run: Run) -> CompareStudy:
     ]
     return CompareStudy(
         run=run,
-        names=tuple(name for name, _ in runs),
         pairs=tuple(compare_runs(runs[0][1], head, name) for name, head in runs[1:]),
     )
 
@@ -80,8 +110,8 @@ def study(run: Run) -> CompareStudy:
 def figures(said: CompareStudy) -> dict[str, Figure]:
     """Return the entries of `summary.json`: the ratio HEAD over BASE of whatever could be judged."""
     return {
-        f"{notebook.notebook}/{change.name}{f' [{pair.head}]' if len(said.pairs) > 1 else ''}": Figure(
-            value=change.ratio.value, low=change.ratio.low, high=change.ratio.high, unit="×", verdict=verdict(change)
+        f"{notebook.notebook}/{change.name}{f' [{pair.head}]' if len(said.pairs) > 1 else ''}": entry(
+            change.ratio, "×", change.verdict
         )
         for pair in said.pairs
         for notebook in pair.notebooks
@@ -90,76 +120,87 @@ def figures(said: CompareStudy) -> dict[str, Figure]:
     }
 
 
-def verdict(change: Change) -> str:
-    """Return a change's verdict in words: times and rates are faster or slower, all else higher or lower."""
-    is_time = change.unit == "s" or change.unit.endswith("/s")
-    return {
-        Verdict.FASTER: "faster" if is_time else "higher",
-        Verdict.SLOWER: "slower" if is_time else "lower",
-        Verdict.INDISTINGUISHABLE: SAME,
-        Verdict.UNSTABLE: "unstable",
-        Verdict.TOO_FEW: "no verdict",
-        Verdict.INVALID: "not comparable",
-    }[change.ratio.verdict]
-
-
 def compare_runs(base: Mapping[str, Run], head: Mapping[str, Run], head_name: str) -> RunComparison:
     """Compare two runs, notebook by notebook."""
-    machines = [next(iter(runs.values())).machine for runs in (base, head) if runs]
-    same = len(machines) == 2 and is_same_machine(*machines)
-    return RunComparison(
-        head=head_name,
-        same_machine=same,
-        differences=differences(base, head),
-        notebooks=tuple(
-            _compare_notebook(name, base.get(name), head.get(name), same) for name in dict.fromkeys([*base, *head])
-        ),
-    )
+    found = _differences(base, head)
+    same = _is_same_machine(found)
+    notebooks = [
+        _compare_notebook(name, base.get(name), head.get(name), same) for name in dict.fromkeys([*base, *head])
+    ]
+    return RunComparison(head=head_name, differences=found, notebooks=tuple(notebooks))
+
+
+def _is_same_machine(found: tuple[Difference, ...]) -> bool:
+    return all(one.kind != "machine" for one in found)
 
 
 def _compare_notebook(name: str, base: Run | None, head: Run | None, same_machine: bool) -> NotebookComparison:
     if base is None or head is None:
         return NotebookComparison(notebook=name, refused=f"{'BASE' if base is None else 'HEAD'} does not hold it")
-    if why := refusal(base, head):
+    if why := _refusal(base, head):
         return NotebookComparison(notebook=name, refused=why)
-    control = _control(base, head)
-    allowed = control if same_machine else None
-    cells = pair_cells(base, head, same_machine=same_machine)
-    pairs = [*cells.values(), *pair_figures(base, head, cells)]
-    level = shared_level(_n_questions(pairs))
+    at_95 = Rule(same_machine=same_machine, control=_control(base, head))
+    rule = replace(at_95, level=shared_level(n_questions(compare_all(base, head, at_95))))
     return NotebookComparison(
         notebook=name,
-        control=control,
-        tolerance=between_runs("s", allowed),
-        level=level,
-        changes=tuple(_judged(pair, between_runs(pair.change.unit, allowed), level) for pair in pairs),
+        control=rule.control,
+        tolerance=rule.tolerance("s"),
+        level=rule.level,
+        changes=compare_all(base, head, rule),
         only_base=missing(base, head),
         only_head=missing(head, base),
     )
 
 
-def _n_questions(pairs: Iterable[Pair]) -> int:
-    """Count the different comparisons: an efficiency is a speedup over a constant, and asks nothing new."""
-    asked = [pair.ratio_at(0.95) for pair in pairs if pair.ratio_at]
-    return len({tuple(f"{end:.9g}" for end in (one.value, one.low or 0.0, one.high or 0.0)) for one in asked})
-
-
 def _control(base: Run, head: Run) -> Interval | None:
     """Return how much faster the fixed work was in HEAD, by round medians; None where a run did not take it."""
-    first, second = _control_medians(base), _control_medians(head)
+    first, second = (
+        [median(values) for of in run.tables.get("schedules", {}).values() for values in of["control_s"] if values]
+        for run in (base, head)
+    )
     return unpaired_ratio(first, second) if first and second else None
 
 
-def _control_medians(run: Run) -> list[float]:
-    schedules = run.tables.get("schedules", {}).values()
-    return [median(values) for schedule in schedules for values in schedule["control_s"] if values]
+def _differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Difference, ...]:
+    """List in what two runs differ, machine first, then software, then the parameters of each notebook."""
+    first, second = (next(iter(runs.values())).machine for runs in (base, head))
+    compared: list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = [
+        ("machine", "", _hardware(first), _hardware(second)),
+        ("software", "", _software(first), _software(second)),
+        *(("parameters", f"{name}: ", base[name].params, head[name].params) for name in base if name in head),
+    ]
+    return tuple(
+        Difference(kind=kind, name=f"{prefix}{name}", base=before.get(name), head=after.get(name))
+        for kind, prefix, before, after in compared
+        for name in dict.fromkeys([*before, *after])
+        if name != "reuse" and before.get(name) != after.get(name)
+    )
 
 
-def _judged(pair: Pair, tolerance: Tolerance, level: float) -> Change:
-    if pair.ratio_at is None:
-        return pair.change
-    deciding = pair.ratio_at(level)
-    ratio = judge(pair.ratio_at(0.95), tolerance, deciding)
-    if ratio.is_difference and (why := pair.disturbed()):
-        ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
-    return replace(pair.change, ratio=ratio, deciding=deciding)
+def _hardware(machine: Machine) -> dict[str, Any]:
+    return {name: getattr(machine, name) for name in HARDWARE}
+
+
+def _software(machine: Machine) -> dict[str, Any]:
+    system = {name: getattr(machine, name) for name in SYSTEM}
+    threadpools = sorted(machine.threadpools)  # the order in which they were loaded says nothing
+    return {**system, "threadpools": threadpools, **machine.versions, **machine.environment}
+
+
+def _refusal(base: Run, head: Run) -> str:
+    """Return why two runs of one notebook must not be compared; empty when they may.
+
+    A parameter that one of them does not know came with a later version: it is a difference, no reason to refuse.
+    """
+    if base.schema_version != head.schema_version:
+        return f"schema version {base.schema_version} in BASE, {head.schema_version} in HEAD"
+    if base.simulated != head.simulated:
+        simulated, real = ("BASE", "HEAD") if base.simulated else ("HEAD", "BASE")
+        return f"{simulated} is of a simulated device, {real} of a real one"
+    work = [
+        f"{name}: {value} in BASE, {head.params[name]} in HEAD"
+        for name, value in base.params.items()
+        if name not in SAME_WORK and not isinstance(value, list | tuple)
+        if name in head.params and value != head.params[name]
+    ]
+    return f"other work: {'; '.join(work)}" if work else ""

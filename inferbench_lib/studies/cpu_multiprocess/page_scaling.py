@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import digits, interval, joined, measured, plural, ratio, share, times
 from inferbench_lib.stats.comparison import rank
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit
 from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks, heat_map
 from inferbench_lib.studies.cpu_multiprocess.names import title

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
 from inferbench_lib.stats.statistics import summarize
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Verdict
+from inferbench_lib.findings import Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.page_bounds import (
     binding_cards,

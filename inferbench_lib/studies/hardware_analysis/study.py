@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferbench_lib.findings import Ratio
+from inferbench_lib.findings import Ratio, Refusal
 from inferbench_lib.records import Case, Figure, Flag, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import distinct_names, entry
-from inferbench_lib.stats.refusal import Refusal
 from inferbench_lib.stats.roofline import Roofs, measured_roofs
 from inferbench_lib.stats.scaling import AmdahlFit, fit_amdahl, measured_throughputs
 from inferbench_lib.studies.hardware_analysis.bounds import (

@@ -1,0 +1,227 @@
+"""Compare the cells and the figures of one notebook in two runs: the values, ratio and verdict of each.
+
+`stats.verdict` has the rule. Two runs were made at different times, so two things are added:
+
+- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The
+  95 % interval is shown, and one of this higher level decides.
+- A difference is withheld where one of the runs was disturbed or drifted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+
+from inferbench_lib.findings import Interval, Ratio, Verdict
+from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
+from inferbench_lib.stats.comparison import first_fault, unusable
+from inferbench_lib.stats.intervals import highest_level
+from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
+
+SAME = "no significant difference"
+DISTURBED_SHARE = 1 / 3
+"""A figure that rests on several cells is disturbed when more than this share of the notebook's cells is."""
+OWN_DOING = frozenset({"oversubscribed"})
+"""Flags about what was asked for, not about what disturbed it."""
+CHOSEN = "inputs per call"
+"""The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
+
+LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
+"""Parameters that only the best batch depends on."""
+
+UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Cell or figure in BASE and in HEAD; None where a run has no value.
+
+    `ratio` is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1 is faster, or higher. Its
+    verdict is invalid where the two must not be compared. `deciding` is the wider interval that decided.
+    """
+
+    name: str
+    unit: str
+    base: float | str | None
+    head: float | str | None
+    is_cell: bool = False
+    ratio: Ratio = UNJUDGED
+    deciding: Interval | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the name, without the precision that most cells have."""
+        return self.name.removesuffix(" · fp32")
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict in words: times and rates are faster or slower, all else higher or lower."""
+        is_time = self.unit == "s" or self.unit.endswith("/s")
+        return {
+            Verdict.FASTER: "faster" if is_time else "higher",
+            Verdict.SLOWER: "slower" if is_time else "lower",
+            Verdict.INDISTINGUISHABLE: SAME,
+            Verdict.UNSTABLE: "unstable",
+            Verdict.TOO_FEW: "no verdict",
+            Verdict.INVALID: "not comparable",
+        }[self.ratio.verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Conditions of all comparisons of a notebook: the control work's ratio, and the level that decides."""
+
+    same_machine: bool
+    control: Interval | None
+    level: float = 0.95
+
+    def tolerance(self, unit: str) -> Tolerance:
+        """Return the ratios that count as no difference; between machines the control work makes no allowance."""
+        return between_runs(unit, self.control if self.same_machine else None)
+
+
+def compare_all(base: Run, head: Run, rule: Rule) -> tuple[Change, ...]:
+    """Compare the cells, then the figures, that both runs have, in BASE's order."""
+    others = _cells(head)
+    cells = [
+        (cell, others[key], _compare_cells(cell, others[key], rule))
+        for key, cell in _cells(base).items()
+        if key in others
+    ]
+    figures = [_compare_figures(name, base, head, cells, rule) for name in base.summary if name in head.summary]
+    return (*(change for _, _, change in cells), *figures)
+
+
+def n_questions(changes: Iterable[Change]) -> int:
+    """Count the different comparisons: an efficiency is a speedup over a constant, and asks nothing new."""
+    ratios = [change.ratio for change in changes if change.deciding]
+    return len({tuple(f"{end or 0.0:.9g}" for end in (one.value, one.low, one.high)) for one in ratios})
+
+
+def missing(run: Run, other: Run) -> tuple[str, ...]:
+    """List the cells and figures of `run` that `other` does not have."""
+    there = _cells(other)
+    cells = tuple(str(cell.case) for key, cell in _cells(run).items() if key not in there)
+    return cells + tuple(name for name in run.summary if name not in other.summary)
+
+
+def _cells(run: Run) -> Mapping[tuple[str, Case], Measurement]:
+    """Return the cells that can be told from each other, each by as little as that takes.
+
+    Threads are part of the key only where they must be, since another machine has another number of CPUs. So is the
+    part of the notebook that a cell was measured in.
+    """
+    keys = [
+        (("", replace(cell.case, n_threads=1)), ("", cell.case), (cell.notes.get("part", ""), cell.case))
+        for cell in run.measurements
+    ]
+    counts = Counter(key for of in keys for key in set(of))
+    unique = [next((key for key in of if counts[key] == 1), None) for of in keys]
+    return {key: cell for key, cell in zip(unique, run.measurements, strict=True) if key is not None}
+
+
+def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
+    """Compare the seconds per call, by rounds; refuse wrong, failed or missing samples, other sizes or threads."""
+    centres = [median(cell.samples_s) if cell.samples_s else None for cell in (base, head)]
+    change = Change(name=str(base.case), unit="s", base=centres[0], head=centres[1], is_cell=True)
+    if why := first_fault(unusable, BASE=base, HEAD=head):
+        return _refused(change, why)
+    if base.inputs_per_call != head.inputs_per_call:
+        sizes = f"{base.inputs_per_call:,} inputs per call in BASE, {head.inputs_per_call:,} in HEAD"
+        return _refused(change, f"another size: {sizes}")
+    if rule.same_machine and base.case.n_threads != head.case.n_threads:
+        return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
+    base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
+    disturbed = partial(first_fault, _disturbance, BASE=base, HEAD=head)
+    return _judged(change, partial(_ratio_of_rounds, base_s, head_s), disturbed, rule)
+
+
+def _ratio_of_rounds(base_s: list[float], head_s: list[float], level: float) -> Interval:
+    """Return the ratio of speeds, at this level or at the highest that the rounds carry."""
+    return unpaired_ratio(base_s, head_s, max(0.95, min(level, highest_level(len(base_s), len(head_s)))))
+
+
+def _compare_figures(
+    name: str, base: Run, head: Run, cells: Sequence[tuple[Measurement, Measurement, Change]], rule: Rule
+) -> Change:
+    """Compare a figure; one that repeats a cell's time or rate is compared as that cell is."""
+    first, second = base.summary[name], head.summary[name]
+    change = Change(name=name, unit=first.unit, base=first.value, head=second.value)
+    if first.unit != second.unit:
+        return _refused(change, f"in {first.unit} in BASE, in {second.unit} in HEAD")
+    if why := first_fault(_unknown, BASE=first, HEAD=second):
+        return _refused(change, why)
+    limits = [limit for limit in sorted(LIMITS) if base.params.get(limit) != head.params.get(limit)]
+    if name.startswith("best_") and limits:
+        return _refused(change, f"under other limits: {' and '.join(limits)}")
+    for cell, other, of_cell in cells:
+        if _repeats(first, cell) and _repeats(second, other):
+            return replace(change, ratio=of_cell.ratio, deciding=of_cell.deciding)
+    if not (_has_interval(first) and _has_interval(second)) or first.unit == CHOSEN:
+        return replace(change, ratio=_without_interval(first.value, second.value))
+    if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
+        return _refused(change, "a value that is not above 0 has no ratio")
+    disturbed = partial(first_fault, _mostly_disturbed, BASE=base, HEAD=head)
+    return _judged(change, partial(ratio_of_figures, first, second), disturbed, rule)
+
+
+def _repeats(figure: Figure, cell: Measurement) -> bool:
+    """Return whether a figure only repeats what a cell says: its median seconds, or its inputs per second."""
+    if not isinstance(figure.value, float | int) or not cell.samples_s:
+        return False
+    centre = median(cell.samples_s)
+    value = centre if figure.unit == "s" else cell.inputs_per_call / centre if figure.unit.endswith("/s") else math.nan
+    return math.isclose(figure.value, value, rel_tol=1e-9)
+
+
+def _has_interval(figure: Figure) -> bool:
+    return isinstance(figure.value, float | int) and figure.low is not None and figure.high is not None
+
+
+def _without_interval(base: float | str | None, head: float | str | None) -> Ratio:
+    """Return the ratio of values that carry no interval: only that they are equal can be told."""
+    if base == head:
+        return Ratio(value=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the same in both runs")
+    are_numbers = isinstance(base, float | int) and isinstance(head, float | int) and base > 0 and head > 0
+    value = float(head) / float(base) if are_numbers else math.nan  # type: ignore[arg-type]
+    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason="it carries no interval")
+
+
+def _refused(change: Change, reason: str) -> Change:
+    return replace(change, ratio=replace(change.ratio, verdict=Verdict.INVALID, reason=reason))
+
+
+def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Callable[[], str], rule: Rule) -> Change:
+    """Judge the ratio at the deciding level; withhold a difference where a run was disturbed."""
+    deciding = ratio_at(rule.level)
+    ratio = judge(ratio_at(0.95), rule.tolerance(change.unit), deciding)
+    if ratio.is_difference and (why := disturbed()):
+        ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
+    return replace(change, ratio=ratio, deciding=deciding)
+
+
+def _unknown(figure: Figure) -> str:
+    return "" if figure.value is not None else f"does not give it: {figure.verdict or 'no reason told'}"
+
+
+def _disturbance(cell: Measurement) -> str:
+    """Return what struck a cell from outside, or that it drifted; empty when nothing was seen."""
+    for flag in cell.flags:
+        if flag.name not in OWN_DOING:
+            return f"was disturbed: {flag.text}"
+    summary = summarize(cell)
+    return f"was unstable: {summary.reason}" if summary.outcome is Outcome.UNSTABLE else ""
+
+
+def _mostly_disturbed(run: Run) -> str:
+    """Return what disturbed more than `DISTURBED_SHARE` of a run's cells; empty when nothing did."""
+    usable = [cell for cell in run.measurements if not unusable(cell)]
+    struck = [why for cell in usable if (why := _disturbance(cell))]
+    if len(struck) <= DISTURBED_SHARE * len(usable):
+        return ""
+    return f"was disturbed in {len(struck)} of {len(usable)} cells; one of them {struck[0]}"
