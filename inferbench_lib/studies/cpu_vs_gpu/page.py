@@ -25,6 +25,7 @@ from inferbench_lib.report.words import (
     size,
     times,
 )
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     break_even_table,
     gpu_table,
@@ -73,11 +74,12 @@ def answer(said: DeviceStudy) -> Answer:
 def _verdict(said: DeviceStudy) -> str:
     if said.accelerator is None:
         spoken = joined(
-            f"{digits(cell.rate)} images/s with the {name} network (batch {cell.batch_size})"
+            f"{digits(cell.rate)} ({name}, batch {cell.batch_size})"
             for name in said.names
             if (cell := said.best(name, CPU))
         )
-        return f"The GPU was not measured: {_reason(said)}. The CPU reaches {spoken or 'nothing that was measured'}."
+        reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
+        return f"The GPU was not measured: {_reason(said)}. The CPU {reached}."
     clauses = []
     for name in said.names:
         found = said.speedup(name)
@@ -128,20 +130,18 @@ def inference_comparison(said: DeviceStudy) -> View:
     for cell in (cell for of in series for cell in said.measured(*of)):
         label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
         at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
-        rate = cell.summary.throughput_per_s
-        spread = {"y": rate.value, "low": rate.low, "high": rate.high}
-        rows.append({**at, "panel": "rate", **spread})
+        rate = columns(cell.summary.throughput_per_s)
+        rows.append({**at, "panel": "rate", **rate})
         if said.accelerator is None:
             first = said.measured(cell.name, cell.device)[0]
-            rows.append({**at, "panel": "speedup", "y": rate.value / first.rate, "low": None, "high": None})
+            rows.append({**at, "panel": "speedup", "value": cell.rate / first.rate})
         elif found := _known_speedup(said, cell):
-            rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
+            rows.append({**at, "panel": "speedup", **columns(found)})
         if said.best(cell.name, cell.device) is cell:
-            rows.append({**at, "panel": "best", **spread})
+            rows.append({**at, "panel": "best", **rate})
             n_images = cell.measurement.inputs_per_call
-            rows += [{**at, "panel": "box", "y": 1e3 * s / n_images} for s in cell.measurement.samples_s]
-    columns = ["label", "size", "device", "panel", "x", "y", "low", "high"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+            rows += [{**at, "panel": "box", "value": 1e3 * s / n_images} for s in cell.measurement.samples_s]
+    frame = pd.DataFrame(rows)
     over = "throughput over that of the smallest batch (×)" if said.accelerator is None else "speedup over the CPU (×)"
     frame.attrs = {"speedup": over}
     return View(
@@ -158,16 +158,17 @@ def inference_comparison(said: DeviceStudy) -> View:
 
 def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
-    boxed = box.rename(columns={"y": "value"}).assign(label=box["label"].str.replace(", ", "\n"))
+    boxed = box.assign(label=box["label"].str.replace(", ", "\n"))
     boxed.attrs = {"y": "milliseconds per image", "title": "Inference time at the best batch, every call"}
     figures.boxes(boxed, axes[:1])
-    barred = best.rename(columns={"y": "value", "device": "group"}).assign(label=best["size"])
+    barred = best.rename(columns={"device": "group"}).assign(label=best["size"])
     barred.attrs = {"y": "images per second", "title": "Throughput at the best batch", "say": digits}
     figures.bars(barred, axes[1:2])
-    rate.attrs = {"x": "batch size", "y": "images per second", "title": "Throughput by batch size"}
-    figures.lines(rate, axes[2:3])
-    speedup.attrs = {"x": "batch size", "y": frame.attrs["speedup"], "title": "Speedup by batch size"}
-    figures.lines(speedup, axes[3:4], log_y=False)
+    for panel, name, y, ax in ((rate, "Throughput", "images per second", axes[2]),
+                               (speedup, "Speedup", frame.attrs["speedup"], axes[3])):  # fmt: skip
+        lines = panel.rename(columns={"value": "y"})
+        lines.attrs = {"x": "batch size", "y": y, "title": f"{name} by batch size"}
+        figures.lines(lines, [ax], log_y=panel is rate)
 
 
 def _growth(said: DeviceStudy, name: str, device: str) -> str:
@@ -185,7 +186,7 @@ VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
 def table(said: DeviceStudy) -> Table:
     """Return every cell as a row, with the accelerator's own figures where there is one."""
     counts = joined(
-        f"{max((c.summary.n_samples for c in said.of(name, CPU)), default=0)} for the {name} network"
+        f"{max((c.summary.n_samples for c in said.measured(name, CPU)), default=0)} for the {name} network"
         for name in said.names
     )
     reading = f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
