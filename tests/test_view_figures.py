@@ -18,7 +18,7 @@ from inferbench_lib.studies.cpu_multiprocess import page as multiprocess
 from inferbench_lib.studies.cpu_vs_gpu import page as devices
 from inferbench_lib.studies.hardware_analysis import page as hardware
 from inferbench_lib.studies.hardware_analysis.bounds import WholePoint
-from inferbench_lib.studies.hardware_analysis.figures import apart, roofs
+from inferbench_lib.studies.hardware_analysis.figures import roofs
 
 # cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
 
@@ -475,13 +475,6 @@ def test_points_of_one_name_that_lie_together_share_it() -> None:
 
     assert names(2e9) == ["conv1", "pool"]
     assert names(9e9) == ["conv1", "conv1", "pool"]
-
-
-def test_names_of_lines_that_end_together_stand_apart() -> None:
-    """Each at least the factor above the one below, around where they were; what is apart stays."""
-    near = apart({"read": 29.0, "triad": 29.0}, 1.21)
-    assert near == {"read": pytest.approx(29.0 / 1.1), "triad": pytest.approx(29.0 * 1.1)}
-    assert apart({"copy": 50.0, "read": 10.0}, 1.2) == {"read": 10.0, "copy": 50.0}
 
 
 def test_speedups_of_earlier_runs_are_still_said() -> None:

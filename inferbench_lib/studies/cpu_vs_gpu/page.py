@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -80,13 +80,13 @@ def _verdict(said: DeviceStudy) -> str:
         )
         reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
         return f"The GPU was not measured: {_reason(said)}. The CPU {reached}."
-    clauses = []
-    for name in said.names:
-        found = said.speedup(name)
-        if found is None or found.verdict is Verdict.INVALID:
-            clauses.append(f"{name}: no comparison ({found.reason if found else 'not measured'})")
-        else:
-            clauses.append(f"{name}: {compared(found, said.accelerator, 'the CPU')}")
+    found = {name: said.speedup(name) for name in said.names}
+    clauses = [
+        f"{name}: {compared(r, said.accelerator, 'the CPU')}"
+        if r and r.verdict is not Verdict.INVALID
+        else f"{name}: no comparison ({r.reason if r else 'not measured'})"
+        for name, r in found.items()
+    ]
     return f"{'; '.join(clauses)}."
 
 
@@ -106,13 +106,13 @@ def advise(said: DeviceStudy) -> Advice:
             evidence=f"the reason: {reasons or _reason(said) or 'no batch ran on both devices'}",
             limits="this machine as it is now",
         )
-    gains = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
-    chosen, where = gains or usable, said.accelerator if gains else "the CPU"
-    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in gains]
+    faster = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
+    chosen, device = (faster, said.accelerator) if faster else (usable, "the CPU")
+    networks, ratios = joined(f"the {name} network" for name in chosen), joined(map(ratio, chosen.values()))
+    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in faster]
     n_rounds = min(r.n_rounds for r in usable.values())
     return Advice(
-        recommendation=f"run {joined(f'the {name} network' for name in chosen)} on {where}: "
-        f"{joined(map(ratio, chosen.values()))} as fast as on the CPU",
+        recommendation=f"run {networks} on {device}: {ratios} as fast as on the CPU",
         evidence="; ".join(others) or f"each compared within {plural(n_rounds, 'round')}, with a 95 % interval",
         limits="this pair of devices, each at its best batch",
     )
@@ -205,7 +205,7 @@ def _row(cell: DeviceCell) -> dict[str, str]:
         "network": cell.name,
         "device": cell.device,
         "batch": str(cell.batch_size),
-        "first call": seconds(measured.cold_s) if measured.cold_s is not None else "–",
+        "first call": _or_dash(measured.cold_s, seconds),
         "median": seconds(summary.median_s.value) if ok else "–",
         "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok and summary.n_samples > 1 else "–",
         "images/s": digits(cell.rate) if ok else "–",
@@ -217,24 +217,25 @@ def _row(cell: DeviceCell) -> dict[str, str]:
 def _device_row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
     """Return the figures that only an accelerator has; copies from pageable and from pinned host memory."""
     seen, found = cell.measurement.figures, _known_speedup(said, cell)
-    queued, launch_bound = cell.typical("throughput_per_s"), seen.get("launch_bound_share")
-    peaks = {"peak memory": seen.get("peak_allocated_bytes"), "reserved": seen.get("peak_reserved_bytes")}
+    times_s = {
+        "end to end": "end_to_end_s",
+        "copy in, pageable": "host_to_device_s",
+        "pinned": "host_to_device_pinned_s",
+        "copy out, pageable": "device_to_host_s",
+        "out, pinned": "device_to_host_pinned_s",
+    }
     return {
-        "images/s, queued": digits(queued) if queued else "–",
-        "end to end": _time(cell, "end_to_end_s"),
-        "copy in, pageable": _time(cell, "host_to_device_s"),
-        "pinned": _time(cell, "host_to_device_pinned_s"),
-        "copy out, pageable": _time(cell, "device_to_host_s"),
-        "out, pinned": _time(cell, "device_to_host_pinned_s"),
-        "launch-bound": "–" if launch_bound is None else share(launch_bound),
-        **{name: size(peak) if peak else "–" for name, peak in peaks.items()},
+        "images/s, queued": _or_dash(cell.typical("throughput_per_s"), digits),
+        **{name: _or_dash(cell.typical(series), seconds) for name, series in times_s.items()},
+        "launch-bound": _or_dash(seen.get("launch_bound_share"), share),
+        "peak memory": _or_dash(seen.get("peak_allocated_bytes"), size),
+        "reserved": _or_dash(seen.get("peak_reserved_bytes"), size),
         "speedup": ratio(found) if found else "–",
     }
 
 
-def _time(cell: DeviceCell, series: str) -> str:
-    typical = cell.typical(series)
-    return "–" if typical is None else seconds(typical)
+def _or_dash(value: float | None, say: Callable[[float], str]) -> str:
+    return "–" if value is None else say(value)
 
 
 PICTURE = inference_comparison

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE, doubling_axis, is_narrow, outlined, plain_ticks
+from inferbench_lib.report.look import (
+    FAINT,
+    INK,
+    LINE_NAME,
+    MARKERS,
+    PALETTE,
+    doubling_axis,
+    is_narrow,
+    outlined,
+    plain_ticks,
+)
 from inferbench_lib.report.words import size
 
 if TYPE_CHECKING:
@@ -14,8 +24,6 @@ if TYPE_CHECKING:
 
 OPERATIONS = {"read": (PALETTE[0], "o", "-"), "triad": (PALETTE[1], "s", "--")}
 """Colour, marker and dashes of the operations that count as memory bandwidth; others are faint."""
-LINE_OF_TEXT = 0.065
-"""The height of a line of text as a share of a panel's."""
 CROWDED = 3
 """Points whose intensities differ by less than this factor have their names on either side, or share one."""
 
@@ -73,6 +81,15 @@ def _legend_below(ax: Axes) -> None:
     ax.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize=9)
 
 
+def _name_rows(ax: Axes, frame: DataFrame) -> None:
+    """Name each row, the first at the top."""
+    ax.set_yticks(range(len(frame)), list(frame["label"]))
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    _legend_below(ax)
+
+
 def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Draw a bar per label with its interval, the limit in black. Columns: label, value, low, high, roof, bound."""
     ax, bounds = axes[0], list(dict.fromkeys(frame["bound"]))
@@ -83,11 +100,7 @@ def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
                 edgecolor="white")  # fmt: skip
         ax.barh(place, min(row.roof, row.value), height=0.2, color=INK)
         ax.plot([row.low, row.high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=6)
-    ax.set_yticks(range(len(frame)), list(frame["label"]))
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
-    _legend_below(ax)
+    _name_rows(ax, frame)
 
 
 def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
@@ -104,13 +117,9 @@ def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
         ax.plot(row.predicted, place, "D", color=PALETTE[1], markersize=7, fillstyle="none", markeredgewidth=1.8,
                 label="predicted (MODEL)")  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")
-    ax.set_yticks(range(len(frame)), list(frame["label"]))
-    ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xscale("log", base=2)
     plain_ticks(ax.xaxis)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
-    _legend_below(ax)
+    _name_rows(ax, frame)
 
 
 def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
@@ -118,25 +127,21 @@ def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
     Columns: panel, label, x (bytes), y, level, mark (rings a point).
     """
-    low, high = 0.7 * frame["y"].min(), 1.8 * frame["y"].max()
     for ax, (panel, rows) in zip(axes, frame.groupby("panel", sort=False), strict=True):
-        ends = {}
         for name, line in rows.groupby("label", sort=False):
             colour, marker, dashes = OPERATIONS.get(name, (FAINT, "^", ":"))
             ax.plot(line["x"], line["y"], dashes, color=colour, marker=marker, markersize=5)
             best = line[line["mark"]]
             ax.plot(best["x"], best["y"], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, mew=1.6)
-            ends[name, colour] = float(line["y"].iloc[-1])
+            ax.annotate(name, (line["x"].iloc[-1], line["y"].iloc[-1]), (11, 0), textcoords="offset points",
+                        color=colour, fontsize=9, va="center", gid=LINE_NAME, **outlined())  # fmt: skip
         ax.set_yscale("log")
-        ax.set_ylim(low, high)
+        ax.set_ylim(0.7 * frame["y"].min(), 1.8 * frame["y"].max())
         plain_ticks(ax.yaxis)
         sets = rows.drop_duplicates("x")
         doubling_axis(ax, list(sets["x"]), frame.attrs["x"])
         ax.set_xticklabels([size(x) for x in sets["x"]])
         _levels(ax, sets)
-        for (name, colour), y in apart(ends, (high / low) ** LINE_OF_TEXT).items():
-            ax.annotate(name, (float(sets["x"].max()), y), (11, 0), textcoords="offset points", color=colour,
-                        fontsize=9, va="center", annotation_clip=False, **outlined())  # fmt: skip
         ax.margins(x=0.04)
         ax.set_title(panel)
     axes[0].set_ylabel(frame.attrs["y"])
@@ -152,16 +157,6 @@ def _levels(ax: Axes, sets: DataFrame) -> None:
             ax.annotate(row.level, (row.x, 1), (-7, -2), ("data", "axes fraction"), "offset points", fontsize=9,
                         color=FAINT, va="top")  # fmt: skip
         before = row
-
-
-def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
-    """Return places on a logarithmic axis, moved so that neighbours differ at least by `factor`."""
-    moved: dict[Any, float] = {}
-    shift = 1.0
-    for key, place in sorted(places.items(), key=lambda one: one[1]):
-        moved[key] = max(place, *(other * factor for other in moved.values())) if moved else place
-        shift *= moved[key] / place
-    return {key: place / shift ** (1 / len(places)) for key, place in moved.items()}
 
 
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:

@@ -178,11 +178,10 @@ def _device(device: Row) -> str:
 
 def _scaling(said: HardwareStudy) -> str:
     """Return the speedups that an earlier run holds, else where they are measured."""
-    known = [
-        f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in said.speedups.items() if n > 1 and r.is_judged
-    ]
+    known = {n: found for n, found in said.speedups.items() if n > 1 and found.is_judged}
     if known:
-        return f"Speedup of the forest over one process: {joined(known)}."
+        spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(found)}" for n, found in known.items())
+        return f"Speedup of the forest over one process: {spoken}."
     return "The page of cpu_multiprocess measures how throughput scales with processes."
 
 
