@@ -15,7 +15,6 @@ from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, layer_
 from inferbench_lib.studies.hardware_analysis.forest import forest_cost, place_forest
 from inferbench_lib.studies.hardware_analysis.study import growths
 from inferbench_lib.studies.hardware_analysis.whatif import (
-    Change,
     Check,
     WhatIf,
     forest_what_ifs,
@@ -167,20 +166,20 @@ def test_a_layer_above_its_roof_is_named() -> None:
 def test_threads_move_roofs_and_share_instructions() -> None:
     """Twice the roof halves the convolution and the traffic; pooling is shared by twice the threads."""
     one = profile(("conv1", 1e9, 6e6, 1e6, 0.04), POOL, ("linear1", 1e6, 2e8, 2e8, 0.032), n_threads=1)
-    assert predicted_gain(one, HERE, Change(n_threads=2)) == pytest.approx(2.0)
+    assert predicted_gain(one, HERE, replace(one.case, n_threads=2)) == pytest.approx(2.0)
 
 
 def test_a_larger_batch_spreads_the_weights() -> None:
     """16 images: the convolution and pooling 16 times as long, the weights' traffic once; per image 66 over 51 ms."""
     grown = 16 * (0.02 + 0.03) + 0.016
-    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(batch_size=16)) == pytest.approx(
-        16 * 0.066 / grown, rel=0.01
-    )
+    one = profile(CONV, POOL, LINEAR)
+    assert predicted_gain(one, HERE, replace(one.case, batch_size=16)) == pytest.approx(16 * 0.066 / grown, rel=0.01)
 
 
 def test_a_lower_precision_moves_arithmetic_and_traffic_but_no_instructions() -> None:
     """bf16: a quarter of the arithmetic's time, half the traffic's, pooling as it was."""
-    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(precision="bf16")) == pytest.approx(
+    one = profile(CONV, POOL, LINEAR)
+    assert predicted_gain(one, HERE, replace(one.case, precision="bf16")) == pytest.approx(
         0.066 / (0.005 + 0.03 + 0.008)
     )
 
@@ -188,8 +187,8 @@ def test_a_lower_precision_moves_arithmetic_and_traffic_but_no_instructions() ->
 def test_another_machine_is_a_change_of_roofs() -> None:
     """Twice the cores halve all but memory traffic; twice the bandwidth halves that alone."""
     all_of_it = profile(CONV, POOL, LINEAR)
-    assert predicted_gain(all_of_it, HERE, Change(cores=2.0)) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
-    assert predicted_gain(all_of_it, HERE, Change(memory=2.0)) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
+    assert predicted_gain(all_of_it, HERE, all_of_it.case, cores=2.0) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
+    assert predicted_gain(all_of_it, HERE, all_of_it.case, memory=2.0) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
     assert gain_at_the_roof(all_of_it) == pytest.approx(0.066 / (0.01 + 0.0003 + 0.01))
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from page_texts import row
 
 from inferbench_lib.report.words import interval
+from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.roofline import Bound
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.batch_sweep import page as sweep
@@ -167,6 +168,23 @@ def test_summary_of_devices_has_the_promised_names() -> None:
     assert figures["speedup[large]"].value == pytest.approx(8.0)
     alone = samples.vs_gpu().summary
     assert (alone["speedup[small]"].value, alone["speedup[small]"].verdict) == (None, "not measured")
+
+
+def test_engines_and_threads_tell_networks_apart_and_batches_do_not() -> None:
+    """Cells of one row of figures share a name; an unusual engine and other threads are in it."""
+    usual = samples.network("small", "cpu", 1).case
+    others = [
+        replace(usual, batch_size=4, device="cuda:0"),
+        replace(usual, n_threads=2),
+        replace(usual, engine="onnxruntime"),
+    ]
+    named = labels([usual, *others], "workload", apart_from=("device", "batch_size"))
+    assert [label.key for label in named.values()] == [
+        "cnn-small",
+        "cnn-small",
+        "cnn-small,t2",
+        "cnn-small,onnxruntime",
+    ]
 
 
 def test_a_batch_that_does_not_fit_is_a_row() -> None:

@@ -21,7 +21,6 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
     BreakEven,
     Network,
     Prediction,
-    predict,
 )
 from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy, break_evens, checks, predictions
 
@@ -52,7 +51,7 @@ def modelled_gpus(said: DeviceStudy) -> View:
         nothing = "No network with known operators was measured, so nothing is modelled."
         return View(name="modelled_gpus", frame=pd.DataFrame(), draw=figures.ranges, alt=nothing, reading=nothing)
     batch_size, network = said.largest_batch, said.modelled[0]
-    found = [band for band in predictions(said) if band.network == network.name]
+    found = [band for (_, name), band in predictions(said).items() if name == network.name]
     rows = [{"label": f"{p.device}{_fits(p)}", "low": p.low_per_s, "high": p.high_per_s} for p in found]
     frame = pd.DataFrame(rows).sort_values("high")
     best = said.best(network.name, CPU)
@@ -92,7 +91,7 @@ def _model_error(said: DeviceStudy) -> str:
 
 def gpu_table(said: DeviceStudy) -> Table:
     """Return the datasheet figures of each GPU, with their sources below, and the model's throughput."""
-    bands = {(band.device, band.network): band for band in predictions(said)}
+    bands = predictions(said)
     rows = [
         {
             "GPU": gpu.name,
@@ -205,9 +204,10 @@ def _break_even_reading(said: DeviceStudy, found: Sequence[BreakEven]) -> str:
 def reference_table(said: DeviceStudy) -> Table:
     """Return the published figures of a GTX 750 Ti beside those measured here."""
     rows, sentences = [], ["The published figures come from another CPU and GPU."]
+    bands = predictions(said)
     for network in said.modelled:
         name, published = network.name, PUBLISHED.get(network.name, Published())
-        card = predict(network, said.largest_batch, GPUS[PUBLISHED_CARD])
+        card = bands[PUBLISHED_CARD, name]
         best, on_device, found = said.best(name, CPU), said.best(name, said.accelerator), said.speedup(name)
         if name in PUBLISHED:
             sentences.append(_published_sentence(network, card, published.gpu))

@@ -140,9 +140,13 @@ def _short(name: str) -> str:
     return name.removeprefix("cnn-")
 
 
-def predictions(said: DeviceStudy) -> list[Prediction]:
-    """Return the modelled times of every network on every named GPU at the largest batch size."""
-    return [predict(network, said.largest_batch, gpu) for network in said.modelled for gpu in GPUS.values()]
+def predictions(said: DeviceStudy) -> dict[tuple[str, str], Prediction]:
+    """Return the modelled times at the largest batch size, by name of the GPU and of the network."""
+    return {
+        (name, network.name): predict(network, said.largest_batch, gpu)
+        for network in said.modelled
+        for name, gpu in GPUS.items()
+    }
 
 
 def checks(said: DeviceStudy) -> list[tuple[DeviceCell, Prediction]]:
@@ -207,7 +211,7 @@ def _model_figures(said: DeviceStudy) -> dict[str, Figure]:
             unit="images/s",
             verdict=f"MODEL, batch {said.largest_batch}" + ("" if band.fits else ", does not fit its memory"),
         )
-        for band in predictions(said)
+        for band in predictions(said).values()
     }
     for network in said.modelled:
         for card, card_bytes in CARDS_BYTES.items():

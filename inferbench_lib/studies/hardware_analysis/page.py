@@ -54,7 +54,7 @@ def answer(said: HardwareStudy) -> Answer:
             label=f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}",
             interval=f"repeats {interval(memory['limit']['low'], memory['limit']['high'])}",
         ),
-        Card(value=str(said.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
+        Card(value=str(said.run.machine.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
     cells = said.run.measurements
     flags = gathered(

@@ -167,7 +167,7 @@ def workload_roofline(said: HardwareStudy) -> View:
     frame = pd.DataFrame(rows)
     levels: dict[str, float] = {}
     for (_, n), (rate, level) in sorted(said.roofs.bytes_per_s.items()):
-        if n == said.usable_cpus:
+        if n == said.run.machine.usable_cpus:
             # For memory the rate of the largest working set counts, for a cache the highest of all.
             levels[level] = rate if level == "RAM" else max(rate, levels.get(level, 0.0))
     peak = said.peak["limit"]["value"]

@@ -65,11 +65,6 @@ class HardwareStudy:
     amdahl: AmdahlFit | Refusal
 
     @property
-    def usable_cpus(self) -> int:
-        """Return the number of CPUs that the run could use."""
-        return self.run.machine.usable_cpus
-
-    @property
     def firsts(self) -> tuple[Bindable, ...]:
         """Return each workload where its binding limit is shown: by its layers where these were measured."""
         return first_of_each((*(self.profiles or self.networks), *self.forests))

@@ -8,7 +8,7 @@ this machine can make the change itself, it is measured too, and the model's err
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -22,17 +22,6 @@ from inferbench_lib.studies.hardware_analysis.forest import ForestCost
 TOLERANCE = 0.25
 """How far a prediction may lie from the measurement and still be called right."""
 VALUE_BYTES = {"fp32": 4, "bf16": 2}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A change of threads, batch size or precision here, or of another machine's cores or memory bandwidth."""
-
-    n_threads: int | None = None
-    batch_size: int | None = None
-    precision: str | None = None
-    cores: float = 1.0
-    memory: float = 1.0
 
 
 class Check(StrEnum):
@@ -86,12 +75,14 @@ def worst(what_ifs: Sequence[WhatIf]) -> WhatIf | None:
     return max(missed, key=lambda one: abs(math.log1p(one.error or 0.0)), default=None)
 
 
-def predicted_gain(profile: LayerProfile, roofs: Roofs, change: Change) -> float:
-    """Return inputs per second after the change over those before."""
-    after = replace(roofs, compute=change.cores, caches=change.cores, memory=change.memory)
-    n_inputs = (change.batch_size or profile.case.batch_size) / profile.case.batch_size
-    new_s = sum(_after_s(layer, n_inputs, after, change) for layer in profile.layers)
-    return n_inputs * profile.sum_s / new_s
+def predicted_gain(
+    profile: LayerProfile, roofs: Roofs, after: Case, *, cores: float = 1.0, memory: float = 1.0
+) -> float:
+    """Return inputs per second in another case, or on so many times the cores or memory bandwidth, over those now."""
+    roofs = replace(roofs, compute=cores, caches=cores, memory=memory)
+    n_inputs = after.batch_size / profile.case.batch_size
+    after_s = sum(_after_s(layer, roofs, after, n_inputs, cores) for layer in profile.layers)
+    return n_inputs * profile.sum_s / after_s
 
 
 def gain_at_the_roof(profile: LayerProfile) -> float:
@@ -99,21 +90,20 @@ def gain_at_the_roof(profile: LayerProfile) -> float:
     return profile.sum_s / profile.roof_s
 
 
-def _after_s(layer: Layer, n_inputs: float, after: Roofs, change: Change) -> float:
+def _after_s(layer: Layer, roofs: Roofs, after: Case, n_inputs: float, cores: float) -> float:
     """Return a layer's seconds after the change: its weights are read once, everything else once per input."""
     old = layer.work
-    precision = change.precision or old.precision
     n_bytes = layer.weight_bytes + (old.bytes - layer.weight_bytes) * n_inputs
     work = Work(
         flops=old.flops * n_inputs,
-        bytes=n_bytes * VALUE_BYTES[precision] / VALUE_BYTES[old.precision],
-        precision=precision,
-        n_threads=change.n_threads or old.n_threads,
+        bytes=n_bytes * VALUE_BYTES[after.precision] / VALUE_BYTES[old.precision],
+        precision=after.precision,
+        n_threads=after.n_threads,
     )
-    roof_s = after.over(work).seconds
+    roof_s = roofs.over(work).seconds
     if layer.bound != "instructions":
         return layer.seconds.value * roof_s / layer.roof.seconds
-    shared = work.n_threads / old.n_threads * change.cores
+    shared = work.n_threads / old.n_threads * cores
     return max(roof_s, layer.seconds.value * n_inputs / shared)
 
 
@@ -125,29 +115,27 @@ def network_what_ifs(
     if case is None:
         return []
     found = [
-        _checked(profile.name, case, after, predicted_gain(profile, roofs, change), cells)
-        for change, after in _measured_changes(case, cells)
-        if roofs.knows(after.precision, after.n_threads)
+        _checked(profile.name, case, after, predicted_gain(profile, roofs, after), cells)
+        for after in cells
+        if _is_one_step(case, after) and roofs.knows(after.precision, after.n_threads)
     ]
     if case.n_threads == usable_cpus and case.precision == "fp32":
         hypothetical = {
-            "twice the cores": predicted_gain(profile, roofs, Change(cores=2.0)),
-            "twice the memory bandwidth": predicted_gain(profile, roofs, Change(memory=2.0)),
+            "twice the cores": predicted_gain(profile, roofs, case, cores=2.0),
+            "twice the memory bandwidth": predicted_gain(profile, roofs, case, memory=2.0),
             "an engine with every layer at its roof, at most": gain_at_the_roof(profile),
         }
         found += _unchecked(profile.name, case, hypothetical)
     return found
 
 
-def _measured_changes(case: Case, cells: Mapping[Case, Measurement]) -> Iterator[tuple[Change, Case]]:
-    """Yield the measured cases that differ in one thing: more threads, a larger batch, or bf16 instead of fp32."""
-    for other in cells:
-        if other == replace(case, n_threads=other.n_threads) and other.n_threads > case.n_threads:
-            yield Change(n_threads=other.n_threads), other
-        if other == replace(case, batch_size=other.batch_size) and other.batch_size > case.batch_size:
-            yield Change(batch_size=other.batch_size), other
-        if other == replace(case, precision="bf16") and case.precision == "fp32":
-            yield Change(precision="bf16"), other
+def _is_one_step(case: Case, after: Case) -> bool:
+    """Return whether one thing alone changes: more threads, a larger batch, or bf16 instead of fp32."""
+    return (
+        (after == replace(case, n_threads=after.n_threads) and after.n_threads > case.n_threads)
+        or (after == replace(case, batch_size=after.batch_size) and after.batch_size > case.batch_size)
+        or (after == replace(case, precision="bf16") and case.precision == "fp32")
+    )
 
 
 def forest_what_ifs(
