@@ -403,7 +403,8 @@ STUDY = [
          "n_workers(cell.case))", '__import__("os").cpu_count())'),
     ),
     *in_file("stats/labels.py", "test_multiprocess.py::test_labels_differ_where_any_field_does",
-        ("", "a field is left out of a label", "not in (*named, *apart_from)]", 'not in (*named, *apart_from, "n_threads")]'),
+        ("", "a field is left out of a label",
+         "not in (*named, *apart_from)]", 'not in (*named, *apart_from, "n_threads")]'),
     ),
     *in_file(
         "studies/cpu_multiprocess/study.py", "test_multiprocess.py::test_one_wrong_path_fails_the_verification_of_all",
