@@ -48,7 +48,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     params = work / "params" / "quick"
     params.mkdir(parents=True)
     values = yaml.safe_load((ROOT / "params/quick/cpu_vs_gpu.yaml").read_text())
-    values |= {"batch_sizes": [FITS, TOO_LARGE], "warmup": 1, "iterations": 6, "memory_cap_bytes": CAP_BYTES}
+    values |= {"batch_sizes": [FITS, TOO_LARGE], "iterations": {"cnn-small": 6}}
+    values |= {"warmup": 1, "memory_cap_bytes": CAP_BYTES}
     (params / "cpu_vs_gpu.yaml").write_text(yaml.safe_dump(values))
     (params / "summary.yaml").write_text("reuse: null\n")
     return make_report(

@@ -11,11 +11,11 @@ import sample_runs as samples
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.roofline import Roofs, Work, measured_roofs
-from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, bind_layers, layer_profiles
+from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, layer_profiles
 from inferbench_lib.studies.hardware_analysis.forest import forest_cost, place_forest
-from inferbench_lib.studies.hardware_analysis.growth import growths
+from inferbench_lib.studies.hardware_analysis.study import growths
 from inferbench_lib.studies.hardware_analysis.whatif import (
-    Change,
+    Check,
     WhatIf,
     forest_what_ifs,
     gain_at_the_roof,
@@ -138,13 +138,13 @@ def test_each_layer_has_its_share_and_its_bound() -> None:
 def test_a_network_is_bound_by_what_takes_most_of_its_time() -> None:
     """Two convolutions of 20 ms outweigh a pooling of 30; the longer of them comes first."""
     longer = ("conv2", 2e9, 6e6, 1e6, 0.025)
-    binding = bind_layers(profile(CONV, POOL, longer))
-    assert (binding.bound, binding.time_share) == ("compute", pytest.approx(45 / 75))
-    assert binding.roof_share == pytest.approx(30 / 45)
-    assert binding.costliest == (
-        ("conv2", pytest.approx(25 / 75), pytest.approx(20 / 25)),
-        ("conv1", pytest.approx(20 / 75), pytest.approx(10 / 20)),
-    )
+    found = profile(CONV, POOL, longer)
+    assert (found.bound, found.time_share) == ("compute", pytest.approx(45 / 75))
+    assert found.roof_share == pytest.approx(30 / 45)
+    assert [(layer.name, layer.share) for layer in found.bound_layers] == [
+        ("conv2", pytest.approx(20 / 25)),
+        ("conv1", pytest.approx(10 / 20)),
+    ]
 
 
 def test_a_profile_without_roofs_is_left_out() -> None:
@@ -166,20 +166,20 @@ def test_a_layer_above_its_roof_is_named() -> None:
 def test_threads_move_roofs_and_share_instructions() -> None:
     """Twice the roof halves the convolution and the traffic; pooling is shared by twice the threads."""
     one = profile(("conv1", 1e9, 6e6, 1e6, 0.04), POOL, ("linear1", 1e6, 2e8, 2e8, 0.032), n_threads=1)
-    assert predicted_gain(one, HERE, Change(n_threads=2)) == pytest.approx(2.0)
+    assert predicted_gain(one, HERE, replace(one.case, n_threads=2)) == pytest.approx(2.0)
 
 
 def test_a_larger_batch_spreads_the_weights() -> None:
     """16 images: the convolution and pooling 16 times as long, the weights' traffic once; per image 66 over 51 ms."""
     grown = 16 * (0.02 + 0.03) + 0.016
-    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(batch_size=16)) == pytest.approx(
-        16 * 0.066 / grown, rel=0.01
-    )
+    one = profile(CONV, POOL, LINEAR)
+    assert predicted_gain(one, HERE, replace(one.case, batch_size=16)) == pytest.approx(16 * 0.066 / grown, rel=0.01)
 
 
 def test_a_lower_precision_moves_arithmetic_and_traffic_but_no_instructions() -> None:
     """bf16: a quarter of the arithmetic's time, half the traffic's, pooling as it was."""
-    assert predicted_gain(profile(CONV, POOL, LINEAR), HERE, Change(precision="bf16")) == pytest.approx(
+    one = profile(CONV, POOL, LINEAR)
+    assert predicted_gain(one, HERE, replace(one.case, precision="bf16")) == pytest.approx(
         0.066 / (0.005 + 0.03 + 0.008)
     )
 
@@ -187,8 +187,8 @@ def test_a_lower_precision_moves_arithmetic_and_traffic_but_no_instructions() ->
 def test_another_machine_is_a_change_of_roofs() -> None:
     """Twice the cores halve all but memory traffic; twice the bandwidth halves that alone."""
     all_of_it = profile(CONV, POOL, LINEAR)
-    assert predicted_gain(all_of_it, HERE, Change(cores=2.0)) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
-    assert predicted_gain(all_of_it, HERE, Change(memory=2.0)) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
+    assert predicted_gain(all_of_it, HERE, all_of_it.case, cores=2.0) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
+    assert predicted_gain(all_of_it, HERE, all_of_it.case, memory=2.0) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
     assert gain_at_the_roof(all_of_it) == pytest.approx(0.066 / (0.01 + 0.0003 + 0.01))
 
 
@@ -200,7 +200,7 @@ def ratio(value: float) -> Ratio:
 def test_a_prediction_is_right_within_a_quarter_of_the_measurement(predicted: float, within: bool) -> None:
     """1.5 to 2.5 where 2 was measured."""
     one = WhatIf(workload="w", before="b1,t1", change="threads 1 → 2", predicted=predicted, measured=ratio(2.0))
-    assert one.is_within is within
+    assert one.check is (Check.WITHIN if within else Check.MISSED)
     assert one.verdict == f"{'within' if within else 'not within'} 25 % of the measurement"
 
 
@@ -209,9 +209,8 @@ def test_a_wide_measurement_is_inconclusive() -> None:
     wide = Ratio(value=1.0, low=0.5, high=2.0, verdict=Verdict.INDISTINGUISHABLE)
     asked = {"workload": "w", "before": "b1", "change": "c"}
     inside, outside = (WhatIf(**asked, predicted=p, measured=wide) for p in (1.9, 2.6))
-    assert (inside.is_within, inside.is_inconclusive, inside.is_missed) == (False, True, False)
+    assert (inside.check, outside.check) == (Check.INCONCLUSIVE, Check.MISSED)
     assert inside.verdict == "inconclusive: the measured interval is too wide"
-    assert (outside.is_inconclusive, outside.is_missed) == (False, True)
     short = WhatIf(**asked, predicted=1.9, measured=replace(wide, low=None, high=None))
     assert short.verdict == "not within 25 % of the measurement"
 
@@ -238,9 +237,8 @@ def test_only_changes_of_one_thing_and_upwards_are_checked() -> None:
     }
 
     def changes(batch_size: int, n_threads: int) -> list[str]:
-        case = next(c for c in cells if (c.batch_size, c.n_threads, c.precision) == (batch_size, n_threads, "fp32"))
         one = profile(CONV, batch_size=batch_size, n_threads=n_threads)
-        return [w.change for w in network_what_ifs(one, HERE, cells, case, 2) if w.is_checked]
+        return [w.change for w in network_what_ifs(one, HERE, cells, 2) if w.check is not Check.UNCHECKED]
 
     assert changes(1, 2) == ["batch 1 → 16"]
     assert changes(16, 2) == ["fp32 → bf16"]
@@ -291,13 +289,13 @@ def test_the_forest_waits_for_loads_or_calls_or_neither() -> None:
     assert cost is not None
     waiting = replace(HERE, loads_s={64 * KIB: 6e-9})
     one, many, threads = place_forest("forest", forest_cells(), cost, waiting)
-    assert (one.bound, one.share) == ("launch", pytest.approx(1 / 1.01, rel=0.01))
-    assert (many.bound, many.share) == ("latency", pytest.approx(6 / 11, rel=0.01))
+    assert (one.bound, one.roof_share) == ("launch", pytest.approx(1 / 1.01, rel=0.01))
+    assert (many.bound, many.roof_share) == ("latency", pytest.approx(6 / 11, rel=0.01))
     assert threads.roof.floors_s["latency"] == pytest.approx(3e-3)
     assert many.roof.floors_s["cache"] == pytest.approx(1e6 * 64 / 100e9)
     assert many.roof.floors_s["compute"] == pytest.approx(1e6 / 50e9)
     hardly = place_forest("forest", forest_cells(), cost, replace(HERE, loads_s={64 * KIB: 1e-9}))[1]
-    assert (hardly.bound, hardly.share) == ("instructions", pytest.approx(1 / 11, rel=0.01))
+    assert (hardly.bound, hardly.roof_share) == ("instructions", pytest.approx(1 / 11, rel=0.01))
 
 
 def test_a_wrong_forest_is_not_placed() -> None:
@@ -319,20 +317,20 @@ def grown(seconds: dict[int, list[float]]) -> list[dict[str, Any]]:
 def test_the_exponent_is_that_of_the_power() -> None:
     """Time that grows with the square has exponent 2, whatever a round's own factor, and lies on its line."""
     (found,) = growths(grown({v: [f * 1e-3 * v**2 for f in samples.WOBBLE] for v in (10, 20, 40)}))
-    assert (found.exponent.value, found.exponent.low, found.exponent.high) == (pytest.approx(2.0),) * 3
-    assert found.seconds_at(30) == pytest.approx(0.9, rel=0.01)
-    assert found.misfit == pytest.approx(0.0, abs=1e-9)
+    assert (found.fit.exponent.value, found.fit.exponent.low, found.fit.exponent.high) == (pytest.approx(2.0),) * 3
+    assert found.fit.seconds(30) == pytest.approx(0.9, rel=0.01)
+    assert found.fit.misfit == pytest.approx(0.0, abs=1e-9)
 
 
 def test_what_is_no_power_shows_its_misfit() -> None:
     """A fixed cost at small sizes bends the line: 1, 1, 4 ms lie up to 41 % off."""
     (found,) = growths(grown({1: [1e-3] * 6, 2: [1e-3] * 6, 4: [4e-3] * 6}))
-    assert found.exponent.value == pytest.approx(1.0)
-    assert found.misfit == pytest.approx(0.370, abs=0.001)
+    assert found.fit.exponent.value == pytest.approx(1.0)
+    assert found.fit.misfit == pytest.approx(0.370, abs=0.001)
 
 
 def test_two_sizes_are_no_growth() -> None:
     """A line through two points fits always, so that it is not drawn; too few rounds carry no interval."""
     assert growths(grown({1: [1e-3] * 6, 2: [2e-3] * 6})) == ()
     (short,) = growths(grown({v: [1e-3 * v] * 3 for v in (1, 2, 4)}))
-    assert (short.exponent.low, short.exponent.reason) == (None, "needs 6 rounds, has 3")
+    assert (short.fit.exponent.low, short.fit.exponent.reason) == (None, "needs 6 rounds, has 3")

@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from page_texts import row
 
 from inferbench_lib.report.words import interval
+from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.roofline import Bound
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.batch_sweep import page as sweep
 from inferbench_lib.studies.cpu_multiprocess import page as multiprocess
 from inferbench_lib.studies.cpu_vs_gpu import page as devices
 from inferbench_lib.studies.hardware_analysis import page as hardware
-from inferbench_lib.studies.hardware_analysis.figures import apart, roofs
+from inferbench_lib.studies.hardware_analysis.bounds import WholePoint
+from inferbench_lib.studies.hardware_analysis.figures import roofs
 
 # cpu_multiprocess: the samples take 4.0, 1.25, 5.0, 1.2 and 1.0 s
 
@@ -125,10 +127,10 @@ def test_wrong_outputs_are_never_shown_as_fast() -> None:
 
 
 def test_without_a_gpu_it_is_said_plainly() -> None:
-    """The reason stands first, then what the processor does: 16 images in 0.52 s are 30.8 a second."""
+    """The reason stands first, then the rate of the CPU: 16 images in 0.52 s are 30.8 per second."""
     assert voice.answer(samples.vs_gpu()).verdict == (
-        "The GPU was not measured: no NVIDIA driver. The processor reaches 30.8 images/s with the small network "
-        "(batch 16) and 1.54 images/s with the large network (batch 16)."
+        "The GPU was not measured: no NVIDIA driver. The CPU reaches 30.8 (small, batch 16) and 1.54 (large, batch 16) "
+        "images/s."
     )
     assert (
         "not measured"
@@ -143,15 +145,16 @@ def test_with_a_gpu_each_network_has_its_speedup() -> None:
     """40 over 8 ms is five times, 800 over 100 ms eight times, at every batch."""
     run = samples.vs_gpu(gpu=True)
     verdict = voice.answer(run).verdict
-    assert "small: cuda:0: faster, 5.00× (5.00× to 5.00×) the speed of the processor" in verdict
-    assert "large: cuda:0: faster, 8.00× (8.00× to 8.00×) the speed of the processor" in verdict
+    assert verdict == (
+        "small: cuda:0 is 5.00× as fast as the CPU (5.00–5.00); large: cuda:0 is 8.00× as fast as the CPU (8.00–8.00)."
+    )
     cell = row(devices.table(devices.study(run)), network="small", device="cuda:0", batch="4")
     assert (cell["median"], cell["images/s"], cell["peak memory"], cell["end to end"], cell["speedup"]) == (
         "27.2 ms",
         "147",  # 4 / 0.0272
         "84.0 MB",
         "32.7 ms",  # 1.2 × 27.2
-        "5.00× (5.00× to 5.00×)",
+        "5.00× (5.00–5.00)",
     )
 
 
@@ -165,6 +168,23 @@ def test_summary_of_devices_has_the_promised_names() -> None:
     assert figures["speedup[large]"].value == pytest.approx(8.0)
     alone = samples.vs_gpu().summary
     assert (alone["speedup[small]"].value, alone["speedup[small]"].verdict) == (None, "not measured")
+
+
+def test_engines_and_threads_tell_networks_apart_and_batches_do_not() -> None:
+    """Cells of one row of figures share a name; an unusual engine and other threads are in it."""
+    usual = samples.network("small", "cpu", 1).case
+    others = [
+        replace(usual, batch_size=4, device="cuda:0"),
+        replace(usual, n_threads=2),
+        replace(usual, engine="onnxruntime"),
+    ]
+    named = labels([usual, *others], "workload", apart_from=("device", "batch_size"))
+    assert [label.key for label in named.values()] == [
+        "cnn-small",
+        "cnn-small",
+        "cnn-small,t2",
+        "cnn-small,onnxruntime",
+    ]
 
 
 def test_a_batch_that_does_not_fit_is_a_row() -> None:
@@ -186,14 +206,14 @@ def test_model_is_marked_as_one() -> None:
     assert "MODEL" in view.frame.attrs["x"]
     assert "MODEL" in view.alt
     assert view.reading.startswith("MODEL, not measured: a GTX 750 Ti")
-    assert "holds 0 of 6 measured times in its band" in view.reading
+    assert "the band holds 0 of 6 measured times; the worst is the " in view.reading
 
 
 def test_published_figures_stand_beside_the_band_of_their_card() -> None:
     """Where the band does not hold them, by how much: 83 images/s at least where 8 to 12 were published."""
     table = devices.reference_table(devices.study(samples.vs_gpu()))
-    assert "MODEL, large: 82.6 to 187 images/s; the published 8–12 lie below it by 6.88×" in table.reading
-    assert "12.0 images/s of 5,276 MFLOP each are 5 % of that card's 1,306 GFLOP/s" in table.reading
+    assert "MODEL, large: 82.6–187 images/s; the published 8–12 are below it by 6.88×" in table.reading
+    assert "12.0 images/s use 5 % of that card's fp32 peak" in table.reading
     cell = row(table, **{"GTX 750 Ti published": "8–12"})
     assert cell["GTX 750 Ti MODEL"] == "82.6–187"
 
@@ -208,14 +228,14 @@ def test_modelled_memory_names_its_allowance() -> None:
 
 
 def test_break_even_is_said_for_every_card_and_network() -> None:
-    """12 cards and 2 networks; against a processor that was not measured nothing breaks even."""
+    """12 cards and 2 networks; against a CPU that was not measured nothing breaks even."""
     table = devices.break_even_table(devices.study(samples.vs_gpu()))
     assert len(table.frame) == 24
     assert table.reading.startswith(
-        "MODEL: transfers included, 24 of 24 pairs of GPU and network would be faster than this processor from batch 1"
+        "MODEL: transfers included, 24 of 24 pairs of GPU and network would be faster than this CPU from batch 1 "
     )
     nothing = devices.break_even_table(devices.study(samples.RUNS["devices, processor failed"]))
-    assert nothing.reading == "MODEL: without a measured processor there is nothing to break even with."
+    assert nothing.reading == "MODEL: no network was measured on this CPU, so there is no break-even."
 
 
 def test_summary_marks_what_is_modelled() -> None:
@@ -297,61 +317,79 @@ def test_percentiles_stand_only_where_samples_carry_them() -> None:
 
 
 def test_limits_are_named_with_their_figures() -> None:
-    """What binds leads, then peak, bandwidth and usable CPUs; a third of 60 ms at half of the arithmetic's roof."""
+    """The binding limit of each workload leads, then peak, bandwidth and usable CPUs."""
     answer = voice.answer(samples.hardware_run())
-    assert [card.value for card in answer.cards] == ["arithmetic", "its program", "100 GFLOP/s", "20.0 GB/s", "4"]
+    assert [card.value for card in answer.cards] == ["compute-bound", "software-bound", "100 GFLOP/s", "20.0 GB/s", "4"]
     assert answer.verdict == (
-        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time, most in conv1, at 50 % of "
-        "what the nearest limit allows. The forest (10,000 rows on 4 threads) is bound by its program, no limit of the "
-        "machine: 22.0 ns for each node visit, at 18 % of what the nearest limit allows. "
-        "The forest on 4 processes runs at 3.08× (3.08× to 3.08×) the speed of one, 77 % of the 4× that 4 independent "
-        "CPUs would give."
+        "The small network is compute-bound (50 % of that limit). The hardware is not the limit of the forest (18 % of "
+        "what this CPU allows): another engine would help."
     )
     assert any("another program took 12 %" in flag for flag in answer.flags)
 
 
+def test_only_the_gain_of_measured_layers_is_promised() -> None:
+    """Where no limit is near, every layer at its roof would take 20 of 60 ms; of a forest no gain is known."""
+    said = hardware.study(samples.hardware_run())
+    (profile,) = said.profiles
+    slow = [replace(layer, median_s=100 * layer.median_s) for layer in profile.layers]
+    profiles = (replace(profile, layers=tuple(slow)),)
+    assert hardware.answer(replace(said, profiles=profiles, forests=())).verdict == (
+        "The hardware is not the limit of the small network (33 % of what this CPU allows): another engine could gain "
+        "up to 3.00×."
+    )
+    assert "another engine could gain up to 3.00× for the small network." in (
+        hardware.answer(replace(said, profiles=profiles)).verdict
+    )
+
+
 def test_the_roofline_is_read_back_in_full() -> None:
-    """Every bound with its share of the time, and what the forest's other limits would take of it."""
+    """Every bound with its share of the time, and the forest's other limits as shares of its time."""
     said = hardware.study(samples.hardware_run())
     assert hardware.workload_roofline(said).reading == (
-        "The small network (batch 1 on 4 threads) is bound by arithmetic: 33 % of its time goes to conv1 (33 %), at "
-        "50 % of what this limit allows; then come the program's own instructions 33 % and memory bandwidth 33 %. "
-        "The forest (10,000 rows on 4 threads) is bound by the program's own instructions, no limit of the machine: "
-        "a thread takes 22.0 ns for each of 1,000 node visits a row, and the nearest limit explains 18 % of it. "
-        "At their limits the others would take of the forest's time: the cost of each call 18 %, arithmetic 0.2 % and "
-        "cache bandwidth 12 %."
+        "The small network (batch 1 on 4 threads) is compute-bound: conv1 takes 33 % of the time and reaches 50 % of "
+        "what this CPU allows. Other layers are limited by the program itself (33 % of the time) and memory bandwidth "
+        "(33 % of the time). The hardware is not the limit of the forest (10,000 rows on 4 threads): the nearest limit "
+        "explains 18 % of each 22.0 ns node visit. Another engine would help. Each limit as a share of its time: call "
+        "overhead 18 %, arithmetic 0.2 % and cache bandwidth 12 %."
     )
 
 
 @pytest.mark.parametrize(
     ("bound", "roof_share", "said"),
     [
-        ("latency", 0.6, "is bound by waiting for one load before the next: 60 % of the 22.0 ns for each node visit."),
-        (
-            "latency",
-            1.2,
-            "is bound by waiting for one load before the next: 120 % of the 22.0 ns for each node visit. "
-            "That limit was measured too low, while the machine was busier: measure again.",
-        ),
-        ("launch", 0.9, "is bound by the cost of each call: 90 % of its time."),
-        ("bandwidth", 0.7, "is bound by memory bandwidth: 70 % of the 22.0 ns for each node visit."),
+        ("latency", 0.6, "memory-latency-bound: 60 % of each 22.0 ns node visit waits for the load of the next node."),
+        ("launch", 0.9, "overhead-bound: 90 % of each call is a fixed cost, whatever its rows."),
+        ("bandwidth", 0.7, "memory-bandwidth-bound: memory bandwidth explains 70 % of each 22.0 ns node visit."),
     ],
 )
 def test_each_bound_of_the_forest_has_its_sentence(bound: Bound, roof_share: float, said: str) -> None:
-    """The share of the time that the limit explains, and of what."""
+    """The share of the time that the limit explains, and of which part."""
     study = hardware.study(samples.hardware_run())
-    (forest,) = [one for one in study.standing.bindings if one.workload == "forest"]
-    network = [one for one in study.standing.bindings if one.workload != "forest"]
-    bindings = (*network, replace(forest, bound=bound, roof_share=roof_share))
-    verdict = hardware.answer(replace(study, standing=replace(study.standing, bindings=bindings))).verdict
-    assert f"The forest (10,000 rows on 4 threads) {said}" in verdict
+    forest = forest_bound_by(study.forests[-1], bound, roof_share)
+    reading = hardware.workload_roofline(replace(study, forests=(forest,))).reading
+    assert f"The forest (10,000 rows on 4 threads) is {said}" in reading
+
+
+def test_a_workload_above_its_limit_is_a_warning() -> None:
+    """120 % of a limit cannot be: the limit is wrong, not the workload."""
+    study = hardware.study(samples.hardware_run())
+    forest = forest_bound_by(study.forests[-1], "latency", 1.2)
+    assert hardware.answer(replace(study, forests=(forest,))).flags[0] == (
+        "The forest is faster than its limit, which was measured on a busier machine. Run again."
+    )
+
+
+def forest_bound_by(point: WholePoint, bound: Bound, roof_share: float) -> WholePoint:
+    """The same point under one limit, which allows this share of its time."""
+    floors_s: dict[Bound, float] = {bound: roof_share * point.seconds}
+    return replace(point, roof=replace(point.roof, floors_s=floors_s), roof_share=roof_share)
 
 
 def test_without_layers_whole_networks_are_placed() -> None:
     """16 images of 333 MFLOP in 0.52 s are 10.2 GFLOP/s, a tenth of the peak; why there are no layers is said."""
     answer = voice.answer(samples.RUNS["hardware, layers not measured"])
     assert answer.verdict.startswith(
-        "The small network at batch 16 reaches 10.2 GFLOP/s, 10 % of the 100 attainable here"
+        "The hardware is not the limit of the small network (10 % of what this CPU allows): another engine would help."
     )
     assert "the forest's node visits was not measured: lost" in answer.flags
 
@@ -360,24 +398,23 @@ def test_predictions_are_said_to_hold_or_not() -> None:
     """4 threads bring 2.00× where 3.14× was predicted; batches of 16 bring what was predicted, nearly."""
     said = hardware.study(samples.hardware_run())
     assert hardware.what_ifs(said).reading == (
-        "2 of 3 checkable predictions lie within 25 % of what was then measured. Not so: forest, b10000,t1: threads "
-        "1 → 4 (+57 %); the furthest off predicted 3.14× where 2.00× (2.00× to 2.00×) was measured; the model keeps "
-        "each layer's share of its roof, and that share changed; take these predictions as rough, and the measured "
-        "gains as they are. Of what cannot be tried here, the most would come from small network, b1,t4: an engine "
-        "with every layer at its roof, at most: MODEL, 3.00×."
+        "2 of 3 predictions are within 25 % of the measured gain. Missed: forest, b10000,t1: threads 1 → 4 (+57 %). "
+        "The furthest off predicted 3.14×; 2.00× (2.00–2.00) was measured. There the share of the limit changed, which "
+        "the model keeps constant: trust the measured gain. The largest gain that this machine cannot try: small "
+        "network, b1,t4: an engine with every layer at its roof, at most, 3.00× (MODEL)."
     )
     table = hardware.what_if_table(said)
     assert row(table, workload="forest, b1,t1", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
     assert row(table, change="threads 1 → 4")["error of the model"] == "+57 %"
     assert row(table, change="twice the memory bandwidth")["verdict"] == "MODEL, not checked here"
-    (missed,) = [one for one in said.standing.what_ifs if one.change == "threads 1 → 4"]
+    (missed,) = [one for one in said.what_ifs if one.change == "threads 1 → 4"]
     assert missed.measured is not None
     wide = replace(missed, measured=replace(missed.measured, high=2.6))
-    others = tuple(one for one in said.standing.what_ifs if one is not missed)
-    undecided = replace(said, standing=replace(said.standing, what_ifs=(wide, *others)))
+    others = tuple(one for one in said.what_ifs if one is not missed)
+    undecided = replace(said, what_ifs=(wide, *others))
     assert hardware.what_ifs(undecided).reading.startswith(
-        "2 of 3 checkable predictions lie within 25 % of what was then measured, 1 only of an end of its measured "
-        "interval, which decides nothing. Of what"
+        "2 of 3 predictions are within 25 % of the measured gain; 1 inconclusive: the measured interval is too wide. "
+        "The largest"
     )
     nothing = hardware.study(samples.RUNS["hardware, layers not measured"])
     assert hardware.what_ifs(nothing).reading == "No prediction could be checked in this run."
@@ -394,15 +431,15 @@ def test_layers_stand_with_their_share_and_bound() -> None:
         "linear1": ("20.0 ms", "50 %", "bandwidth"),
     }
     assert table.reading == "The small network, batch 1, 4 threads: sum 60.0 ms, whole 63.0 ms."
-    assert "The most is lost in pool1: 20.0 ms above its roof." in hardware.layer_times(said).reading
+    assert "The most time is lost in pool1: 20.0 ms above the hardware's limit." in hardware.layer_times(said).reading
 
 
 def test_growth_is_read_as_an_exponent() -> None:
     """Time that quadruples where the side doubles grows with its square."""
     reading = hardware.growth(hardware.study(samples.hardware_run())).reading
     assert reading.startswith(
-        "The small network: from 10 to 40 pixels of an image's side its time grows 16.0×, as the size to the power "
-        "2.00 (2.00 to 2.00); every point lies within 0 % of that line."
+        "The small network, 10 to 40 pixels of an image's side: time grows 16.0×, as the size to the power 2.00 "
+        "(2.00–2.00); every point is within 0 % of that line."
     )
 
 
@@ -422,14 +459,14 @@ def test_summary_of_hardware_has_the_promised_names() -> None:
 
 
 def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
-    """Triad's 20 of 1 GiB is the roof; copy's 30 pass by the caches, which is said only where triad is outrun."""
+    """Triad's 20 of 1 GiB is the roof; copy's 30 bypass the caches, which is said only where triad is outrun."""
     run = samples.hardware_run()
     view = hardware.bandwidth(hardware.study(run))
     assert view.reading == (
         "The most is 300 GB/s by copy with 32.8 kB (L1d). With 1.1 GB (RAM) on 4 threads it is 20.0 by triad, 16.0 by "
-        "read and 30.0 by copy: the memory roof is 20.0 GB/s by triad, the faster of read and triad. Copy is faster "
-        "because its stores pass by the caches there (memcpy's non-temporal stores), which spares reading what they "
-        "overwrite; a kernel that reads, or stores as usual, cannot reach that."
+        "read and 30.0 by copy. The memory bandwidth is 20.0 GB/s by triad, the faster of read and triad. Copy is "
+        "faster because its non-temporal stores bypass the caches and spare reading what they overwrite. A kernel that "
+        "reads, or stores as usual, cannot reach that."
     )
     ringed = view.frame[view.frame["mark"]]
     assert ringed[["panel", "label", "x", "y"]].values.tolist() == [["4 threads", "triad", 1 << 30, 20.0]]
@@ -458,39 +495,30 @@ def test_points_of_one_name_that_lie_together_share_it() -> None:
     assert names(9e9) == ["conv1", "conv1", "pool"]
 
 
-def test_names_of_lines_that_end_together_stand_apart() -> None:
-    """Each at least the factor above the one below, around where they were; what is apart stays."""
-    near = apart({"read": 29.0, "triad": 29.0}, 1.21)
-    assert near == {"read": pytest.approx(29.0 / 1.1), "triad": pytest.approx(29.0 * 1.1)}
-    assert apart({"copy": 50.0, "read": 10.0}, 1.2) == {"read": 10.0, "copy": 50.0}
-
-
-def test_law_is_spoken_only_where_it_holds() -> None:
-    """A serial tenth bounds at 10×; no serial part bounds nothing; slowing down is not Amdahl's."""
+def test_speedups_of_earlier_runs_are_still_said() -> None:
+    """Runs of version 0.1 hold pools; later ones name the page that measures them. Failed pools say nothing."""
 
     def reading(name: str) -> str:
-        return hardware.scaling(hardware.study(samples.RUNS[name])).reading
+        return hardware.process_table(hardware.study(samples.RUNS[name])).reading
 
-    assert "a serial fraction of 10 % (10 % to 10 %), so that no number of processes exceeds 10.0×." in reading(
-        "hardware"
+    assert "Speedup of the forest over one process: 2 processes 1.82× (1.82–1.82)" in reading("hardware")
+    assert reading("hardware, all failed").endswith(
+        "The page of cpu_multiprocess measures how throughput scales with processes."
     )
-    assert "a serial fraction of 0 % (0 % to 0 %), too little to bind." in reading("hardware, no serial part")
-    assert "No law was fitted: throughput falls below one worker's" in reading("hardware, slower with more")
-    assert "No law was fitted: no process count was measured." in reading("hardware, all failed")
 
 
 def test_wrong_outputs_are_in_no_fit_and_under_no_roof() -> None:
     """A pool of 4 that answers wrongly in 10 ms neither scales nor is placed."""
     said = hardware.study(samples.RUNS["hardware, wrong outputs"])
-    assert said.placed == ()
-    assert 4 not in set(hardware.scaling(said).frame["x"])
-    assert "The forest on 2 processes runs at 1.82×" in hardware.answer(said).verdict
+    assert (said.networks, said.forests) == ((), ())
+    assert "2 processes 1.82×" in hardware.process_table(said).reading
+    assert "4 processes" not in hardware.process_table(said).reading
 
 
-def test_dearest_start_is_named() -> None:
-    """Spawn with torch, 1.4 s, is the dearest."""
+def test_slowest_start_is_named() -> None:
+    """Spawn with torch takes the longest, 1.4 s."""
     table = hardware.process_table(hardware.study(samples.hardware_run()))
-    assert table.reading == "The dearest start is spawn importing torch: 1.40 s before the first useful instruction."
+    assert table.reading.startswith("The slowest is to start by spawn, importing torch: 1.40 s.")
 
 
 def test_loads_and_a_device_stand_beside_processes() -> None:
@@ -514,15 +542,15 @@ def test_loads_and_a_device_stand_beside_processes() -> None:
     limits = {**run.tables["limits"], **more}
     table = hardware.process_table(hardware.study(replace(run, tables={**run.tables, "limits": limits})))
     assert table.frame.iloc[-2].to_dict() == {
-        "what": "one load out of 16.0 kB (L1d) that waits for another",
+        "what": "one dependent load from 16.0 kB (L1d)",
         "cost": "2.00 ns",
-        "repeats": "2.00 ns to 3.00 ns",
+        "repeats": "2.00–3.00 ns",
     }
     assert table.frame.iloc[-1]["what"] == "one launch on cuda"
-    assert table.reading.endswith(
+    assert (
         "cuda multiplies at fp32 40.0 GFLOP/s, copies its own memory at 40.0 GB/s, and moves host to device, pinned, "
         "1.0 MB: 40.0 GB/s. Not measured: load latency: RAM (the budget did not reach it)."
-    )
+    ) in table.reading
 
 
 def test_the_first_card_is_of_the_way_to_use() -> None:

@@ -37,9 +37,9 @@ def test_unsaid_is_seen(text: str) -> None:
 
 @each_run
 def test_every_figure_draws_and_is_described(name: str) -> None:
-    """Each view becomes a picture without a warning, and has an alt text and a reading."""
+    """Each view with data becomes a picture without a warning, and each has an alt text and a reading."""
     for view in views(name):
-        assert draw(view).startswith(b"\x89PNG")
+        assert view.frame.empty or draw(view).startswith(b"\x89PNG")
         assert view.alt.strip()
         assert view.reading.strip()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 
 from inferbench_lib.records import Case
@@ -25,23 +25,21 @@ class Label:
         return f"{name}[{self.key}]" if self.key else name
 
 
-def labels(cases: Iterable[Case], *named: str) -> dict[Case, Label]:
-    """Label cases by their fields `named` and by whatever else tells them apart; no two labels are equal.
+def labels(cases: Iterable[Case], *named: str, apart_from: Collection[str] = ()) -> dict[Case, Label]:
+    """Label cases by their fields `named` and by whatever else tells them apart, except the fields `apart_from`.
 
     A label always holds an engine or a precision that is not the usual one. It holds any other field where that differs
-    from the first case with the same name.
+    from the first case with the same name. Cases that differ only in fields `apart_from` share a label.
     """
     found: dict[Case, Label] = {}
     firsts: dict[tuple[str, ...], Case] = {}
     for case in cases:
         usual = {"engine": ("native", ENGINES.get(case.workload)), "precision": ("fp32",)}
-        unusual = [name for name, values in usual.items() if name not in named and getattr(case, name) not in values]
+        free = [of.name for of in fields(case) if of.name not in (*named, *apart_from)]
+        unusual = [name for name in free if name in usual and getattr(case, name) not in usual[name]]
         lead = tuple(str(getattr(case, name)) for name in (*named, *unusual))
         first = firsts.setdefault(lead, case)
-        told = (*named, *unusual)
-        differing = [
-            of.name for of in fields(case) if of.name not in told and _of(case, of.name) != _of(first, of.name)
-        ]
+        differing = [name for name in free if name not in unusual and getattr(case, name) != getattr(first, name)]
         found[case] = Label(
             key=",".join((*lead, *(_short(case, name) for name in differing))),
             more=(*lead[len(named) :], *(_words(case, name) for name in differing)),
@@ -49,15 +47,11 @@ def labels(cases: Iterable[Case], *named: str) -> dict[Case, Label]:
     return found
 
 
-def _of(case: Case, name: str) -> object:
-    return getattr(case, name)
-
-
 def _short(case: Case, name: str) -> str:
-    value = _of(case, name)
+    value = getattr(case, name)
     return ("cold" if value else "warm") if name == "cold" else f"{SHORT.get(name, '')}{value}"
 
 
 def _words(case: Case, name: str) -> str:
-    value = _of(case, name)
+    value = getattr(case, name)
     return f"{value:,} {NOUNS[name][value != 1]}" if isinstance(value, int) and name in NOUNS else _short(case, name)

@@ -46,9 +46,9 @@ class Roof:
         """Return the least seconds of the work under all limits."""
         return self.floors_s[self.bound]
 
-    def is_near(self, seconds: float) -> bool:
-        """Return whether this roof explains a time: it is at least `NEAR` of it."""
-        return self.seconds >= NEAR * seconds
+    def bound_of(self, seconds: float) -> Bound:
+        """Return the limit that explains a measured time; "instructions" where it takes less than `NEAR` of it."""
+        return self.bound if self.seconds >= NEAR * seconds else "instructions"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
-"""Fit how throughput grows with workers: Amdahl's law and the universal scalability law, round by round.
+"""Fit how throughput grows with workers, and time with the size of the input, round by round.
 
-Both laws are linear in their parameters when written for the worker-seconds per unit of work, n / X(n):
+Both laws of throughput are linear in their parameters when written for the worker-seconds per unit of work, n / X(n):
 
     Amdahl (1967)    n / X(n) = (1 + s (n − 1)) / X(1)                     s: serial fraction
     Gunther (2007)   n / X(n) = (1 + σ (n − 1) + κ n (n − 1)) / X(1)       σ: contention, κ: coherency
 
 Least squares on relative errors therefore needs no starting values. Every round holds each worker count once and gives
-one fit. The intervals are the signed-rank intervals of these fits: the round is the replicate.
+one fit. The intervals are the signed-rank intervals of these fits: the round is the replicate. The power law of time is
+a straight line on logarithmic axes, fitted in the same way.
 """
 
 from __future__ import annotations
@@ -47,6 +48,22 @@ class UslFit:
     coherency: Interval
     peak_workers: float
     misfit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerFit:
+    """The power law seconds = `at_one_s` · sizeᵖ: the exponent p, and the worst relative misfit.
+
+    A large misfit shows that no power describes this range: a fixed cost at small sizes, another cache at large ones.
+    """
+
+    exponent: Interval
+    at_one_s: float
+    misfit: float
+
+    def seconds(self, size: float) -> float:
+        """Return the fitted seconds at one size."""
+        return float(self.at_one_s * size**self.exponent.value)
 
 
 def measured_throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
@@ -95,6 +112,16 @@ def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
         peak_workers=math.sqrt(max(0.0, 1 - contention.value) / kappa) if kappa > 0 else math.inf,
         misfit=_misfit(throughputs, coefficients),
     )
+
+
+def fit_power(seconds: Mapping[int, Sequence[float]]) -> PowerFit:
+    """Fit a power law to the seconds of each round, by size; the line runs through the sizes' central times."""
+    sizes = np.log(list(seconds))
+    exponents = [np.polyfit(sizes, of_round, 1)[0] for of_round in np.log(list(seconds.values())).T]
+    exponent = signed_rank_interval(exponents)
+    heights = np.log([signed_rank_interval(rounds).value for rounds in seconds.values()]) - exponent.value * sizes
+    misfit = float(np.max(np.abs(np.expm1(heights - heights.mean()))))
+    return PowerFit(exponent=exponent, at_one_s=math.exp(heights.mean()), misfit=misfit)
 
 
 def break_even(

@@ -168,11 +168,6 @@ class BreakEven:
     late_batch: int | None
     late_images: int | None
 
-    @property
-    def late_bytes(self) -> float | None:
-        """Return the bytes of the images after which copying the weights pays off."""
-        return None if self.late_images is None else float(self.late_images * IMAGE_BYTES)
-
 
 def break_even(device: Gpu, network: Network, *, here_s: Mapping[int, float], there: Iterable[Prediction]) -> BreakEven:
     """Return the break-even of a device from measured seconds here and predictions there, by batch size.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,6 +25,7 @@ from inferbench_lib.report.words import (
     size,
     times,
 )
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     break_even_table,
     gpu_table,
@@ -73,18 +74,19 @@ def answer(said: DeviceStudy) -> Answer:
 def _verdict(said: DeviceStudy) -> str:
     if said.accelerator is None:
         spoken = joined(
-            f"{digits(cell.rate)} images/s with the {name} network (batch {cell.batch_size})"
+            f"{digits(cell.rate)} ({name}, batch {cell.batch_size})"
             for name in said.names
             if (cell := said.best(name, CPU))
         )
-        return f"The GPU was not measured: {_reason(said)}. The CPU reaches {spoken or 'nothing that was measured'}."
-    clauses = []
-    for name in said.names:
-        found = said.speedup(name)
-        if found is None or found.verdict is Verdict.INVALID:
-            clauses.append(f"{name}: no comparison ({found.reason if found else 'not measured'})")
-        else:
-            clauses.append(f"{name}: {compared(found, said.accelerator, 'the CPU')}")
+        reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
+        return f"The GPU was not measured: {_reason(said)}. The CPU {reached}."
+    found = {name: said.speedup(name) for name in said.names}
+    clauses = [
+        f"{name}: {compared(r, said.accelerator, 'the CPU')}"
+        if r and r.verdict is not Verdict.INVALID
+        else f"{name}: no comparison ({r.reason if r else 'not measured'})"
+        for name, r in found.items()
+    ]
     return f"{'; '.join(clauses)}."
 
 
@@ -104,13 +106,13 @@ def advise(said: DeviceStudy) -> Advice:
             evidence=f"the reason: {reasons or _reason(said) or 'no batch ran on both devices'}",
             limits="this machine as it is now",
         )
-    gains = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
-    chosen, where = gains or usable, said.accelerator if gains else "the CPU"
-    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in gains]
+    faster = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
+    chosen, device = (faster, said.accelerator) if faster else (usable, "the CPU")
+    networks, ratios = joined(f"the {name} network" for name in chosen), joined(map(ratio, chosen.values()))
+    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in faster]
     n_rounds = min(r.n_rounds for r in usable.values())
     return Advice(
-        recommendation=f"run {joined(f'the {name} network' for name in chosen)} on {where}: "
-        f"{joined(map(ratio, chosen.values()))} as fast as on the CPU",
+        recommendation=f"run {networks} on {device}: {ratios} as fast as on the CPU",
         evidence="; ".join(others) or f"each compared within {plural(n_rounds, 'round')}, with a 95 % interval",
         limits="this pair of devices, each at its best batch",
     )
@@ -128,20 +130,18 @@ def inference_comparison(said: DeviceStudy) -> View:
     for cell in (cell for of in series for cell in said.measured(*of)):
         label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
         at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
-        rate = cell.summary.throughput_per_s
-        spread = {"y": rate.value, "low": rate.low, "high": rate.high}
-        rows.append({**at, "panel": "rate", **spread})
+        rate = columns(cell.summary.throughput_per_s)
+        rows.append({**at, "panel": "rate", **rate})
         if said.accelerator is None:
             first = said.measured(cell.name, cell.device)[0]
-            rows.append({**at, "panel": "speedup", "y": rate.value / first.rate, "low": None, "high": None})
+            rows.append({**at, "panel": "speedup", "value": cell.rate / first.rate})
         elif found := _known_speedup(said, cell):
-            rows.append({**at, "panel": "speedup", "y": found.value, "low": found.low, "high": found.high})
+            rows.append({**at, "panel": "speedup", **columns(found)})
         if said.best(cell.name, cell.device) is cell:
-            rows.append({**at, "panel": "best", **spread})
+            rows.append({**at, "panel": "best", **rate})
             n_images = cell.measurement.inputs_per_call
-            rows += [{**at, "panel": "box", "y": 1e3 * s / n_images} for s in cell.measurement.samples_s]
-    columns = ["label", "size", "device", "panel", "x", "y", "low", "high"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+            rows += [{**at, "panel": "box", "value": 1e3 * s / n_images} for s in cell.measurement.samples_s]
+    frame = pd.DataFrame(rows)
     over = "throughput over that of the smallest batch (×)" if said.accelerator is None else "speedup over the CPU (×)"
     frame.attrs = {"speedup": over}
     return View(
@@ -158,16 +158,17 @@ def inference_comparison(said: DeviceStudy) -> View:
 
 def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
-    boxed = box.rename(columns={"y": "value"}).assign(label=box["label"].str.replace(", ", "\n"))
+    boxed = box.assign(label=box["label"].str.replace(", ", "\n"))
     boxed.attrs = {"y": "milliseconds per image", "title": "Inference time at the best batch, every call"}
     figures.boxes(boxed, axes[:1])
-    barred = best.rename(columns={"y": "value", "device": "group"}).assign(label=best["size"])
+    barred = best.rename(columns={"device": "group"}).assign(label=best["size"])
     barred.attrs = {"y": "images per second", "title": "Throughput at the best batch", "say": digits}
     figures.bars(barred, axes[1:2])
-    rate.attrs = {"x": "batch size", "y": "images per second", "title": "Throughput by batch size"}
-    figures.lines(rate, axes[2:3])
-    speedup.attrs = {"x": "batch size", "y": frame.attrs["speedup"], "title": "Speedup by batch size"}
-    figures.lines(speedup, axes[3:4], log_y=False)
+    for panel, name, y, ax in ((rate, "Throughput", "images per second", axes[2]),
+                               (speedup, "Speedup", frame.attrs["speedup"], axes[3])):  # fmt: skip
+        lines = panel.rename(columns={"value": "y"})
+        lines.attrs = {"x": "batch size", "y": y, "title": f"{name} by batch size"}
+        figures.lines(lines, [ax], log_y=panel is rate)
 
 
 def _growth(said: DeviceStudy, name: str, device: str) -> str:
@@ -185,7 +186,7 @@ VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
 def table(said: DeviceStudy) -> Table:
     """Return every cell as a row, with the accelerator's own figures where there is one."""
     counts = joined(
-        f"{max((c.summary.n_samples for c in said.of(name, CPU)), default=0)} for the {name} network"
+        f"{max((c.summary.n_samples for c in said.measured(name, CPU)), default=0)} for the {name} network"
         for name in said.names
     )
     reading = f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
@@ -204,7 +205,7 @@ def _row(cell: DeviceCell) -> dict[str, str]:
         "network": cell.name,
         "device": cell.device,
         "batch": str(cell.batch_size),
-        "first call": seconds(measured.cold_s) if measured.cold_s is not None else "–",
+        "first call": _or_dash(measured.cold_s, seconds),
         "median": seconds(summary.median_s.value) if ok else "–",
         "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok and summary.n_samples > 1 else "–",
         "images/s": digits(cell.rate) if ok else "–",
@@ -216,24 +217,25 @@ def _row(cell: DeviceCell) -> dict[str, str]:
 def _device_row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
     """Return the figures that only an accelerator has; copies from pageable and from pinned host memory."""
     seen, found = cell.measurement.figures, _known_speedup(said, cell)
-    queued, launch_bound = cell.typical("throughput_per_s"), seen.get("launch_bound_share")
-    peaks = {"peak memory": seen.get("peak_allocated_bytes"), "reserved": seen.get("peak_reserved_bytes")}
+    times_s = {
+        "end to end": "end_to_end_s",
+        "copy in, pageable": "host_to_device_s",
+        "pinned": "host_to_device_pinned_s",
+        "copy out, pageable": "device_to_host_s",
+        "out, pinned": "device_to_host_pinned_s",
+    }
     return {
-        "images/s, queued": digits(queued) if queued else "–",
-        "end to end": _time(cell, "end_to_end_s"),
-        "copy in, pageable": _time(cell, "host_to_device_s"),
-        "pinned": _time(cell, "host_to_device_pinned_s"),
-        "copy out, pageable": _time(cell, "device_to_host_s"),
-        "out, pinned": _time(cell, "device_to_host_pinned_s"),
-        "launch-bound": "–" if launch_bound is None else share(launch_bound),
-        **{name: size(peak) if peak else "–" for name, peak in peaks.items()},
+        "images/s, queued": _or_dash(cell.typical("throughput_per_s"), digits),
+        **{name: _or_dash(cell.typical(series), seconds) for name, series in times_s.items()},
+        "launch-bound": _or_dash(seen.get("launch_bound_share"), share),
+        "peak memory": _or_dash(seen.get("peak_allocated_bytes"), size),
+        "reserved": _or_dash(seen.get("peak_reserved_bytes"), size),
         "speedup": ratio(found) if found else "–",
     }
 
 
-def _time(cell: DeviceCell, series: str) -> str:
-    typical = cell.typical(series)
-    return "–" if typical is None else seconds(typical)
+def _or_dash(value: float | None, say: Callable[[float], str]) -> str:
+    return "–" if value is None else say(value)
 
 
 PICTURE = inference_comparison

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pandas as pd
 
 from inferbench_lib.findings import Verdict
@@ -14,42 +17,42 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
     ALLOWANCE_SHARE,
     CARDS_BYTES,
     GPUS,
+    IMAGE_BYTES,
+    BreakEven,
     Network,
     Prediction,
-    predict,
 )
-from inferbench_lib.studies.cpu_vs_gpu.study import (
-    DeviceStudy,
-    break_evens,
-    checks,
-    largest_measured_batch,
-    predictions,
-)
+from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy, break_evens, checks, predictions
 
 PUBLISHED_CARD = "GTX 750 Ti"
 MEMORY_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Published(NamedTuple):
+    """Published figures of one network: images/s on a CPU and a GPU, the speedup, the memory."""
+
+    cpu: str = "–"
+    gpu: str = "–"
+    speedup: str = "–"
+    memory: str = "–"
+
+
 PUBLISHED = {
-    "small": ("20–30", "100–150", "4–6×", "about 80 MB"),
-    "medium": ("3–5", "20–30", "5–8×", "about 500 MB"),
-    "large": ("1–2", "8–12", "6–10×", "about 1.5 GB"),
+    "small": Published("20–30", "100–150", "4–6×", "about 80 MB"),
+    "medium": Published("3–5", "20–30", "5–8×", "about 500 MB"),
+    "large": Published("1–2", "8–12", "6–10×", "about 1.5 GB"),
 }
-"""Published for an NVIDIA GTX 750 Ti: CPU images/s, GPU images/s, speedup, memory."""
-NOT_PUBLISHED = ("–", "–", "–", "–")
+"""For an NVIDIA GTX 750 Ti."""
 
 
 def modelled_gpus(said: DeviceStudy) -> View:
     """Draw the modelled throughput of named GPUs beside this CPU's measured one."""
     if not said.modelled:
-        frame = pd.DataFrame(columns=["label", "low", "high"])
-        frame.attrs = {"x": "images per second (MODEL)"}
         nothing = "No network with known operators was measured, so nothing is modelled."
-        return View(name="modelled_gpus", frame=frame, draw=figures.ranges, alt=nothing, reading=nothing)
-    batch_size, network = largest_measured_batch(said), said.modelled[0]
-    found = [predict(network, batch_size, gpu) for gpu in GPUS.values()]
-    rows = [
-        {"label": p.device if p.fits else f"{p.device} (does not fit)", "low": p.low_per_s, "high": p.high_per_s}
-        for p in found
-    ]
+        return View(name="modelled_gpus", frame=pd.DataFrame(), draw=figures.ranges, alt=nothing, reading=nothing)
+    batch_size, network = said.largest_batch, said.modelled[0]
+    found = [band for (_, name), band in predictions(said).items() if name == network.name]
+    rows = [{"label": f"{p.device}{_fits(p)}", "low": p.low_per_s, "high": p.high_per_s} for p in found]
     frame = pd.DataFrame(rows).sort_values("high")
     best = said.best(network.name, CPU)
     frame.attrs = {
@@ -69,6 +72,10 @@ def _band(found: Prediction) -> str:
     return interval(found.low_per_s, found.high_per_s)
 
 
+def _fits(found: Prediction) -> str:
+    return "" if found.fits else " (does not fit)"
+
+
 def _model_error(said: DeviceStudy) -> str:
     found = [(cell, band.factor_outside(cell.summary.median_s.value)) for cell, band in checks(said)]
     if not found:
@@ -84,8 +91,7 @@ def _model_error(said: DeviceStudy) -> str:
 
 def gpu_table(said: DeviceStudy) -> Table:
     """Return the datasheet figures of each GPU, with their sources below, and the model's throughput."""
-    batch_size = largest_measured_batch(said)
-    bands = {(p.device, p.network): p for p in predictions(said, batch_size)}
+    bands = predictions(said)
     rows = [
         {
             "GPU": gpu.name,
@@ -94,21 +100,21 @@ def gpu_table(said: DeviceStudy) -> Table:
             "memory GiB": digits(gpu.memory_bytes / 2**30),
             "PCIe GB/s": digits(gpu.pcie_bytes_per_s / 1e9),
             **{
-                f"{network.name}, images/s (MODEL)": _band(band) + ("" if band.fits else " (does not fit)")
+                f"{network.name}, images/s (MODEL)": f"{_band(band)}{_fits(band)}"
                 for network in said.modelled
                 if (band := bands[gpu.name, network.name])
             },
         }
         for gpu in GPUS.values()
     ]
-    reading = f"MODEL at batch {batch_size}, fp32 without tensor cores, transfers of the images included."
+    reading = f"MODEL at batch {said.largest_batch}, fp32 without tensor cores, transfers of the images included."
     sources = "; ".join(f"{gpu.name}: {gpu.source}" for gpu in GPUS.values())
     return Table(frame=pd.DataFrame(rows), reading=f"{reading} Sources: {sources}.")
 
 
 def memory_by_batch(said: DeviceStudy) -> View:
     """Draw the modelled memory of each network on a card by batch size."""
-    rows = [
+    frame = pd.DataFrame(
         {
             "x": batch,
             "y": network.card_bytes(batch) / 1e9,
@@ -118,8 +124,7 @@ def memory_by_batch(said: DeviceStudy) -> View:
         }
         for network in said.modelled
         for batch in MEMORY_BATCHES
-    ]
-    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"])
+    )
     frame.attrs = {
         "x": "batch size",
         "y": "GB on the card (MODEL; band: counted tensors only)",
@@ -147,7 +152,7 @@ def memory_table(said: DeviceStudy) -> Table:
             "activations per image": size(network.image_bytes),
             "at batch 16": size(network.counted_bytes(16)),
             "with the allowance": size(network.card_bytes(16)),
-            f"published, {PUBLISHED_CARD}": PUBLISHED.get(network.name, NOT_PUBLISHED)[3],
+            f"published, {PUBLISHED_CARD}": PUBLISHED.get(network.name, Published()).memory,
             **{f"largest batch in {card}": f"{network.largest_batch(room):,}" for card, room in CARDS_BYTES.items()},
         }
         for network in said.modelled
@@ -158,6 +163,7 @@ def memory_table(said: DeviceStudy) -> Table:
 
 def break_even_table(said: DeviceStudy) -> Table:
     """Return from which batch size, and from how much data, each GPU would be faster than this CPU."""
+    found = break_evens(said)
     rows = [
         {
             "GPU": one.device,
@@ -165,31 +171,30 @@ def break_even_table(said: DeviceStudy) -> Table:
             "break-even batch, optimistic": _or_never(one.early_batch),
             "pessimistic": _or_never(one.late_batch),
             "images until copying the weights pays off": _or_never(one.late_images),
-            "data": "–" if one.late_bytes is None else size(one.late_bytes),
+            "data": "–" if one.late_images is None else size(one.late_images * IMAGE_BYTES),
         }
-        for one in break_evens(said)
+        for one in found
     ]
-    return Table(frame=pd.DataFrame(rows), reading=_break_even_reading(said))
+    return Table(frame=pd.DataFrame(rows), reading=_break_even_reading(said, found))
 
 
 def _or_never(value: int | None) -> str:
     return "never" if value is None else f"{value:,}"
 
 
-def _break_even_reading(said: DeviceStudy) -> str:
-    found = break_evens(said)
+def _break_even_reading(said: DeviceStudy, found: Sequence[BreakEven]) -> str:
     if not found:
         return "MODEL: no network was measured on this CPU, so there is no break-even."
     smallest = min(cell.batch_size for cell in said.cells if cell.device == CPU)
-    first = [one for one in found if one.late_batch == smallest]
-    never = [one for one in found if one.late_batch is None]
+    n_first = sum(one.late_batch == smallest for one in found)
+    n_never = sum(one.late_batch is None for one in found)
     images = [one.late_images for one in found if one.late_images is not None]
     text = (
-        f"MODEL: transfers included, {len(first)} of {len(found)} pairs of GPU and network would be faster than this "
+        f"MODEL: transfers included, {n_first} of {len(found)} pairs of GPU and network would be faster than this "
         f"CPU from batch {smallest} on, at the pessimistic end too"
     )
-    if never:
-        text += f"; {len(never)} would not be faster at any measured batch"
+    if n_never:
+        text += f"; {n_never} would not be faster at any measured batch"
     if images:
         images_from = f"{min(images)}–" if min(images) < max(images) else ""
         text += f". Copying the weights to the GPU pays off after {images_from}{plural(max(images), 'image')}"
@@ -198,43 +203,43 @@ def _break_even_reading(said: DeviceStudy) -> str:
 
 def reference_table(said: DeviceStudy) -> Table:
     """Return the published figures of a GTX 750 Ti beside those measured here."""
-    rows, sentences = [], []
+    rows, sentences = [], ["The published figures come from another CPU and GPU."]
+    bands = predictions(said)
     for network in said.modelled:
-        name, published = network.name, PUBLISHED.get(network.name, NOT_PUBLISHED)
-        band, sentence = _published_band(said, network)
+        name, published = network.name, PUBLISHED.get(network.name, Published())
+        card = bands[PUBLISHED_CARD, name]
         best, on_device, found = said.best(name, CPU), said.best(name, said.accelerator), said.speedup(name)
-        sentences.append(sentence)
+        if name in PUBLISHED:
+            sentences.append(_published_sentence(network, card, published.gpu))
         rows.append(
             {
                 "network": f"{name} ({network.n_parameters:,} parameters)",
                 "CPU here (images/s)": digits(best.rate) if best else "–",
-                "CPU published": published[0],
+                "CPU published": published.cpu,
                 "GPU here (images/s)": digits(on_device.rate) if on_device else "not measured",
-                f"{PUBLISHED_CARD} published": published[1],
-                f"{PUBLISHED_CARD} MODEL": band,
+                f"{PUBLISHED_CARD} published": published.gpu,
+                f"{PUBLISHED_CARD} MODEL": _band(card),
                 "speedup here": ratio(found) if found and found.verdict is not Verdict.INVALID else "not measured",
-                "speedup published": published[2],
-                "memory published": published[3],
+                "speedup published": published.speedup,
+                "memory published": published.memory,
             }
         )
-    reading = " ".join(["The published figures come from another CPU and GPU.", *filter(None, sentences)])
-    return Table(frame=pd.DataFrame(rows), reading=reading)
+    return Table(frame=pd.DataFrame(rows), reading=" ".join(sentences))
 
 
-def _published_band(said: DeviceStudy, network: Network) -> tuple[str, str]:
-    """Return the published card's modelled images/s, and whether they hold the published rate, else by how much not."""
-    card = predict(network, largest_measured_batch(said), GPUS[PUBLISHED_CARD])
-    if network.name not in PUBLISHED:
-        return _band(card), ""
-    published = PUBLISHED[network.name][1]
+def _published_sentence(network: Network, card: Prediction, published: str) -> str:
+    """Return whether the card's modelled band holds the published images/s, else by how much not."""
     low, high = (float(end) for end in published.split("–"))
     text = f"MODEL, {network.name}: {_band(card)} images/s; the published {published} are"
     if card.low_per_s <= low and high <= card.high_per_s:
-        return _band(card), f"{text} inside."
-    off = card.low_per_s / high if high < card.low_per_s else low / card.high_per_s
-    way = "below" if high < card.low_per_s else "above" if low > card.high_per_s else "partly outside"
+        return f"{text} inside."
+    way = "partly outside it"
+    if high < card.low_per_s:
+        way = f"below it by {times(card.low_per_s / high)}"
+    elif low > card.high_per_s:
+        way = f"above it by {times(low / card.high_per_s)}"
     used = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s)
-    return _band(card), (
-        f"{text} {way} it{f' by {times(off)}' if off > 1 else ''}. {digits(high)} images/s use {used} of that card's "
-        "fp32 peak, so most of the published time was not arithmetic, but something this model leaves out."
+    return (
+        f"{text} {way}. {digits(high)} images/s use {used} of that card's fp32 peak, so most of the published time was "
+        "not arithmetic, but something this model leaves out."
     )

@@ -9,7 +9,8 @@ from statistics import median_high
 from inferbench_lib.findings import Ratio, Summary
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import distinct_names, entry
+from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     CARDS_BYTES,
@@ -82,13 +83,10 @@ class DeviceStudy:
         """Return the networks in the order measured."""
         return list(dict.fromkeys(cell.name for cell in self.cells))
 
-    def of(self, name: str, device: str | None) -> list[DeviceCell]:
-        """Return the cells of one network on one device, by batch size."""
-        return sorted((c for c in self.cells if (c.name, c.device) == (name, device)), key=lambda c: c.batch_size)
-
     def measured(self, name: str, device: str | None) -> list[DeviceCell]:
-        """Return those of them whose times may be shown."""
-        return [cell for cell in self.of(name, device) if cell.is_measured]
+        """Return the cells of one network on one device whose times may be shown, by batch size."""
+        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.is_measured]
+        return sorted(of, key=lambda cell: cell.batch_size)
 
     def best(self, name: str, device: str | None) -> DeviceCell | None:
         """Return the cell with the highest throughput, None where none was measured."""
@@ -105,17 +103,27 @@ class DeviceStudy:
         ran = {_short(cell.case.workload) for cell in self.cells}
         return [network for name, network in self.networks.items() if name in ran]
 
+    @property
+    def largest_batch(self) -> int:
+        """Return the largest batch size of this run, at which the model is shown."""
+        return max((cell.batch_size for cell in self.cells), default=1)
+
+    def on_cpu(self, network: Network) -> list[DeviceCell]:
+        """Return the measured cells of a modelled network on the CPU, by any engine."""
+        on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.is_measured]
+        return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
+
 
 def study(run: Run) -> DeviceStudy:
     """Return everything that a `cpu_vs_gpu` run says, from its raw samples."""
     cells = {cell.case: cell for cell in run.measurements}
-    names = distinct_names(cells, ("device", "batch_size"))
+    names = labels(cells, "workload", apart_from=("device", "batch_size"))
     on_cpu = {case: replace(case, device=CPU) for case in cells if case.device != CPU}
     operators = run.tables["operations"]
     return DeviceStudy(
         run=run,
         cells=tuple(
-            DeviceCell(name=_short(names[case]), measurement=cell, summary=summarize(cell))
+            DeviceCell(name=_short(names[case].key), measurement=cell, summary=summarize(cell))
             for case, cell in cells.items()
         ),
         speedups={case: compare(cells[base], cells[case]) for case, base in on_cpu.items() if base in cells},
@@ -132,9 +140,13 @@ def _short(name: str) -> str:
     return name.removeprefix("cnn-")
 
 
-def predictions(said: DeviceStudy, batch_size: int) -> list[Prediction]:
-    """Return the modelled times of every network on every named GPU at one batch size."""
-    return [predict(network, batch_size, gpu) for network in said.modelled for gpu in GPUS.values()]
+def predictions(said: DeviceStudy) -> dict[tuple[str, str], Prediction]:
+    """Return the modelled times at the largest batch size, by name of the GPU and of the network."""
+    return {
+        (name, network.name): predict(network, said.largest_batch, gpu)
+        for network in said.modelled
+        for name, gpu in GPUS.items()
+    }
 
 
 def checks(said: DeviceStudy) -> list[tuple[DeviceCell, Prediction]]:
@@ -149,7 +161,7 @@ def checks(said: DeviceStudy) -> list[tuple[DeviceCell, Prediction]]:
         source="measured",
     )
     return [
-        (cell, predict(network, cell.batch_size, here)) for network in said.modelled for cell in _on_cpu(said, network)
+        (cell, predict(network, cell.batch_size, here)) for network in said.modelled for cell in said.on_cpu(network)
     ]
 
 
@@ -157,24 +169,13 @@ def break_evens(said: DeviceStudy) -> list[BreakEven]:
     """Return when each named GPU would pay off, for each network measured on this CPU."""
     found = []
     for network in said.modelled:
-        here_s: dict[int, float] = {}
-        for cell in _on_cpu(said, network):  # of several engines the fastest counts
-            seconds = cell.summary.median_s.value
-            here_s[cell.batch_size] = min(seconds, here_s.get(cell.batch_size, seconds))
+        # Of several engines the fastest counts.
+        slowest_first = sorted(said.on_cpu(network), key=lambda cell: -cell.summary.median_s.value)
+        here_s = {cell.batch_size: cell.summary.median_s.value for cell in slowest_first}
         for gpu in GPUS.values() if here_s else ():
             there = [predict(network, batch_size, gpu) for batch_size in here_s]
             found.append(break_even(gpu, network, here_s=here_s, there=there))
     return found
-
-
-def _on_cpu(said: DeviceStudy, network: Network) -> list[DeviceCell]:
-    on_cpu = [cell for cell in said.cells if cell.device == CPU and cell.is_measured]
-    return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
-
-
-def largest_measured_batch(said: DeviceStudy) -> int:
-    """Return the batch size at which the model is shown: the largest of this run."""
-    return max((cell.batch_size for cell in said.cells), default=1)
 
 
 def figures(said: DeviceStudy) -> dict[str, Figure]:
@@ -187,12 +188,12 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.is_measured
         found[f"throughput[{name}]"] = entry(of.throughput_per_s, "images/s", of.outcome, is_known=known)
         found[f"latency_s[{name}]"] = entry(of.median_s, "s", of.outcome, is_known=known)
+        if (largest := cell.measurement.figures.get(LARGEST_BATCH)) is not None:
+            found[f"largest_batch[{cell.name},{cell.device}]"] = Figure(value=largest, unit="images")
     for name, device in dict.fromkeys((cell.name, cell.device) for cell in said.cells):
         if best := said.best(name, device):
             rate = best.summary.throughput_per_s
             found[f"best_throughput[{name},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
-        seen = [cell.measurement.figures.get(LARGEST_BATCH) for cell in said.of(name, device)]
-        found |= {f"largest_batch[{name},{device}]": Figure(value=n, unit="images") for n in seen if n is not None}
     for name in said.names:
         ratio = said.speedup(name)
         found[f"speedup[{name}]"] = (
@@ -202,16 +203,15 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
 
 
 def _model_figures(said: DeviceStudy) -> dict[str, Figure]:
-    batch_size = largest_measured_batch(said)
     found = {
         f"model_throughput[{band.device},{band.network}]": Figure(
             value=(band.low_per_s * band.high_per_s) ** 0.5,
             low=band.low_per_s,
             high=band.high_per_s,
             unit="images/s",
-            verdict=f"MODEL, batch {batch_size}" + ("" if band.fits else ", does not fit its memory"),
+            verdict=f"MODEL, batch {said.largest_batch}" + ("" if band.fits else ", does not fit its memory"),
         )
-        for band in predictions(said, batch_size)
+        for band in predictions(said).values()
     }
     for network in said.modelled:
         for card, card_bytes in CARDS_BYTES.items():

@@ -1,4 +1,4 @@
-"""The limit that binds each workload, from a network's layers, a whole network or a forest."""
+"""The limit that binds each workload, from a network's layers or from a workload timed as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.roofline import Bound, Roof, Roofs, Work, flat_roofs, operator_work
 from inferbench_lib.stats.statistics import summarize
-from inferbench_lib.studies.hardware_analysis.forest import ForestPoint
 
 ABOVE = 1.05
 """A larger share of a limit shows that the limit was measured too low."""
@@ -20,28 +19,40 @@ ABOVE = 1.05
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer of one network at one batch size; `share` is the roof's time over the layer's own."""
+    """One layer of one network at one batch size under its roof."""
 
     name: str
     shape: tuple[int, ...]
     work: Work
     weight_bytes: float
     seconds: Interval
+    median_s: float
     roof: Roof
-    share: float
-    bound: Bound
+
+    @property
+    def share(self) -> float:
+        """Return the roof's time over the layer's own."""
+        return self.roof.seconds / self.median_s
+
+    @property
+    def bound(self) -> Bound:
+        """Return the limit that binds the layer."""
+        # A launch is measured as the shortest of all operators, so work that it binds always takes somewhat longer.
+        return "launch" if self.roof.bound == "launch" else self.roof.bound_of(self.median_s)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerProfile:
     """A network's layers at one batch size, threads and precision; `whole` is the network in the same rounds."""
 
-    workload: str
-    batch_size: int
-    n_threads: int
-    precision: str
+    case: Case
     whole: Interval
     layers: tuple[Layer, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the network."""
+        return self.case.workload
 
     @property
     def sum_s(self) -> float:
@@ -65,20 +76,33 @@ class LayerProfile:
             found[layer.bound] = found.get(layer.bound, 0.0) + layer.seconds.value
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
-    def case_among(self, cases: Sequence[Case]) -> Case | None:
-        """Return the first case with this profile's workload, batch size, threads and precision."""
-        own = (self.workload, self.batch_size, self.n_threads, self.precision)
-        return next((c for c in cases if (c.workload, c.batch_size, c.n_threads, c.precision) == own), None)
+    @property
+    def bound(self) -> Bound:
+        """Return the limit under which the network spends most of its time."""
+        return next(iter(self.time_by_bound()))
+
+    @property
+    def bound_layers(self) -> list[Layer]:
+        """Return the layers of that limit, the longest first."""
+        return sorted((one for one in self.layers if one.bound == self.bound), key=lambda one: -one.seconds.value)
+
+    @property
+    def time_share(self) -> float:
+        """Return the share of the time in layers of that limit."""
+        return self.time_by_bound()[self.bound] / self.sum_s
+
+    @property
+    def roof_share(self) -> float:
+        """Return the least time of these layers over their own."""
+        return sum(layer.roof.seconds for layer in self.bound_layers) / self.time_by_bound()[self.bound]
 
 
 def layer_profiles(tables: Sequence[Mapping[str, Any]], roofs: Roofs) -> tuple[LayerProfile, ...]:
     """Return the measured layers under their roofs, without precisions and threads whose limits are not known."""
+    told = ("workload", "batch_size", "n_threads", "precision")
     return tuple(
         LayerProfile(
-            workload=table["workload"],
-            batch_size=table["batch_size"],
-            n_threads=table["n_threads"],
-            precision=table["precision"],
+            case=Case(**{name: table[name] for name in told}),
             whole=signed_rank_interval(table["whole_s"]),
             layers=tuple(_layer(row, table, roofs) for row in table["layers"]),
         )
@@ -89,35 +113,51 @@ def layer_profiles(tables: Sequence[Mapping[str, Any]], roofs: Roofs) -> tuple[L
 
 def _layer(row: Mapping[str, Any], table: Mapping[str, Any], roofs: Roofs) -> Layer:
     work = Work(flops=row["flops"], bytes=row["bytes"], precision=table["precision"], n_threads=table["n_threads"])
-    roof, typical = roofs.over(work), median(row["seconds"])
-    # A launch is measured as the shortest of all operators, so work that it binds always takes somewhat longer.
-    binds = roof.bound == "launch" or roof.is_near(typical)
     return Layer(
         name=row["name"],
         shape=tuple(row["shape"]),
         work=work,
         weight_bytes=row["weight_bytes"],
         seconds=signed_rank_interval(row["seconds"]),
-        roof=roof,
-        share=roof.seconds / typical,
-        bound=roof.bound if binds else "instructions",
+        median_s=median(row["seconds"]),
+        roof=roofs.over(work),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkPoint:
-    """One whole network at one batch size under the highest measured peak and the memory bandwidth."""
+class WholePoint:
+    """One configuration of a workload timed as a whole; `roof_share` is the nearest limit's time over its own.
+
+    A network stands under the highest peak and the memory bandwidth, and its share leaves out the launches. Of a
+    forest, a node visit counts as one FLOP, and the measured fixed cost of a call as its launch.
+    """
 
     name: str
     case: Case
+    seconds: float
+    work: Work
     roof: Roof
-    share: float
-    bound: Bound
+    roof_share: float
+    time_share: float = 1.0
+
+    @property
+    def bound(self) -> Bound:
+        """Return the limit that explains the time."""
+        return self.roof.bound_of(self.seconds)
+
+    @property
+    def visit_s(self) -> float:
+        """Return the seconds of one node visit of a forest on one thread."""
+        return self.seconds * self.case.n_threads / self.work.flops
+
+
+Bindable = LayerProfile | WholePoint
+"""What has a limit that binds it: `name`, `case`, `bound`, and the shares of its time and of that limit."""
 
 
 def place_network(
     name: str, cell: Measurement, operators: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]
-) -> NetworkPoint | None:
+) -> WholePoint | None:
     """Return where a network stands, from the sums over its operators; None where it was not measured."""
     summary = summarize(cell)
     if not summary.is_measured:
@@ -128,67 +168,15 @@ def place_network(
         launch_s=len(operators) * limits["calls"]["torch operator"]["value"],
     )
     works = operator_work(operators, cell.case.batch_size)
-    roof = roofs.over(Work(flops=sum(work.flops for work in works), bytes=sum(work.bytes for work in works)))
-    seconds = summary.median_s.value
-    return NetworkPoint(
-        name=name,
-        case=cell.case,
-        roof=roof,
-        share=max(roof.floors_s["compute"], roof.floors_s["bandwidth"]) / seconds,
-        bound=roof.bound if roof.is_near(seconds) else "instructions",
-    )
+    work = Work(flops=sum(of.flops for of in works), bytes=sum(of.bytes for of in works))
+    roof, seconds = roofs.over(work), summary.median_s.value
+    nearest_s = max(roof.floors_s["compute"], roof.floors_s["bandwidth"])
+    return WholePoint(name=name, case=cell.case, seconds=seconds, work=work, roof=roof, roof_share=nearest_s / seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Binding:
-    """The limit that binds one workload, with its share of the time and how near that time is to the limit.
-
-    `costliest` holds the layers of that limit, the longest first, as name, share of the time and share of the limit.
-    """
-
-    workload: str
-    batch_size: int
-    n_threads: int
-    bound: Bound
-    time_share: float
-    roof_share: float
-    costliest: tuple[tuple[str, float, float], ...] = ()
-    visit_s: float | None = None
-
-
-def bind_layers(profile: LayerProfile) -> Binding:
-    """Return the limit under which a network spends most of its time, from its layers."""
-    bound, seconds = next(iter(profile.time_by_bound().items()))
-    layers = [layer for layer in profile.layers if layer.bound == bound]
-    longest = sorted(layers, key=lambda layer: -layer.seconds.value)
-    return Binding(
-        workload=profile.workload,
-        batch_size=profile.batch_size,
-        n_threads=profile.n_threads,
-        bound=bound,
-        time_share=seconds / profile.sum_s,
-        roof_share=sum(layer.roof.seconds for layer in layers) / seconds,
-        costliest=tuple((one.name, one.seconds.value / profile.sum_s, one.share) for one in longest),
-    )
-
-
-def bind_whole(point: ForestPoint | NetworkPoint) -> Binding:
-    """Return the nearest limit of a workload that is timed as a whole."""
-    return Binding(
-        workload=point.name,
-        batch_size=point.case.batch_size,
-        n_threads=point.case.n_threads,
-        bound=point.bound,
-        time_share=1.0,
-        roof_share=point.share,
-        visit_s=point.visit_s if isinstance(point, ForestPoint) else None,
-    )
-
-
-def first_bindings(bindings: Sequence[Binding]) -> dict[str, Binding]:
+def first_of_each(found: Sequence[Bindable]) -> tuple[Bindable, ...]:
     """Return for each workload the configuration to show first: the most threads, then the largest batch."""
-    names = dict.fromkeys(one.workload for one in bindings)
-    return {
-        name: max((b for b in bindings if b.workload == name), key=lambda b: (b.n_threads, b.batch_size))
-        for name in names
-    }
+    firsts: dict[str, Bindable] = {}
+    for one in sorted(found, key=lambda one: (one.case.n_threads, one.case.batch_size)):
+        firsts[one.name] = one
+    return tuple(firsts[name] for name in dict.fromkeys(one.name for one in found))

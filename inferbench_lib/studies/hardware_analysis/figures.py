@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE, doubling_axis, is_narrow, outlined, plain_ticks
+from inferbench_lib.report.look import (
+    FAINT,
+    INK,
+    LINE_NAME,
+    MARKERS,
+    PALETTE,
+    doubling_axis,
+    is_narrow,
+    outlined,
+    plain_ticks,
+)
 from inferbench_lib.report.words import size
 
 if TYPE_CHECKING:
@@ -13,27 +24,17 @@ if TYPE_CHECKING:
 
 OPERATIONS = {"read": (PALETTE[0], "o", "-"), "triad": (PALETTE[1], "s", "--")}
 """Colour, marker and dashes of the operations that count as memory bandwidth; others are faint."""
-LINE_OF_TEXT = 0.065
-"""The height of a line of text as a share of a panel's."""
 CROWDED = 3
 """Points whose intensities differ by less than this factor have their names on either side, or share one."""
 
 DataFrame = Any  # pandas' DataFrame: its rows have no types to check
 
 
-def not_measured(axes: Sequence[Axes]) -> None:
-    """Write that nothing was measured in place of a picture."""
-    for ax in axes:
-        ax.axis("off")
-    axes[0].text(0.5, 0.5, "not measured", transform=axes[0].transAxes, ha="center", va="center", color=FAINT)
-
-
 def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Draw points under the measured limits. Columns: label, group, intensity, flops_per_s; attrs: peak, levels."""
     import numpy as np
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    if frame.empty:
-        return not_measured(axes)
     ax, peak = axes[0], frame.attrs["peak"]
     slowest = min(rate for rate, _ in frame.attrs["levels"])
     low = float(frame["intensity"].min()) / 4
@@ -44,8 +45,8 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
         ax.plot(reach, np.minimum(peak, reach * rate) / 1e9, color=INK, linewidth=1.6, linestyle=line, label=text)
     ax.axhline(peak / 1e9, color=FAINT, linewidth=0.8, label=frame.attrs["peak_says"])
     drawn: list[Any] = []
-    for number, (group, rows) in enumerate(frame.groupby("group", sort=False)):
-        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+    looks = zip(cycle(PALETTE), cycle(MARKERS), cycle((-15, 8)))
+    for (group, rows), (colour, marker, height) in zip(frame.groupby("group", sort=False), looks, strict=False):
         ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
         ordered = rows.sort_values("intensity")
         neighbours = [*ordered["intensity"][1:], float("inf")]
@@ -55,19 +56,17 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
                 continue
             is_crowded = row.intensity < neighbour < CROWDED * row.intensity
             ax.annotate(
-                row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 7, (-15, 8)[number % 2]),
+                row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 7, height),
                 textcoords="offset points", fontsize=9, color=colour, ha="right" if is_crowded else "left",
                 **outlined(),
             )  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    decades(ax.xaxis)
-    decades(ax.yaxis)
+    ax.set(xscale="log", yscale="log", xlabel=frame.attrs["x"], ylabel=frame.attrs["y"])
+    for axis in (ax.xaxis, ax.yaxis):  # a tick per power of ten
+        axis.set_major_locator(LogLocator(numticks=20))
+        axis.set_major_formatter("{x:,g}")
+        axis.set_minor_locator(NullLocator())
     ax.margins(y=0.1)
-    ax.set_xlabel(frame.attrs["x"])
-    ax.set_ylabel(frame.attrs["y"])
     _legend_below(ax)
-    return None
 
 
 def _are_near(one: Any, other: Any) -> bool:
@@ -82,46 +81,26 @@ def _legend_below(ax: Axes) -> None:
     ax.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize=9)
 
 
-def decades(axis: Any) -> None:
-    """Set one tick per power of ten, in plain numbers."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axis.set_major_locator(LogLocator(base=10, numticks=20))
-    axis.set_major_formatter(_short)
-    axis.set_minor_locator(NullLocator())
-
-
-def _short(value: float, _: object) -> str:
-    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+def _name_rows(ax: Axes, frame: DataFrame) -> None:
+    """Name each row, the first at the top."""
+    ax.set_yticks(range(len(frame)), list(frame["label"]))
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    _legend_below(ax)
 
 
 def times_and_roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     """Draw a bar per label with its interval, the limit in black. Columns: label, value, low, high, roof, bound."""
-    if frame.empty:
-        return not_measured(axes)
     ax, bounds = axes[0], list(dict.fromkeys(frame["bound"]))
+    looks = dict(zip(bounds, zip(("", "//", "..", "\\\\", "xx", "--"), PALETTE, strict=False), strict=False))
     for place, row in enumerate(frame.itertuples()):
-        kind = bounds.index(row.bound)
-        hatch, colour = ("", "//", "..", "\\\\", "xx")[kind % 5], PALETTE[kind % len(PALETTE)]
-        ax.barh(
-            place,
-            row.value,
-            height=0.62,
-            color=colour,
-            alpha=0.75,
-            label=f"limited by {row.bound}",
-            hatch=hatch,
-            edgecolor="white",
-        )
+        hatch, colour = looks[row.bound]
+        ax.barh(place, row.value, height=0.62, color=colour, alpha=0.75, label=f"limited by {row.bound}", hatch=hatch,
+                edgecolor="white")  # fmt: skip
         ax.barh(place, min(row.roof, row.value), height=0.2, color=INK)
-        if row.low == row.low:
-            ax.plot([row.low, row.high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=6)
-    ax.set_yticks(range(len(frame)), list(frame["label"]))
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
-    _legend_below(ax)
-    return None
+        ax.plot([row.low, row.high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=6)
+    _name_rows(ax, frame)
 
 
 def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
@@ -129,26 +108,18 @@ def predictions(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
     Columns: label, predicted, value, low, high; attrs: within.
     """
-    if frame.empty:
-        return not_measured(axes)
     ax, within = axes[0], frame.attrs["within"]
     for place, row in enumerate(frame.itertuples()):
         near, text = (row.value * (1 - within), row.value * (1 + within)), f"within {100 * within:.0f} % of it"
         ax.plot(near, [place, place], color=PALETTE[0], alpha=0.25, linewidth=11, solid_capstyle="butt", label=text)
         ax.plot(row.value, place, "o", color=PALETTE[0], markersize=7, label="measured, 95 %")
-        if row.low == row.low:
-            ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=2)
+        ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=2)
         ax.plot(row.predicted, place, "D", color=PALETTE[1], markersize=7, fillstyle="none", markeredgewidth=1.8,
                 label="predicted (MODEL)")  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")
-    ax.set_yticks(range(len(frame)), list(frame["label"]))
-    ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xscale("log", base=2)
     plain_ticks(ax.xaxis)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
-    _legend_below(ax)
-    return None
+    _name_rows(ax, frame)
 
 
 def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
@@ -156,31 +127,24 @@ def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
     Columns: panel, label, x (bytes), y, level, mark (rings a point).
     """
-    if frame.empty:
-        return not_measured(axes)
-    low, high = 0.7 * frame["y"].min(), 1.8 * frame["y"].max()
     for ax, (panel, rows) in zip(axes, frame.groupby("panel", sort=False), strict=True):
-        ends = {}
         for name, line in rows.groupby("label", sort=False):
             colour, marker, dashes = OPERATIONS.get(name, (FAINT, "^", ":"))
             ax.plot(line["x"], line["y"], dashes, color=colour, marker=marker, markersize=5)
             best = line[line["mark"]]
             ax.plot(best["x"], best["y"], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, mew=1.6)
-            ends[name, colour] = float(line["y"].iloc[-1])
+            ax.annotate(name, (line["x"].iloc[-1], line["y"].iloc[-1]), (11, 0), textcoords="offset points",
+                        color=colour, fontsize=9, va="center", gid=LINE_NAME, **outlined())  # fmt: skip
         ax.set_yscale("log")
-        ax.set_ylim(low, high)
+        ax.set_ylim(0.7 * frame["y"].min(), 1.8 * frame["y"].max())
         plain_ticks(ax.yaxis)
         sets = rows.drop_duplicates("x")
         doubling_axis(ax, list(sets["x"]), frame.attrs["x"])
         ax.set_xticklabels([size(x) for x in sets["x"]])
         _levels(ax, sets)
-        for (name, colour), y in apart(ends, (high / low) ** LINE_OF_TEXT).items():
-            ax.annotate(name, (float(sets["x"].max()), y), (11, 0), textcoords="offset points", color=colour,
-                        fontsize=9, va="center", annotation_clip=False, **outlined())  # fmt: skip
         ax.margins(x=0.04)
         ax.set_title(panel)
     axes[0].set_ylabel(frame.attrs["y"])
-    return None
 
 
 def _levels(ax: Axes, sets: DataFrame) -> None:
@@ -195,32 +159,19 @@ def _levels(ax: Axes, sets: DataFrame) -> None:
         before = row
 
 
-def apart(places: Mapping[Any, float], factor: float) -> dict[Any, float]:
-    """Return places on a logarithmic axis, moved so that neighbours differ at least by `factor`."""
-    moved: dict[Any, float] = {}
-    shift = 1.0
-    for key, place in sorted(places.items(), key=lambda one: one[1]):
-        moved[key] = max(place, *(other * factor for other in moved.values())) if moved else place
-        shift *= moved[key] / place
-    return {key: place / shift ** (1 / len(places)) for key, place in moved.items()}
-
-
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:
-    """Draw points with intervals and the fitted line of each kind of input. Columns: label, x, y, low, high, fit."""
-    if frame.empty:
-        return not_measured(axes)
-    ax, most = axes[0], min(frame["x"].max(), frame["y"].max())
+    """Draw points with intervals and the fitted line of each kind of input. Columns: label, x, value, low, high, fit.
+
+    Sizes and times are over the smallest size's.
+    """
+    ax, most = axes[0], min(frame["x"].max(), frame["value"].max())
     ax.plot([1, most], [1, most], color=FAINT, linewidth=1, linestyle=":", label="proportional")
-    for number, (label, rows) in enumerate(frame.groupby("label", sort=False)):
-        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+    looks = zip(PALETTE, MARKERS, strict=True)
+    for (label, rows), (colour, marker) in zip(frame.groupby("label", sort=False), looks, strict=False):
         ax.plot(rows["x"], rows["fit"], color=colour, linewidth=1.3, linestyle="--")
         ax.vlines(rows["x"], rows["low"], rows["high"], color=colour, linewidth=2)
-        ax.plot(rows["x"], rows["y"], marker, color=colour, markersize=6, label=label)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+        ax.plot(rows["x"], rows["value"], marker, color=colour, markersize=6, label=label)
+    ax.set(xscale="log", yscale="log", xlabel=frame.attrs["x"], ylabel=frame.attrs["y"])
     plain_ticks(ax.xaxis)
     plain_ticks(ax.yaxis)
-    ax.set_xlabel(frame.attrs["x"])
-    ax.set_ylabel(frame.attrs["y"])
     _legend_below(ax)
-    return None

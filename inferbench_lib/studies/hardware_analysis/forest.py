@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferbench_lib.records import Case, Measurement
-from inferbench_lib.stats.roofline import Bound, Roof, Roofs, Work
+from inferbench_lib.stats.roofline import Bound, Roofs, Work
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.hardware_analysis.bounds import WholePoint
 
 FEATURE_BYTES = 4
 
@@ -48,24 +49,6 @@ class ForestCost:
         return self.row_s / self.visits
 
 
-@dataclass(frozen=True, kw_only=True)
-class ForestPoint:
-    """One configuration of a forest under the machine's limits; `share` is the nearest limit's time over its own.
-
-    A comparison counts as one FLOP, and the measured fixed cost of a call as its launch. Dependent loads add a floor
-    where their latency was measured.
-    """
-
-    name: str
-    case: Case
-    seconds: float
-    work: Work
-    visit_s: float
-    roof: Roof
-    bound: Bound
-    share: float
-
-
 def forest_cost(cells: Mapping[Case, Measurement], counts: Mapping[str, Any]) -> ForestCost | None:
     """Return the cost of a call and a row, from one row and the most rows on one thread; None where one is missing."""
     summaries = {case.batch_size: summarize(cell) for case, cell in cells.items() if case.n_threads == 1}
@@ -85,16 +68,12 @@ def forest_cost(cells: Mapping[Case, Measurement], counts: Mapping[str, Any]) ->
     )
 
 
-def place_forest(
-    name: str, cells: Mapping[Case, Measurement], cost: ForestCost, roofs: Roofs
-) -> tuple[ForestPoint, ...]:
+def place_forest(name: str, cells: Mapping[Case, Measurement], cost: ForestCost, roofs: Roofs) -> list[WholePoint]:
     """Return every measured configuration whose threads have known limits, by rows and threads."""
-    ordered = sorted(cells.items(), key=lambda item: (item[0].batch_size, item[0].n_threads))
-    known = [(case, summarize(cell)) for case, cell in ordered if roofs.knows("fp32", case.n_threads)]
-    load_s = roofs.load_s(cost.tree_bytes)
-    found = []
-    for case, summary in known:
-        if not summary.is_measured:
+    load_s, found = roofs.load_s(cost.tree_bytes), []
+    for case, cell in sorted(cells.items(), key=lambda item: (item[0].batch_size, item[0].n_threads)):
+        summary = summarize(cell)
+        if not (summary.is_measured and roofs.knows("fp32", case.n_threads)):
             continue
         seconds, visits = summary.median_s.value, cost.visits * case.batch_size
         work = Work(flops=visits, bytes=visits * (cost.node_bytes + FEATURE_BYTES), n_threads=case.n_threads)
@@ -103,16 +82,6 @@ def place_forest(
         if load_s is not None:
             floors_s["latency"] = visits * load_s / case.n_threads
         roof = replace(roof, floors_s=floors_s)
-        found.append(
-            ForestPoint(
-                name=name,
-                case=case,
-                seconds=seconds,
-                work=work,
-                visit_s=seconds * case.n_threads / visits,
-                roof=roof,
-                bound=roof.bound if roof.is_near(seconds) else "instructions",
-                share=roof.seconds / seconds,
-            )
-        )
-    return tuple(found)
+        share = roof.seconds / seconds
+        found.append(WholePoint(name=name, case=case, seconds=seconds, work=work, roof=roof, roof_share=share))
+    return found

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
-from inferbench_lib.findings import Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, share, size
+from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, size
 from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.page_bounds import (
     binding_cards,
-    forest_table,
+    too_low,
     verdict,
     workload_roofline,
 )
 from inferbench_lib.studies.hardware_analysis.page_changes import growth, growth_table, what_if_table, what_ifs
-from inferbench_lib.studies.hardware_analysis.page_layers import layer_table, layer_times
-from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, study
+from inferbench_lib.studies.hardware_analysis.page_layers import forest_table, layer_table, layer_times
+from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, Row, study
 
 __all__ = [
     "VIEWS",
@@ -58,14 +54,16 @@ def answer(said: HardwareStudy) -> Answer:
             label=f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}",
             interval=f"repeats {interval(memory['limit']['low'], memory['limit']['high'])}",
         ),
-        Card(value=str(said.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
+        Card(value=str(said.run.machine.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
     cells = said.run.measurements
-    flags = (*said.flags, *(flag for cell in cells for flag in cell.flags))
+    flags = gathered(
+        (*said.flags, *(flag for cell in cells for flag in cell.flags)), len(said.limits["telemetry"]) + len(cells)
+    )
     return Answer(
         verdict=verdict(said),
         cards=(*binding_cards(said), *cards),
-        flags=(*gathered(flags, len(said.limits["telemetry"]) + len(cells)), *said.not_measured),
+        flags=(*too_low(said), *flags, *said.not_measured),
     )
 
 
@@ -76,9 +74,7 @@ def gemm_peaks(said: HardwareStudy) -> View:
         {
             "label": row["dtype"],
             "group": plural(row["n_threads"], "thread"),
-            "value": row["limit"]["value"],
-            "low": row["limit"]["low"],
-            "high": row["limit"]["high"],
+            **{name: row["limit"][name] for name in ("value", "low", "high")},
         }
         for row in rows
     )
@@ -102,7 +98,7 @@ def bandwidth(said: HardwareStudy) -> View:
             "x": row["working_set_bytes"],
             "y": row["limit"]["value"],
             "level": row["level"],
-            "mark": all(row[name] == memory[name] for name in ("operation", "n_threads", "working_set_bytes")),
+            "mark": _is_of_memory(row, memory) and row["operation"] == memory["operation"],
         }
         for row in rows
     )
@@ -112,14 +108,15 @@ def bandwidth(said: HardwareStudy) -> View:
                 size_inches=(7.4, 3.4), grid=(1, frame["panel"].nunique()))  # fmt: skip
 
 
+def _is_of_memory(row: Row, memory: Row) -> bool:
+    """Return whether a rate was measured with the working set and threads of the memory bandwidth."""
+    return all(row[name] == memory[name] for name in ("n_threads", "working_set_bytes"))
+
+
 def _bandwidth_reading(said: HardwareStudy) -> str:
     memory, rows = said.limits["memory"], said.limits["bandwidth"]
     most = max(rows, key=lambda row: row["limit"]["value"])
-    at_memory = {
-        row["operation"]: row["limit"]["value"]
-        for row in rows
-        if all(row[name] == memory[name] for name in ("n_threads", "working_set_bytes"))
-    }
+    at_memory = {row["operation"]: row["limit"]["value"] for row in rows if _is_of_memory(row, memory)}
     rates = joined(f"{digits(rate)} by {name}" for name, rate in at_memory.items())
     text = (
         f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with "
@@ -140,26 +137,21 @@ def _bandwidth_reading(said: HardwareStudy) -> str:
 
 def process_table(said: HardwareStudy) -> Table:
     """Return the cost of starting a process, of handing it data, of a call and of a dependent load."""
-    limits: Mapping[str, Any] = said.limits
-    rows = [
-        _cost(f"start by {row['method']}" + (f", importing {row['imports']}" if row["imports"] else ""), row["limit"])
-        for row in limits["process_start"]
-    ]
-    rows += [
-        _cost(f"hand over {size(row['size_bytes'])} by {row['method']}", row["limit"]) for row in limits["transfer"]
-    ]
-    rows += [_cost(f"one {name}", limit) for name, limit in limits["calls"].items()]
-    rows += [
-        _cost(f"one dependent load from {size(row['working_set_bytes'])} ({row['level']})", row["limit"])
-        for row in limits.get("latency", ())
-    ]
-    device = limits.get("device")
+    limits, device = said.limits, said.limits.get("device")
+    costs = {_start(row): row["limit"] for row in limits["process_start"]}
+    costs |= {f"hand over {size(row['size_bytes'])} by {row['method']}": row["limit"] for row in limits["transfer"]}
+    costs |= {f"one {name}": limit for name, limit in limits["calls"].items()}
+    for row in limits.get("latency", ()):
+        costs[f"one dependent load from {size(row['working_set_bytes'])} ({row['level']})"] = row["limit"]
     if device:
-        rows.append(_cost(f"one launch on {device['device']}", device["launch"]))
+        costs[f"one launch on {device['device']}"] = device["launch"]
+    rows = [
+        {"what": what, "cost": seconds(of["value"]), "repeats": interval(of["low"], of["high"], seconds)}
+        for what, of in costs.items()
+    ]
     start = max(limits["process_start"], key=lambda row: row["limit"]["value"])
     readings = [
-        f"The slowest start is {start['method']} importing {start['imports'] or 'nothing'}: "
-        f"{seconds(start['limit']['value'])}.",
+        f"The slowest is to {_start(start)}: {seconds(start['limit']['value'])}.",
         *([_device(device)] if device else []),
         *(f"Not measured: {what} ({reason})." for what, reason in limits.get("not_measured", {}).items()),
         _scaling(said),
@@ -167,15 +159,11 @@ def process_table(said: HardwareStudy) -> Table:
     return Table(frame=pd.DataFrame(rows), reading=" ".join(readings))
 
 
-def _cost(what: str, limit: Mapping[str, float]) -> dict[str, str]:
-    return {
-        "what": what,
-        "cost": seconds(limit["value"]),
-        "repeats": interval(limit["low"], limit["high"], seconds),
-    }
+def _start(row: Row) -> str:
+    return f"start by {row['method']}" + (f", importing {row['imports']}" if row["imports"] else "")
 
 
-def _device(device: Mapping[str, Any]) -> str:
+def _device(device: Row) -> str:
     gemm = [f"{row['dtype']} {digits(row['limit']['value'])} GFLOP/s" for row in device["gemm"]]
     transfers = [
         f"{row['direction']}, {'pinned' if row['is_pinned'] else 'pageable'}, {size(row['size_bytes'])}: "
@@ -189,17 +177,12 @@ def _device(device: Mapping[str, Any]) -> str:
 
 
 def _scaling(said: HardwareStudy) -> str:
-    """Return the speedups that this run holds, else where they are measured."""
-    known = {n: r for n, r in said.speedups.items() if r.verdict is not Verdict.INVALID}
-    if not known:
-        return "The page of cpu_multiprocess measures how throughput scales with processes."
-    spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(r)}" for n, r in known.items() if n > 1)
-    law = (
-        f"No law was fitted: {said.amdahl.reason}."
-        if isinstance(said.amdahl, Refusal)
-        else f"Amdahl's law fits with a serial fraction of {share(said.amdahl.serial_fraction.value)}."
-    )
-    return f"Speedup of the forest over one process: {spoken or 'not measured'}. {law}"
+    """Return the speedups that an earlier run holds, else where they are measured."""
+    known = {n: found for n, found in said.speedups.items() if n > 1 and found.is_judged}
+    if known:
+        spoken = joined(f"{plural(n, 'process', 'processes')} {ratio(found)}" for n, found in known.items())
+        return f"Speedup of the forest over one process: {spoken}."
+    return "The page of cpu_multiprocess measures how throughput scales with processes."
 
 
 VIEWS = (workload_roofline, layer_times, what_ifs, growth, gemm_peaks, bandwidth)

@@ -1,17 +1,18 @@
-"""Sentences, cards and figures on the limit that binds each workload."""
+"""Sentences, cards, figures and tables on the limit that binds each workload, and on a network's layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from inferbench_lib.report.display import Card, Table, View
-from inferbench_lib.report.words import capital, digits, joined, plural, seconds, share, size, times
+from inferbench_lib.findings import Interval
+from inferbench_lib.report.display import Card, View
+from inferbench_lib.report.words import capital, digits, interval, joined, plural, seconds, share, times
 from inferbench_lib.stats.roofline import Bound, Work
 from inferbench_lib.studies.hardware_analysis import figures as drawing
-from inferbench_lib.studies.hardware_analysis.bounds import ABOVE, Binding, LayerProfile, first_bindings
+from inferbench_lib.studies.hardware_analysis.bounds import ABOVE, Bindable, LayerProfile, WholePoint
 from inferbench_lib.studies.hardware_analysis.study import HardwareStudy
 from inferbench_lib.studies.hardware_analysis.whatif import gain_at_the_roof
 
@@ -21,23 +22,27 @@ WORKLOADS = {
     "cnn-medium": "the medium network",
     "cnn-large": "the large network",
 }
-LIMITS: dict[Bound, str] = {
-    "compute": "arithmetic",
-    "bandwidth": "memory bandwidth",
-    "cache": "cache bandwidth",
-    "latency": "memory latency",
-    "launch": "call overhead",
-    "instructions": "the program itself",
-}
-BOUND_BY: dict[Bound, str] = {
-    "compute": "compute-bound",
-    "bandwidth": "memory-bandwidth-bound",
-    "cache": "cache-bandwidth-bound",
-    "latency": "memory-latency-bound",
-    "launch": "overhead-bound",
-    "instructions": "software-bound",
-}
-TOO_LOW = " That limit was measured too low, on a busier machine: measure again."
+
+
+class BoundWords(NamedTuple):
+    """Words for a bound: the limit, what a workload is by it, and how a forest's time shows it."""
+
+    limit: str
+    adjective: str
+    of_forest: str = "{limit} explains {reached} of each {visit} node visit"
+
+
+WORDS: dict[Bound, BoundWords] = {
+    "compute": BoundWords("arithmetic", "compute-bound"),
+    "bandwidth": BoundWords("memory bandwidth", "memory-bandwidth-bound"),
+    "cache": BoundWords("cache bandwidth", "cache-bandwidth-bound"),
+    "latency": BoundWords("memory latency", "memory-latency-bound",
+                          "{reached} of each {visit} node visit waits for the load of the next node"),
+    "launch": BoundWords("call overhead", "overhead-bound",
+                         "{reached} of each call is a fixed cost, whatever its rows"),
+    "instructions": BoundWords("the program itself", "software-bound",
+                               "the nearest limit explains {reached} of each {visit} node visit"),
+}  # fmt: skip
 
 
 def workload(name: str) -> str:
@@ -51,121 +56,118 @@ def short(name: str) -> str:
     return workload(name).removeprefix("the ")
 
 
+def spread(of: Interval) -> str:
+    """Return the interval of a time as a table's cell."""
+    return "–" if of.low is None else interval(of.low, of.high, seconds)
+
+
 def binding_cards(said: HardwareStudy) -> tuple[Card, ...]:
     """Return a card for each workload with the limit that binds it."""
     return tuple(
         Card(
-            value=BOUND_BY[one.bound],
-            label=f"{workload(one.workload)}, {_configuration(one)}",
+            value=WORDS[one.bound].adjective,
+            label=f"{workload(one.name)}, {_configuration(one)}",
             interval=f"{share(one.roof_share)} of the nearest limit"
-            + (f", in {share(one.time_share)} of its time" if one.costliest else ""),
+            + (f", in {share(one.time_share)} of its time" if isinstance(one, LayerProfile) else ""),
         )
-        for one in first_bindings(said.bindings).values()
+        for one in said.firsts
     )
 
 
 def verdict(said: HardwareStudy) -> str:
     """Return which workloads the hardware limits, and for which another engine would help."""
-    firsts = first_bindings(said.bindings).values()
-    limited = [one for one in firsts if one.bound != "instructions"]
-    free = [one for one in firsts if one.bound == "instructions"]
+    limited = [one for one in said.firsts if one.bound != "instructions"]
+    free = [one for one in said.firsts if one.bound == "instructions"]
+    bound = [f"{workload(one.name)} is {WORDS[one.bound].adjective}" for one in limited]
     sentences = []
     if limited:
-        of_limit = [" of that limit", *[""] * len(limited)]  # said once
-        clauses = [
-            f"{workload(one.workload)} is {BOUND_BY[one.bound]} ({share(one.roof_share)}{of})"
-            for one, of in zip(limited, of_limit, strict=False)
-        ]
-        sentences.append(f"{capital(joined(clauses))}.{TOO_LOW if any(map(_is_above, limited)) else ''}")
+        sentences.append(f"{capital(joined(_with_shares(bound, limited, 'that limit')))}.")
     if free:
-        gains = [
-            f"up to {times(gain_at_the_roof(profile))} for {workload(one.workload)}"
-            for one in free
-            if (profile := _profile_of(said, one))
-        ]
-        names = joined(f"{workload(one.workload)} ({share(one.roof_share)} of what this CPU allows)" for one in free)
-        sentences.append(f"The hardware is not the limit of {names}.")
-        sentences.append(f"Another engine would help{': ' + joined(gains) if gains else ''}.")
+        names = joined(_with_shares([workload(one.name) for one in free], free, "what this CPU allows"))
+        profiles = [one for one in free if isinstance(one, LayerProfile)]
+        gains = joined(
+            f"up to {times(gain_at_the_roof(one))}" + (f" for {workload(one.name)}" if len(free) > 1 else "")
+            for one in profiles
+        )
+        help_by = f"could gain {gains}" if gains else "would help"
+        sentences.append(f"The hardware is not the limit of {names}: another engine {help_by}.")
     return " ".join(sentences) or "Neither layers nor node visits were measured, so no limit can be named."
 
 
-def _is_above(one: Binding) -> bool:
-    return one.roof_share > ABOVE
+def _with_shares(texts: Sequence[str], of: Sequence[Bindable], limit: str) -> list[str]:
+    """Append to each text its share of the limit, which is named once."""
+    said_once = (f" of {limit}", *[""] * len(texts))
+    return [f"{text} ({share(one.roof_share)}{said})" for text, one, said in zip(texts, of, said_once, strict=False)]
 
 
-def _binding_sentence(said: HardwareStudy, one: Binding) -> str:
+def too_low(said: HardwareStudy) -> list[str]:
+    """Return a warning for each workload that exceeds its limit."""
+    return [
+        f"{capital(workload(one.name))} is faster than its limit, which was measured on a busier machine. Run again."
+        for one in said.firsts
+        if one.roof_share > ABOVE
+    ]
+
+
+def _binding_sentence(one: Bindable) -> str:
     """Return which limit binds a workload, and the figures that show it."""
-    who = f"{workload(one.workload)} ({_configuration(one)})"
-    evidence = _forest_evidence(one) if one.visit_s is not None else _network_evidence(one)
+    who = f"{workload(one.name)} ({_configuration(one)})"
+    evidence = _layers_evidence(one) if isinstance(one, LayerProfile) else _whole_evidence(one)
     if one.bound == "instructions":
-        text = f"The hardware is not the limit of {who}: {evidence}. Another engine would help."
-    else:
-        text = f"{capital(who)} is {BOUND_BY[one.bound]}: {evidence}.{TOO_LOW if _is_above(one) else ''}"
-    return text + _other_limits(said, one)
+        return f"The hardware is not the limit of {who}: {evidence}. Another engine would help.{_other_limits(one)}"
+    return f"{capital(who)} is {WORDS[one.bound].adjective}: {evidence}.{_other_limits(one)}"
 
 
-def _network_evidence(one: Binding) -> str:
-    if not one.costliest:
-        return f"it reaches {share(one.roof_share)} of what this CPU allows"
-    named = one.costliest[:2]
-    time_share = sum(of_time for _, of_time, _ in named)
-    reached = sum(of_time * of_roof for _, of_time, of_roof in named) / time_share
-    takes, reaches = ("takes", "reaches") if len(named) == 1 else ("take", "reach")
-    names = joined(name for name, _, _ in named)
-    return f"{names} {takes} {share(time_share)} of the time and {reaches} {share(reached)} of what this CPU allows"
+def _layers_evidence(profile: LayerProfile) -> str:
+    longest = profile.bound_layers[:2]
+    taken_s = sum(layer.seconds.value for layer in longest)
+    reached = share(sum(layer.roof.seconds for layer in longest) / taken_s)
+    takes, reaches = ("takes", "reaches") if len(longest) == 1 else ("take", "reach")
+    names = joined(layer.name for layer in longest)
+    of_time = share(taken_s / profile.sum_s)
+    return f"{names} {takes} {of_time} of the time and {reaches} {reached} of what this CPU allows"
 
 
-def _forest_evidence(one: Binding) -> str:
-    visit = f"each {seconds(one.visit_s or 0.0)} node visit"
-    match one.bound:
-        case "latency":
-            return f"{share(one.roof_share)} of {visit} waits for the load of the next node"
-        case "launch":
-            return f"{share(one.roof_share)} of each call is a fixed cost, whatever its rows"
-        case _:
-            limit = "the nearest limit" if one.bound == "instructions" else LIMITS[one.bound]
-            return f"{limit} explains {share(one.roof_share)} of {visit}"
+def _whole_evidence(one: WholePoint) -> str:
+    reached, words = share(one.roof_share), WORDS[one.bound]
+    if one.case.workload != "forest":
+        return f"it reaches {reached} of what this CPU allows"
+    return words.of_forest.format(limit=words.limit, reached=reached, visit=seconds(one.visit_s))
 
 
-def _other_limits(said: HardwareStudy, one: Binding) -> str:
-    if profile := _profile_of(said, one):
+def _other_limits(one: Bindable) -> str:
+    if isinstance(one, LayerProfile):
         rest = [
-            f"{LIMITS[bound]} ({share(part / profile.sum_s)} of the time)"
-            for bound, part in list(profile.time_by_bound().items())[1:3]
-            if part >= 0.01 * profile.sum_s
+            f"{WORDS[bound].limit} ({share(part / one.sum_s)} of the time)"
+            for bound, part in list(one.time_by_bound().items())[1:3]
+            if part >= 0.01 * one.sum_s
         ]
         return f" Other layers are limited by {joined(rest)}." if rest else ""
-    for point in said.forests:
-        if (point.name, point.case.batch_size, point.case.n_threads) == (one.workload, one.batch_size, one.n_threads):
-            floors = [f"{LIMITS[b]} {share(floor_s / point.seconds)}" for b, floor_s in point.roof.floors_s.items()]
-            return f" Each limit as a share of its time: {joined(floors)}."
-    return ""
+    if one.case.workload != "forest":
+        return ""
+    floors = [f"{WORDS[bound].limit} {share(floor_s / one.seconds)}" for bound, floor_s in one.roof.floors_s.items()]
+    return f" Each limit as a share of its time: {joined(floors)}."
 
 
-def _profile_of(said: HardwareStudy, one: Binding) -> LayerProfile | None:
-    own = (one.workload, one.batch_size, one.n_threads)
-    return next((p for p in said.profiles if (p.workload, p.batch_size, p.n_threads) == own), None)
-
-
-def shown_profiles(said: HardwareStudy) -> list[LayerProfile]:
-    """Return for each network the profile that a reader asks about first."""
-    firsts = first_bindings(said.bindings).values()
-    return [profile for one in firsts if (profile := _profile_of(said, one))]
+def _configuration(one: Bindable) -> str:
+    case = one.case
+    inputs = plural(case.batch_size, "row") if case.workload == "forest" else f"batch {case.batch_size}"
+    return f"{inputs} on {plural(case.n_threads, 'thread')}"
 
 
 def workload_roofline(said: HardwareStudy) -> View:
     """Draw the layers and the forest under the measured limits."""
     rows: list[dict[str, Any]] = []
     for profile in shown_profiles(said):
-        group = f"{workload(profile.workload)}, batch {profile.batch_size}"
+        group = f"{workload(profile.name)}, batch {profile.case.batch_size}"
         rows += [_point(one.name, group, one.work, one.seconds.value) for one in profile.layers if one.work.flops]
     for point in said.forests:
         group = f"{workload(point.name)}, {plural(point.case.n_threads, 'thread')}"
         rows.append(_point(plural(point.case.batch_size, "row"), group, point.work, point.seconds))
-    frame = pd.DataFrame(rows, columns=["label", "group", "intensity", "flops_per_s"])
+    frame = pd.DataFrame(rows)
     levels: dict[str, float] = {}
     for (_, n), (rate, level) in sorted(said.roofs.bytes_per_s.items()):
-        if n == said.usable_cpus:
+        if n == said.run.machine.usable_cpus:
             # For memory the rate of the largest working set counts, for a cache the highest of all.
             levels[level] = rate if level == "RAM" else max(rate, levels.get(level, 0.0))
     peak = said.peak["limit"]["value"]
@@ -176,48 +178,15 @@ def workload_roofline(said: HardwareStudy) -> View:
         "x": "arithmetic intensity (FLOP per byte that must be touched; a comparison of the forest counted as one)",
         "y": "GFLOP/s",
     }
-    sentences = [_binding_sentence(said, one) for one in first_bindings(said.bindings).values()]
-    return View(
-        name="workload_roofline",
-        frame=frame,
-        draw=drawing.roofs,
-        alt="Roofline with every layer that computes, and the forest.",
-        reading=" ".join(sentences) or "Layers and node visits were not measured in this run.",
-        size_inches=(7.4, 5.8),
-    )
+    reading = " ".join(map(_binding_sentence, said.firsts)) or "Layers and node visits were not measured in this run."
+    return View(name="workload_roofline", frame=frame, draw=drawing.roofs, reading=reading, size_inches=(7.4, 5.8),
+                alt="Roofline with every layer that computes, and the forest.")  # fmt: skip
+
+
+def shown_profiles(said: HardwareStudy) -> list[LayerProfile]:
+    """Return for each network the profile that a reader asks about first."""
+    return [one for one in said.firsts if isinstance(one, LayerProfile)]
 
 
 def _point(label: str, group: str, work: Work, taken_s: float) -> dict[str, Any]:
     return {"label": label, "group": group, "intensity": work.flops / work.bytes, "flops_per_s": work.flops / taken_s}
-
-
-def forest_table(said: HardwareStudy) -> Table:
-    """Return every configuration of the forest with each limit's share of its time."""
-    kinds: Sequence[Bound] = ("compute", "cache", "bandwidth", "latency", "launch")
-    rows = [
-        {
-            "rows": f"{point.case.batch_size:,}",
-            "threads": str(point.case.n_threads),
-            "time": seconds(point.seconds),
-            "node visits": f"{point.work.flops:,.0f}",
-            "bytes touched": size(point.work.bytes),
-            "nodes in": point.roof.level,
-            **{LIMITS[kind]: share(floors_s[kind] / point.seconds) for kind in kinds if kind in floors_s},
-            "bound": point.bound,
-        }
-        for point in said.forests
-        if (floors_s := point.roof.floors_s)
-    ]
-    reading = " ".join(
-        f"{capital(workload(name))}: a row visits {digits(cost.visits)} nodes of {digits(cost.node_bytes)} bytes; "
-        f"a tree takes {size(cost.tree_bytes)}. A call costs {seconds(cost.call_s)} plus {seconds(cost.row_s)} per row "
-        f"on one thread, {seconds(cost.visit_s)} per visit."
-        for name, cost in said.forest_costs.items()
-    )
-    return Table(frame=pd.DataFrame(rows).fillna("–"),
-                 reading=reading or "The forest's node visits were not measured in this run.")  # fmt: skip
-
-
-def _configuration(one: Binding) -> str:
-    inputs = plural(one.batch_size, "row") if one.visit_s is not None else f"batch {one.batch_size}"
-    return f"{inputs} on {plural(one.n_threads, 'thread')}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from inferbench_lib.report.display import Table, View
 from inferbench_lib.report.words import capital, digits, interval, joined, ratio, seconds, share, size, times
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.hardware_analysis import figures as drawing
-from inferbench_lib.studies.hardware_analysis.growth import Growth
-from inferbench_lib.studies.hardware_analysis.page_bounds import short, workload
-from inferbench_lib.studies.hardware_analysis.study import HardwareStudy
-from inferbench_lib.studies.hardware_analysis.whatif import WITHIN, WhatIf, worst
+from inferbench_lib.studies.hardware_analysis.page_bounds import short, spread, workload
+from inferbench_lib.studies.hardware_analysis.study import Growth, HardwareStudy
+from inferbench_lib.studies.hardware_analysis.whatif import TOLERANCE, Check, WhatIf, worst
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
 MISFIT = 0.15
@@ -25,42 +27,38 @@ UNITS = {
 
 def what_ifs(said: HardwareStudy) -> View:
     """Draw the predicted gains beside the measured ones."""
-    rows = [
+    frame = pd.DataFrame(
         {
             "label": f"{short(one.workload)}, {one.before}: {one.change.replace(' ', UNBROKEN)}",
             "predicted": one.predicted,
-            "value": one.measured.value,
-            "low": one.measured.low,
-            "high": one.measured.high,
+            **columns(one.measured),
         }
         for one in said.what_ifs
-        if one.is_checked and one.measured
-    ]
-    columns = ["label", "predicted", "value", "low", "high"]
-    frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
-    frame.attrs = {"x": "gain in inputs per second (×)", "within": WITHIN}
+        if one.measured and one.check is not Check.UNCHECKED
+    )
+    frame.attrs = {"x": "gain in inputs per second (×)", "within": TOLERANCE}
     return View(name="what_ifs", frame=frame, draw=drawing.predictions, alt="Predicted gains beside measured ones.",
-                reading=_what_if_reading(said), size_inches=(7.4, 2.0 + 0.44 * max(4, len(rows))))  # fmt: skip
+                reading=_what_if_reading(said), size_inches=(7.4, 2.0 + 0.44 * max(4, len(frame))))  # fmt: skip
 
 
 def _what_if_reading(said: HardwareStudy) -> str:
-    checked = [one for one in said.what_ifs if one.is_checked]
-    if not checked:
+    counts = Counter(one.check for one in said.what_ifs)
+    n_checked = len(said.what_ifs) - counts[Check.UNCHECKED]
+    if not n_checked:
         return "No prediction could be checked in this run."
-    n_right, n_open = sum(one.is_within for one in checked), sum(one.is_inconclusive for one in checked)
-    text = f"{n_right} of {len(checked)} checked predictions are within {100 * WITHIN:.0f} % of the measured gain"
+    n_open = counts[Check.INCONCLUSIVE]
+    text = f"{counts[Check.WITHIN]} of {n_checked} predictions are within {share(TOLERANCE)} of the measured gain"
     text += f"; {n_open} inconclusive: the measured interval is too wide." if n_open else "."
-    if furthest := worst(checked):
-        assert furthest.measured is not None
-        missed = joined(f"{_named(one)} ({_error(one)})" for one in checked if one.is_missed)
+    furthest = worst(said.what_ifs)
+    if furthest and furthest.measured:
+        missed = joined(f"{_named(one)} ({_error(one)})" for one in said.what_ifs if one.check is Check.MISSED)
         text += (
             f" Missed: {missed}. The furthest off predicted {times(furthest.predicted)}; "
             f"{ratio(furthest.measured)} was measured. There the share of the limit changed, which the model keeps "
             "constant: trust the measured gain."
         )
-    others = [one for one in said.what_ifs if not one.is_checked]
-    if others:
-        most = max(others, key=lambda one: one.predicted)
+    others = [one for one in said.what_ifs if one.check is Check.UNCHECKED]
+    if most := max(others, key=lambda one: one.predicted, default=None):
         text += f" The largest gain that this machine cannot try: {_named(most)}, {times(most.predicted)} (MODEL)."
     return text
 
@@ -72,7 +70,7 @@ def what_if_table(said: HardwareStudy) -> Table:
             "workload": f"{short(one.workload)}, {one.before}",
             "change": one.change,
             "predicted gain": times(one.predicted),
-            "measured gain": ratio(one.measured) if one.measured and one.is_checked else "–",
+            "measured gain": ratio(one.measured) if one.measured and one.error is not None else "–",
             "error of the model": _error(one),
             "verdict": one.verdict,
         }
@@ -98,21 +96,16 @@ def _error(one: WhatIf) -> str:
 
 def growth(said: HardwareStudy) -> View:
     """Draw time against the size of the input, with the fitted power of each."""
-    rows = [
+    frame = pd.DataFrame(
         {
-            "label": f"{_input(one)}: power {digits(one.exponent.value)}",
-            "x": point.value / first.value,
-            "y": point.seconds.value / first.seconds.value,
-            "low": None if point.seconds.low is None else point.seconds.low / first.seconds.value,
-            "high": None if point.seconds.high is None else point.seconds.high / first.seconds.value,
-            "fit": one.seconds_at(point.value) / first.seconds.value,
+            "label": f"{_input(one)}: power {digits(one.fit.exponent.value)}",
+            "x": row["value"] / one.rows[0]["value"],
+            **columns(taken, one.seconds[0].value),
+            "fit": one.fit.seconds(row["value"]) / one.seconds[0].value,
         }
         for one in said.growths
-        for first in one.points[:1]
-        for point in one.points
-    ]
-    columns = ["label", "x", "y", "low", "high", "fit"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+        for row, taken in zip(one.rows, one.seconds, strict=True)
+    )
     frame.attrs = {"x": "size over the smallest", "y": "time over that of the smallest"}
     reading = " ".join(map(_growth_reading, said.growths))
     return View(name="growth", frame=frame, draw=drawing.growth,
@@ -126,14 +119,16 @@ def _input(one: Growth) -> str:
 
 
 def _growth_reading(one: Growth) -> str:
-    first, last, power = one.points[0], one.points[-1], one.exponent
-    fits = f"points are up to {share(one.misfit)} off, so no single power describes them"
+    fit, power = one.fit, one.fit.exponent
+    misfit = (
+        f"points are up to {share(fit.misfit)} off, so no single power describes them"
+        if fit.misfit > MISFIT
+        else f"every point is within {share(fit.misfit)} of that line"
+    )
     return (
-        f"{capital(workload(one.workload))}, {first.value} to {last.value} {UNITS[one.input]}: time grows "
-        f"{times(last.seconds.value / first.seconds.value)}, as the size to the power {digits(power.value)} "
-        f"({interval(power.low, power.high)}); "
-        + (fits if one.misfit > MISFIT else f"every point is within {share(one.misfit)} of that line")
-        + "."
+        f"{capital(workload(one.workload))}, {one.rows[0]['value']} to {one.rows[-1]['value']} {UNITS[one.input]}: "
+        f"time grows {times(one.seconds[-1].value / one.seconds[0].value)}, as the size to the power "
+        f"{digits(power.value)} ({interval(power.low, power.high)}); {misfit}."
     )
 
 
@@ -142,14 +137,14 @@ def growth_table(said: HardwareStudy) -> Table:
     rows = [
         {
             "input": _input(one),
-            "value": str(point.value),
-            "bytes in": size(point.bytes),
-            "dtype": point.dtype,
-            "time": seconds(point.seconds.value),
-            "95 %": "–" if point.seconds.low is None else interval(point.seconds.low, point.seconds.high, seconds),
-            "fitted": seconds(one.seconds_at(point.value)),
+            "value": str(row["value"]),
+            "bytes in": size(row["bytes"]),
+            "dtype": row["dtype"],
+            "time": seconds(taken.value),
+            "95 %": spread(taken),
+            "fitted": seconds(one.fit.seconds(row["value"])),
         }
         for one in said.growths
-        for point in one.points
+        for row, taken in zip(one.rows, one.seconds, strict=True)
     ]
     return Table(frame=pd.DataFrame(rows))

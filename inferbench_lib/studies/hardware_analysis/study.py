@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferbench_lib.findings import Ratio, Refusal
+from inferbench_lib.findings import Interval, Ratio, Refusal
 from inferbench_lib.records import Case, Figure, Flag, Measurement, Run
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import distinct_names, entry
+from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.intervals import signed_rank_interval
+from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.roofline import Roofs, measured_roofs
-from inferbench_lib.stats.scaling import AmdahlFit, fit_amdahl, measured_throughputs
+from inferbench_lib.stats.scaling import AmdahlFit, PowerFit, fit_amdahl, fit_power, measured_throughputs
 from inferbench_lib.studies.hardware_analysis.bounds import (
-    Binding,
+    Bindable,
     LayerProfile,
-    NetworkPoint,
-    bind_layers,
-    bind_whole,
-    first_bindings,
+    WholePoint,
+    first_of_each,
     layer_profiles,
     place_network,
 )
-from inferbench_lib.studies.hardware_analysis.forest import ForestCost, ForestPoint, forest_cost, place_forest
-from inferbench_lib.studies.hardware_analysis.growth import Growth, growths
+from inferbench_lib.studies.hardware_analysis.forest import ForestCost, forest_cost, place_forest
 from inferbench_lib.studies.hardware_analysis.whatif import WhatIf, forest_what_ifs, network_what_ifs
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The growth of time with one input: its rows by size, the seconds of a call at each, and the fitted power."""
+
+    input: str
+    workload: str
+    rows: tuple[Row, ...]
+    seconds: tuple[Interval, ...]
+    fit: PowerFit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +54,9 @@ class HardwareStudy:
     flags: tuple[Flag, ...]
     peak: Row
     profiles: tuple[LayerProfile, ...]
-    networks: tuple[NetworkPoint, ...]
+    networks: tuple[WholePoint, ...]
     forest_costs: Mapping[str, ForestCost]
-    forests: tuple[ForestPoint, ...]
-    bindings: tuple[Binding, ...]
+    forests: tuple[WholePoint, ...]
     what_ifs: tuple[WhatIf, ...]
     growths: tuple[Growth, ...]
     not_measured: tuple[str, ...]
@@ -55,9 +64,9 @@ class HardwareStudy:
     amdahl: AmdahlFit | Refusal
 
     @property
-    def usable_cpus(self) -> int:
-        """Return the number of CPUs that the run could use."""
-        return self.run.machine.usable_cpus
+    def firsts(self) -> tuple[Bindable, ...]:
+        """Return each workload where its binding limit is shown: by its layers where these were measured."""
+        return first_of_each((*(self.profiles or self.networks), *self.forests))
 
 
 def study(run: Run) -> HardwareStudy:
@@ -65,13 +74,12 @@ def study(run: Run) -> HardwareStudy:
     limits, usable = run.tables["limits"], run.machine.usable_cpus
     roofs = measured_roofs(limits)
     alone = {cell.case: cell for cell in run.measurements if cell.case.executor == "single"}
-    names = distinct_names(alone, ("batch_size", "n_threads", "precision"))
+    labelled = labels(alone, "workload", apart_from=("batch_size", "n_threads", "precision"))
+    names = {case: label.key for case, label in labelled.items()}
     profiles = layer_profiles(run.tables.get("layers", ()), roofs)
     costs, points, what_ifs = _forests(alone, names, run.tables.get("visits"), roofs, usable)
     for profile in profiles:
-        if case := profile.case_among(list(alone)):
-            what_ifs += network_what_ifs(profile, roofs, alone, case, usable)
-    networks = _networks(run, alone, names)
+        what_ifs += network_what_ifs(profile, roofs, alone, usable)
     pools = {cell.case.n_processes: cell for cell in run.measurements if cell.case.executor == "shared_pool"}
     throughputs = measured_throughputs({n: cell for n, cell in pools.items() if n <= usable})
     return HardwareStudy(
@@ -81,10 +89,9 @@ def study(run: Run) -> HardwareStudy:
         flags=tuple(Flag(**flag) for flag in limits["flags"]),
         peak=max((row for row in limits["gemm"] if row["dtype"] == "fp32"), key=lambda row: row["limit"]["value"]),
         profiles=profiles,
-        networks=networks,
+        networks=_networks(run, alone, names),
         forest_costs=costs,
         forests=tuple(points),
-        bindings=(*(map(bind_layers, profiles) if profiles else map(bind_whole, networks)), *map(bind_whole, points)),
         what_ifs=tuple(what_ifs),
         growths=growths(run.tables.get("growth", ())),
         not_measured=tuple(run.tables.get("not_profiled", ())),
@@ -95,10 +102,10 @@ def study(run: Run) -> HardwareStudy:
 
 def _forests(
     cells: Mapping[Case, Measurement], names: Mapping[Case, str], visits: Row | None, roofs: Roofs, usable_cpus: int
-) -> tuple[dict[str, ForestCost], list[ForestPoint], list[WhatIf]]:
+) -> tuple[dict[str, ForestCost], list[WholePoint], list[WhatIf]]:
     """Return the costs, points and predictions of the forest, by engine and whatever else tells its cells apart."""
     costs: dict[str, ForestCost] = {}
-    points: list[ForestPoint] = []
+    points: list[WholePoint] = []
     what_ifs: list[WhatIf] = []
     for name in dict.fromkeys(names[case] for case in cells if case.workload == "forest"):
         own = {case: cell for case, cell in cells.items() if names[case] == name}
@@ -109,14 +116,14 @@ def _forests(
     return costs, points, what_ifs
 
 
-def _networks(run: Run, cells: Mapping[Case, Measurement], names: Mapping[Case, str]) -> tuple[NetworkPoint, ...]:
+def _networks(run: Run, cells: Mapping[Case, Measurement], names: Mapping[Case, str]) -> tuple[WholePoint, ...]:
     """Return every network in fp32 on all usable CPUs under the roof of the whole machine."""
     operations = {_table_name(name): rows for name, rows in run.tables["operations"].items()}
-    usual = {case: cell for case, cell in cells.items() if case.precision == "fp32"}
     found = [
         place_network(names[case], cell, operations[_table_name(case.workload)], run.tables["limits"])
-        for case, cell in usual.items()
-        if _table_name(case.workload) in operations and case.n_threads == run.machine.usable_cpus
+        for case, cell in cells.items()
+        if _table_name(case.workload) in operations
+        and (case.precision, case.n_threads) == ("fp32", run.machine.usable_cpus)
     ]
     return tuple(point for point in found if point is not None)
 
@@ -124,6 +131,24 @@ def _networks(run: Run, cells: Mapping[Case, Measurement], names: Mapping[Case, 
 def _table_name(workload: str) -> str:
     """Return the name of a workload in the tables of operators, where stored runs name a network by its size alone."""
     return workload.removeprefix("cnn-")
+
+
+def growths(rows: Sequence[Row]) -> tuple[Growth, ...]:
+    """Return one fit for each kind of input with at least three sizes."""
+    kinds: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        kinds.setdefault((row["input"], row["workload"]), []).append(row)
+    return tuple(
+        Growth(
+            input=name,
+            workload=workload,
+            rows=tuple(sizes),
+            seconds=tuple(signed_rank_interval(row["seconds"]) for row in sizes),
+            fit=fit_power({row["value"]: row["seconds"] for row in sizes}),
+        )
+        for (name, workload), of_kind in kinds.items()
+        if len(sizes := sorted(of_kind, key=lambda row: row["value"])) >= 3
+    )
 
 
 def figures(said: HardwareStudy) -> dict[str, Figure]:
@@ -137,38 +162,31 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
         name = f"{row['method']},{row['imports']}" if row["imports"] else row["method"]
         found[f"process_start_s[{name}]"] = _limit(row["limit"], "")
     for point in said.networks:
-        found[f"roofline_share[{point.name},b{point.case.batch_size}]"] = _share(point.share, point.roof.bound)
-    for seat in said.forests:
-        name = f"{seat.name},b{seat.case.batch_size},t{seat.case.n_threads}"
-        found[f"roofline_share[{name}]"] = _share(seat.share, seat.bound)
-    found |= {f"bound[{name}]": _bound(one) for name, one in first_bindings(said.bindings).items()}
+        found[f"roofline_share[{point.name},b{point.case.batch_size}]"] = _share(point.roof_share, point.roof.bound)
+    for point in said.forests:
+        name = f"{point.name},b{point.case.batch_size},t{point.case.n_threads}"
+        found[f"roofline_share[{name}]"] = _share(point.roof_share, point.bound)
+    for one in said.firsts:
+        shares = f"{100 * one.time_share:.0f} % of the time, {100 * one.roof_share:.0f} % of the roof"
+        verdict = f"b{one.case.batch_size},t{one.case.n_threads}: {shares}"
+        found[f"bound[{one.name}]"] = Figure(value=one.bound, verdict=verdict)
     inputs = [growth.input for growth in said.growths]
     for growth in said.growths:
         name = growth.input if inputs.count(growth.input) == 1 else f"{growth.input},{growth.workload}"
-        found[f"growth_exponent[{name}]"] = entry(growth.exponent, "", growth.workload)
+        found[f"growth_exponent[{name}]"] = entry(growth.fit.exponent, "", growth.workload)
     for change in said.what_ifs:
         name = f"{change.workload},{change.before},{change.change.replace(' → ', '->').replace(' ', '_')}"
         found[f"whatif_predicted[{name}]"] = Figure(value=change.predicted, unit="×", verdict=change.verdict)
         if change.measured:
             found[f"whatif_measured[{name}]"] = entry(change.measured, "×", change.measured.verdict)
-    return found | _scaling_figures(said)
-
-
-def _scaling_figures(said: HardwareStudy) -> dict[str, Figure]:
-    """Return the speedups and the serial fraction of a run that holds them, of a newer run nothing."""
-    found = {f"scaling_speedup[{n}]": entry(ratio, "×", ratio.verdict) for n, ratio in said.speedups.items()}
-    if found:
+    found |= {f"scaling_speedup[{n}]": entry(ratio, "×", ratio.verdict) for n, ratio in said.speedups.items()}
+    if said.speedups:
         found["serial_fraction"] = (
             entry(said.amdahl.serial_fraction, "of the work")
             if isinstance(said.amdahl, AmdahlFit)
             else Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
         )
     return found
-
-
-def _bound(one: Binding) -> Figure:
-    shares = f"{100 * one.time_share:.0f} % of the time, {100 * one.roof_share:.0f} % of the roof"
-    return Figure(value=one.bound, verdict=f"b{one.batch_size},t{one.n_threads}: {shares}")
 
 
 def _limit(limit: Row, verdict: str) -> Figure:

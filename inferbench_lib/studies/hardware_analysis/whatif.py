@@ -8,8 +8,9 @@ this machine can make the change itself, it is measured too, and the model's err
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Measurement
@@ -18,20 +19,18 @@ from inferbench_lib.stats.roofline import Roofs, Work
 from inferbench_lib.studies.hardware_analysis.bounds import Layer, LayerProfile
 from inferbench_lib.studies.hardware_analysis.forest import ForestCost
 
-WITHIN = 0.25
+TOLERANCE = 0.25
 """How far a prediction may lie from the measurement and still be called right."""
 VALUE_BYTES = {"fp32": 4, "bf16": 2}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A change of threads, batch size or precision here, or of another machine's cores or memory bandwidth."""
+class Check(StrEnum):
+    """How a prediction compares with what was measured, in the words of the table."""
 
-    n_threads: int | None = None
-    batch_size: int | None = None
-    precision: str | None = None
-    cores: float = 1.0
-    memory: float = 1.0
+    UNCHECKED = "MODEL, not checked here"
+    WITHIN = f"within {100 * TOLERANCE:.0f} % of the measurement"
+    INCONCLUSIVE = "inconclusive: the measured interval is too wide"
+    MISSED = f"not within {100 * TOLERANCE:.0f} % of the measurement"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,56 +44,45 @@ class WhatIf:
     measured: Ratio | None = None
 
     @property
-    def is_checked(self) -> bool:
-        """Return whether both sides were measured with right outputs."""
-        return self.measured is not None and not math.isnan(self.measured.value)
-
-    @property
     def error(self) -> float | None:
-        """Return the predicted over the measured gain, less 1."""
-        return self.predicted / self.measured.value - 1 if self.measured and self.is_checked else None
-
-    @property
-    def is_within(self) -> bool:
-        """Return whether the prediction is within `WITHIN` of the measurement."""
-        return self.error is not None and abs(self.error) <= WITHIN
-
-    @property
-    def is_inconclusive(self) -> bool:
-        """Return whether the prediction misses the measured value, but not all of the measured interval."""
+        """Return the predicted over the measured gain, less 1; None where no gain was measured with right outputs."""
         seen = self.measured
-        if self.is_within or seen is None or not self.is_checked or seen.low is None or seen.high is None:
-            return False
-        return seen.low * (1 - WITHIN) <= self.predicted <= seen.high * (1 + WITHIN)
+        return None if seen is None or math.isnan(seen.value) else self.predicted / seen.value - 1
 
     @property
-    def is_missed(self) -> bool:
-        """Return whether the prediction was checked and is wrong."""
-        return self.is_checked and not self.is_within and not self.is_inconclusive
+    def check(self) -> Check:
+        """Return how the prediction compares with the measured gain and its interval."""
+        if self.measured is None or self.error is None:
+            return Check.UNCHECKED
+        if abs(self.error) <= TOLERANCE:
+            return Check.WITHIN
+        low, high = self.measured.low, self.measured.high
+        if low is not None and high is not None and low * (1 - TOLERANCE) <= self.predicted <= high * (1 + TOLERANCE):
+            return Check.INCONCLUSIVE
+        return Check.MISSED
 
     @property
     def verdict(self) -> str:
-        """Return MODEL where nothing was measured, else how close the prediction came."""
-        if self.error is None:
-            why = f", {Verdict.INVALID}: {self.measured.reason}" if self.measured else ""
-            return f"MODEL, not checked here{why}"
-        if self.is_inconclusive:
-            return "inconclusive: the measured interval is too wide"
-        return f"{'within' if self.is_within else 'not within'} {100 * WITHIN:.0f} % of the measurement"
+        """Return the check in words, with the reason why a measured gain counts for nothing."""
+        if self.measured is not None and self.error is None:
+            return f"{Check.UNCHECKED}, {Verdict.INVALID}: {self.measured.reason}"
+        return self.check
 
 
 def worst(what_ifs: Sequence[WhatIf]) -> WhatIf | None:
     """Return the missed prediction that lies furthest off, None where none is missed."""
-    missed = (one for one in what_ifs if one.is_missed)
+    missed = (one for one in what_ifs if one.check is Check.MISSED)
     return max(missed, key=lambda one: abs(math.log1p(one.error or 0.0)), default=None)
 
 
-def predicted_gain(profile: LayerProfile, roofs: Roofs, change: Change) -> float:
-    """Return inputs per second after the change over those before."""
-    after = replace(roofs, compute=change.cores, caches=change.cores, memory=change.memory)
-    n_inputs = (change.batch_size or profile.batch_size) / profile.batch_size
-    new_s = sum(_after_s(layer, n_inputs, after, change) for layer in profile.layers)
-    return n_inputs * profile.sum_s / new_s
+def predicted_gain(
+    profile: LayerProfile, roofs: Roofs, after: Case, *, cores: float = 1.0, memory: float = 1.0
+) -> float:
+    """Return inputs per second in another case, or on so many times the cores or memory bandwidth, over those now."""
+    roofs = replace(roofs, compute=cores, caches=cores, memory=memory)
+    n_inputs = after.batch_size / profile.case.batch_size
+    after_s = sum(_after_s(layer, roofs, after, n_inputs, cores) for layer in profile.layers)
+    return n_inputs * profile.sum_s / after_s
 
 
 def gain_at_the_roof(profile: LayerProfile) -> float:
@@ -102,61 +90,52 @@ def gain_at_the_roof(profile: LayerProfile) -> float:
     return profile.sum_s / profile.roof_s
 
 
-def _after_s(layer: Layer, n_inputs: float, after: Roofs, change: Change) -> float:
-    work = _changed(layer, n_inputs, change)
-    roof_s = after.over(work).seconds
+def _after_s(layer: Layer, roofs: Roofs, after: Case, n_inputs: float, cores: float) -> float:
+    """Return a layer's seconds after the change: its weights are read once, everything else once per input."""
+    old = layer.work
+    n_bytes = layer.weight_bytes + (old.bytes - layer.weight_bytes) * n_inputs
+    work = Work(
+        flops=old.flops * n_inputs,
+        bytes=n_bytes * VALUE_BYTES[after.precision] / VALUE_BYTES[old.precision],
+        precision=after.precision,
+        n_threads=after.n_threads,
+    )
+    roof_s = roofs.over(work).seconds
     if layer.bound != "instructions":
         return layer.seconds.value * roof_s / layer.roof.seconds
-    shared = work.n_threads / layer.work.n_threads * change.cores
+    shared = work.n_threads / old.n_threads * cores
     return max(roof_s, layer.seconds.value * n_inputs / shared)
 
 
-def _changed(layer: Layer, n_inputs: float, change: Change) -> Work:
-    """Return the layer's work after the change: weights once, everything else once per input."""
-    old = layer.work
-    precision = change.precision or old.precision
-    n_bytes = layer.weight_bytes + (old.bytes - layer.weight_bytes) * n_inputs
-    return Work(
-        flops=old.flops * n_inputs,
-        bytes=n_bytes * VALUE_BYTES[precision] / VALUE_BYTES[old.precision],
-        precision=precision,
-        n_threads=change.n_threads or old.n_threads,
-    )
-
-
 def network_what_ifs(
-    profile: LayerProfile, roofs: Roofs, cells: Mapping[Case, Measurement], case: Case, usable_cpus: int
+    profile: LayerProfile, roofs: Roofs, cells: Mapping[Case, Measurement], usable_cpus: int
 ) -> list[WhatIf]:
     """Return the changes of one profiled case: those measured here, then those that need another machine."""
-    predictions = [
-        (change, _named(case, after), compare(cells[case], cells[after]))
-        for change, after in _measured_changes(case, cells)
-        if roofs.knows(after.precision, after.n_threads)
-    ]
+    case = next((one for one in cells if replace(one, engine=profile.case.engine) == profile.case), None)
+    if case is None:
+        return []
     found = [
-        WhatIf(workload=profile.workload, before=_text(case), change=name, measured=measured,
-               predicted=predicted_gain(profile, roofs, change))
-        for change, name, measured in predictions
-    ]  # fmt: skip
+        _checked(profile.name, case, after, predicted_gain(profile, roofs, after), cells)
+        for after in cells
+        if _is_one_step(case, after) and roofs.knows(after.precision, after.n_threads)
+    ]
     if case.n_threads == usable_cpus and case.precision == "fp32":
         hypothetical = {
-            "twice the cores": predicted_gain(profile, roofs, Change(cores=2.0)),
-            "twice the memory bandwidth": predicted_gain(profile, roofs, Change(memory=2.0)),
+            "twice the cores": predicted_gain(profile, roofs, case, cores=2.0),
+            "twice the memory bandwidth": predicted_gain(profile, roofs, case, memory=2.0),
             "an engine with every layer at its roof, at most": gain_at_the_roof(profile),
         }
-        found += _unchecked(profile.workload, case, hypothetical)
+        found += _unchecked(profile.name, case, hypothetical)
     return found
 
 
-def _measured_changes(case: Case, cells: Mapping[Case, Measurement]) -> Iterator[tuple[Change, Case]]:
-    """Yield the measured cases that differ in one thing: more threads, a larger batch, or bf16 instead of fp32."""
-    for other in cells:
-        if other == replace(case, n_threads=other.n_threads) and other.n_threads > case.n_threads:
-            yield Change(n_threads=other.n_threads), other
-        if other == replace(case, batch_size=other.batch_size) and other.batch_size > case.batch_size:
-            yield Change(batch_size=other.batch_size), other
-        if other == replace(case, precision="bf16") and case.precision == "fp32":
-            yield Change(precision="bf16"), other
+def _is_one_step(case: Case, after: Case) -> bool:
+    """Return whether one thing alone changes: more threads, a larger batch, or bf16 instead of fp32."""
+    return (
+        (after == replace(case, n_threads=after.n_threads) and after.n_threads > case.n_threads)
+        or (after == replace(case, batch_size=after.batch_size) and after.batch_size > case.batch_size)
+        or (after == replace(case, precision="bf16") and case.precision == "fp32")
+    )
 
 
 def forest_what_ifs(
@@ -170,30 +149,34 @@ def forest_what_ifs(
         replace(some_case, batch_size=rows, n_threads=n)
         for rows, n in ((1, 1), (16, 1), (most, 1), (most, usable_cpus))
     )
+    shared_s, of_16_s = cost.seconds(most, usable_cpus), cost.seconds_of_16(roofs.load_s(cost.forest_bytes) or 0.0)
     found = []
-    of_16 = cost.seconds_of_16(roofs.load_s(cost.forest_bytes) or 0.0)
-    for before, after, after_s in ((many, shared, cost.seconds(most, usable_cpus)), (one, sixteen, of_16)):
+    for before, after, after_s in ((many, shared, shared_s), (one, sixteen, of_16_s)):
         if before != after and before in measured and after in measured:
-            before_s = cost.seconds(before.batch_size, before.n_threads)
-            found.append(
-                WhatIf(
-                    workload=name,
-                    before=_text(before),
-                    change=_named(before, after),
-                    predicted=after.batch_size / before.batch_size * before_s / after_s,
-                    measured=compare(measured[before], measured[after]),
-                )
-            )
+            n_inputs = after.batch_size / before.batch_size
+            predicted = n_inputs * cost.seconds(before.batch_size, before.n_threads) / after_s
+            found.append(_checked(name, before, after, predicted, measured))
     if shared in measured:
-        before_s = cost.seconds(most, usable_cpus)
-        hypothetical = {"twice the cores": before_s / cost.seconds(most, 2 * usable_cpus)}
+        hypothetical = {"twice the cores": shared_s / cost.seconds(most, 2 * usable_cpus)}
         if roofs.loads_s:
             saved_s = (roofs.load_s(cost.tree_bytes) or 0.0) - min(roofs.loads_s.values())
-            nearer_s = before_s - cost.visits * most / usable_cpus * saved_s
+            nearer_s = shared_s - cost.visits * most / usable_cpus * saved_s
             if nearer_s > 0:
-                hypothetical["trees small enough for the nearest cache"] = before_s / nearer_s
+                hypothetical["trees small enough for the nearest cache"] = shared_s / nearer_s
         found += _unchecked(name, shared, hypothetical)
     return found
+
+
+def _checked(workload: str, before: Case, after: Case, predicted: float, cells: Mapping[Case, Measurement]) -> WhatIf:
+    """Return a predicted gain beside the measured one, named by the one thing that changes: `threads 1 → 2`."""
+    things = {"n_threads": "threads ", "batch_size": "batch ", "precision": ""}
+    (change,) = [
+        f"{words}{getattr(before, name)} → {getattr(after, name)}"
+        for name, words in things.items()
+        if getattr(before, name) != getattr(after, name)
+    ]
+    measured = compare(cells[before], cells[after])
+    return WhatIf(workload=workload, before=_text(before), change=change, predicted=predicted, measured=measured)
 
 
 def _unchecked(workload: str, case: Case, gains: Mapping[str, float]) -> list[WhatIf]:
@@ -202,12 +185,3 @@ def _unchecked(workload: str, case: Case, gains: Mapping[str, float]) -> list[Wh
 
 def _text(case: Case) -> str:
     return f"b{case.batch_size},t{case.n_threads}" + ("" if case.precision == "fp32" else f",{case.precision}")
-
-
-def _named(before: Case, after: Case) -> str:
-    """Name the one thing that changes: `threads 1 → 2`."""
-    if before.n_threads != after.n_threads:
-        return f"threads {before.n_threads} → {after.n_threads}"
-    if before.batch_size != after.batch_size:
-        return f"batch {before.batch_size} → {after.batch_size}"
-    return f"{before.precision} → {after.precision}"
