@@ -6,6 +6,7 @@ the writes keeps the rows that a worker took and did not store in its line, when
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 import weakref
@@ -27,8 +28,8 @@ class Ledger:
     """The `n_rows` rows of a `map`, which `n_workers` share; a pickled ledger is the same table.
 
     Calls get `batch_size` rows, the last one the rest. Without `batch_size`, `scheduling` sizes them by their cost, for
-    the `n_at_once` workers that take rows at a time (all, unless set). Raises ValueError for no rows or an empty batch.
-    Every method raises WorkerHung where the lock stays taken for `timeout_s`.
+    all workers unless `limit` says fewer. Raises ValueError for no rows or an empty batch. Every method raises
+    WorkerHung where the lock stays taken for `timeout_s`.
     """
 
     def __init__(
@@ -77,14 +78,9 @@ class Ledger:
                 head[_NEXT] = stop
         return range(start, stop)
 
-    @property
-    def n_at_once(self) -> int:
-        """The number of workers that take rows at a time."""
-        return int(self._table[0, _N_AT_ONCE])
-
-    @n_at_once.setter
-    def n_at_once(self, number: int) -> None:
-        self._table[0, _N_AT_ONCE] = number
+    def limit(self, n_at_once: int) -> None:
+        """Set the number of workers that take rows at a time."""
+        self._table[0, _N_AT_ONCE] = n_at_once
 
     def give_back(self, worker: int) -> None:
         """Let others take the rows that the dead `worker` did not store."""
@@ -128,13 +124,11 @@ class Ledger:
         if head[_BATCH_SIZE]:
             return min(n_left, int(head[_BATCH_SIZE]))
         busy_s = sorted(max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker)
-        at_work = busy_s[len(ready_s) - self.n_at_once :]  # workers that take no rows are the least busy
+        at_work = busy_s[len(ready_s) - int(head[_N_AT_ONCE]) :]  # workers that take no rows are the least busy
         return of_dynamic(n_left, int(head[_N_ROWS]), at_work, int(head[_LARGEST]), cost, limit_s)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import fcntl  # here, so that systems without it can import this file
-
         deadline_s = now() + self._table[0, _TIMEOUT_S]
         while True:
             try:
