@@ -22,7 +22,7 @@ from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied
 from inferbench_lib.executors.base import Rows
 from inferbench_lib.executors.task_pool import TaskPool
 from inferbench_lib.processes.child import end_now, starting_processes, thread_limits
-from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
+from inferbench_lib.processes.messages import answer, dumps, how_it_ended, open_answer
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, Start, now, spent
 from inferbench_lib.processes.task import LoadRunner, Parcel, Report, join, run_rows, run_shared
@@ -86,7 +86,7 @@ class DaskPool(TaskPool):
                 f"{error}; start the scheduler and its workers first"
             ) from error
         self._addresses = self._single_threaded()
-        answers = self._client.run(join, load, workers=self._addresses)
+        answers = self._client.run(answer, join, load, workers=self._addresses)
         return [open_answer(answers[address], self.name, "its start") for address in self._addresses]
 
     def _single_threaded(self) -> list[str]:
@@ -124,14 +124,14 @@ class DaskPool(TaskPool):
         own = {"pure": False, "workers": self._addresses, "allow_other_workers": False}
         if self._scheduler is None:
             parcels = (Parcel((x, task.start, task.stop)) for task in tasks)
-            return [self._client.submit(run_shared, parcel, **own) for parcel in parcels]
+            return [self._client.submit(answer, run_shared, parcel, **own) for parcel in parcels]
         assert isinstance(x, SharedArray)
         known = self._scattered.setdefault(x, {})
         if len(tasks[0]) not in known:
             with spent(spans, CALLER, "share", len(x.array)):
                 parts = [x.array[task.start : task.stop] for task in tasks]
                 known[len(tasks[0])] = self._client.scatter(parts, workers=self._addresses, hash=False)
-        return [self._client.submit(run_rows, part, **own) for part in known[len(tasks[0])]]
+        return [self._client.submit(answer, run_rows, part, **own) for part in known[len(tasks[0])]]
 
     def _death(self, error: Exception) -> str:
         from distributed import KilledWorker

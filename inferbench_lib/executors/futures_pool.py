@@ -26,7 +26,7 @@ from inferbench_lib.processes.child import (
     starting_processes,
     thread_limits,
 )
-from inferbench_lib.processes.messages import dumps, how_it_ended
+from inferbench_lib.processes.messages import answer, dumps, how_it_ended
 from inferbench_lib.processes.scheduling import batches
 from inferbench_lib.processes.spans import CALLER, Start, idle_spans, now, spent
 from inferbench_lib.processes.task import LoadRunner, Parcel, Report, begin, greet, run_pickled, run_shared
@@ -56,11 +56,11 @@ class FuturesPool(TaskPool):
                 starts[start.pid] = start
         return sorted(starts.values(), key=lambda start: start.began_s)
 
-    def _sent(self, function: Callable[..., bytes], *parcel: Parcel) -> futures.Future[bytes]:
+    def _sent(self, function: Callable[..., Start | Report], *parcel: Parcel) -> futures.Future[bytes]:
         assert self._futures is not None
         with starting_processes(thread_limits(self._n_threads)):  # a submission may start one more process
             try:
-                return self._futures.submit(function, *parcel)
+                return self._futures.submit(answer, function, *parcel)
             except BrokenProcessPool as error:
                 raise WorkerDied(f"{self.name}: expected live workers, but {self._death(error)}") from None
 

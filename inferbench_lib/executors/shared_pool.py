@@ -79,7 +79,7 @@ class SharedPool(WorkerPool):
         )  # fmt: skip
         if caller_runner is not None:
             self._caller = RowWorker(lambda: caller_runner, n_processes - 1)
-            self._caller_start = Span(worker=n_processes - 1, kind="start", start_s=self._began_s, end_s=now())
+            self._start_spans = [Span(worker=n_processes - 1, kind="start", start_s=self._began_s, end_s=now())]
 
     def __enter__(self) -> Self:
         return super().__enter__() if self._caller is None else self
@@ -122,9 +122,6 @@ class SharedPool(WorkerPool):
         self._map_spans = (*spans, *idle)
         assert job.out is not None  # made with the first batch
         return job.out.array
-
-    def spans(self) -> tuple[Span, ...]:
-        return super().spans() if self._caller is None else (self._caller_start, *super().spans())
 
     def _living(self) -> list[Remote]:
         return [worker for worker in self._workers if not worker.has_ended]

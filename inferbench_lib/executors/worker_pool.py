@@ -54,7 +54,7 @@ class WorkerPool(Executor):
 
     def spans(self) -> tuple[Span, ...]:
         started = (span for worker in self._workers for span in worker.start_spans)
-        return (*started, *self._map_spans, *self._stop_spans)
+        return (*started, *super().spans(), *self._stop_spans)
 
     def close(self) -> None:
         spans: list[Span] = []

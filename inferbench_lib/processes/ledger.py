@@ -11,7 +11,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from inferbench_lib.errors import WorkerHung
 from inferbench_lib.processes.scheduling import LARGEST_BYTES, CallCost, of_dynamic, refuse_nothing
@@ -24,7 +24,7 @@ _NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
 _LOCK_RETRY_S = 5e-5
 
 
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """The `n_rows` rows of a `map`, which `n_workers` share; a pickled ledger is the same table.
 
     Calls get `batch_size` rows, the last one the rest. Without `batch_size`, `scheduling` sizes them by their cost, for
@@ -109,9 +109,6 @@ class Ledger:
         """Release the table in this process; closing twice does nothing."""
         self._close_lock()
         self._shared.close()
-
-    def __enter__(self) -> Ledger:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

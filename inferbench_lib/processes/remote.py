@@ -16,7 +16,7 @@ import struct
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
@@ -31,7 +31,7 @@ _SECONDS_TO_END = 5.0
 _live: weakref.WeakSet[Remote] = weakref.WeakSet()
 
 
-class Remote:
+class Remote(AbstractContextManager["Remote"]):
     """The result of `factory()` in a new process, which starts at once.
 
     `environment` is set there before anything is imported. `factory`, arguments and results are pickled. Errors of
@@ -103,7 +103,7 @@ class Remote:
         if len(self._tasks) > (not self.is_built):
             raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task()}")
         request = dumps((method, args))
-        self._tasks.append(task or _describe(method, args))
+        self._tasks.append(task or " ".join(f"{method}({', '.join(map(reprlib.repr, args))})".split()))
         self.asked_s = now()
         try:
             self.connection.send_bytes(request)
@@ -163,9 +163,6 @@ class Remote:
             self._process.join(_SECONDS_TO_END)
             self.kill("was closed; start a new one")
 
-    def __enter__(self) -> Remote:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -218,10 +215,6 @@ def to_receive(remotes: Collection[Remote], within_s: float) -> list[Remote]:
     """Wait up to `within_s` until one of the busy `remotes` has answered or ended; return all that have."""
     busy = {remote.connection: remote for remote in remotes}
     return [busy[connection] for connection in wait(list(busy), max(0.0, within_s))]  # type: ignore[index]
-
-
-def _describe(method: str, args: tuple[Any, ...]) -> str:
-    return " ".join(f"{method}({', '.join(map(reprlib.repr, args))})".split())
 
 
 def _limit_transfers(connection: Connection, timeout_s: float) -> None:

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Handle:
     writable: bool = True
 
 
-class SharedArray:
+class SharedArray(AbstractContextManager["SharedArray"]):
     """A shared array; pickling it sends its handle, and unpickling maps the same memory.
 
     The process that made it must keep it open until the others have mapped it. Views stay valid after `close`; the last
@@ -148,9 +148,6 @@ class SharedArray:
         self._array = None
         _mapped.pop(self.handle, None)
         self._let_go()
-
-    def __enter__(self) -> SharedArray:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,4 +1,7 @@
-"""Run in the workers of a third-party pool: keep a model, compute the batches that arrive, and record the times."""
+"""Run in the workers of a third-party pool: keep a model, compute the batches that arrive, and record the times.
+
+Tasks are sent as arguments of `messages.answer`, so that their errors come back as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.processes.child import live_with_parent
-from inferbench_lib.processes.messages import answer
 from inferbench_lib.processes.spans import Start, load, now, spent, spent_making
 from inferbench_lib.records import Span
 
@@ -58,7 +59,7 @@ class _Worker:
     """The state of this process from one task to the next."""
 
     start: Start
-    start_answer: bytes
+    error: Exception | None = None
     runner: Runner
     rows: SharedArray
     """The last input: while it is kept, its mapping and its pages stay."""
@@ -68,37 +69,26 @@ def begin(environment: Mapping[str, str], by_main_thread: bool, payload: bytes, 
     """Start a worker whose process inferbench made: set its environment, tie it to its parent, load its model."""
     os.environ.update(environment)  # nothing that reads it has been imported
     live_with_parent(by_main_thread, lifeline)
-    join(payload)
+    try:
+        join(payload)
+    except Exception as error:  # `greet` raises it: here it would end the pool without its text
+        _Worker.error = error
 
 
-def join(payload: bytes) -> bytes:
-    """Load the model of the pickled `payload`, if any, in this process; return its `Start`, or its error."""
-    _Worker.start_answer = answer(_load, payload)
-    return _Worker.start_answer
-
-
-def _load(payload: bytes) -> Start:
+def join(payload: bytes) -> Start:
+    """Load the model of the pickled `payload`, if any, in this process."""
     _Worker.runner, _Worker.start = load(payload)
     return _Worker.start
 
 
-def greet() -> bytes:
-    """Return this worker's `Start`, or the error of its model; slowly, so that every idle worker gets a question."""
+def greet() -> Start:
+    """Return this worker's `Start`, or raise the error of its model; slowly, so that every idle worker is asked."""
     time.sleep(0.01)
-    return _Worker.start_answer
+    if _Worker.error is not None:
+        raise _Worker.error
+    return _Worker.start
 
 
-def answering(run: Callable[[Any], Report]) -> Callable[[Any], bytes]:
-    """Return a task that pickles the `Report` of `run`, or its error."""
-
-    @wraps(run)
-    def task(content: Any) -> bytes:
-        return answer(run, content)
-
-    return task
-
-
-@answering
 def run_pickled(parcel: Parcel) -> Report:
     """Compute a pickled batch; the model is empty if the worker has one."""
     model, batch = parcel.content
@@ -108,14 +98,12 @@ def run_pickled(parcel: Parcel) -> Report:
     return _report(parcel, spent_making(lambda: pickle.loads(batch), "deserialize_data", spans), spans)
 
 
-@answering
 def run_shared(parcel: Parcel) -> Report:
     """Compute rows `start` to `stop` of a shared array."""
     _Worker.rows, start, stop = parcel.content
     return _report(parcel, _Worker.rows.array[start:stop], [])
 
 
-@answering
 def run_rows(rows: np.ndarray) -> Report:
     """Compute rows that are in this process already."""
     return _report(Parcel(None, now(), now()), rows, [])
