@@ -215,10 +215,3 @@ def growing_row_sums(n_bytes: int, rows: np.ndarray) -> np.ndarray:
 
 
 _kept: list[np.ndarray] = []
-
-
-def load_slow_import() -> Callable[[np.ndarray], np.ndarray]:
-    import slow_to_import
-
-    assert slow_to_import.VALUE == 7
-    return row_sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -28,6 +29,12 @@ def children(pid: int) -> set[int]:
         if fields[0] not in "ZX" and int(fields[1]) == pid:
             found.add(int(stat.parent.name))
     return found
+
+
+def children_here() -> set[int]:
+    """This process's running children, without the resource trackers that multiprocessing and loky keep."""
+    found = children(os.getpid())
+    return {pid for pid in found if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def shared_memory_files(pid: int) -> set[Path]:

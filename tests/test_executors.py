@@ -1,15 +1,12 @@
-"""Executors are found by listing their files; those of the standard library, loky and Dask fail with named errors."""
+"""Warm pools keep their workers; those of the standard library, loky and Dask say what ended one of theirs."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import limits_at_import
@@ -18,40 +15,36 @@ import parallel_helpers as helpers
 import pytest
 from processes import eventually, is_running
 
-from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied, WrongOutput
-from inferbench_lib.executors.dask_pool import LEFT_BEHIND, DaskPool, is_here, refuse_open
-from inferbench_lib.executors.loky_pool import LokyPool
-from inferbench_lib.executors.process_pool import ProcessPool
+from inferbench_lib.errors import WorkerDied
+from inferbench_lib.executors.dask_pool import LEFT_BEHIND, DaskPool
+from inferbench_lib.executors.futures_pool import LokyPool, ProcessPool
+from inferbench_lib.executors.shared_pool import SharedPool
 from inferbench_lib.executors.task_pool import TaskPool, lane
-from inferbench_lib.processes.child import start_context, thread_limits
-from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.spans import now
-from inferbench_lib.processes.task import Report, Start
+from inferbench_lib.processes.child import thread_limits
+from inferbench_lib.processes.spans import Start, now
+from inferbench_lib.processes.task import Report
 from inferbench_lib.records import Span
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
-WARM: dict[str, type[TaskPool]] = {"process_pool": ProcessPool, "loky": LokyPool, "dask": DaskPool}
-HERE = Path(__file__).parent
+LIBRARIES: dict[str, type[TaskPool]] = {"process_pool": ProcessPool, "loky": LokyPool, "dask": DaskPool}
+WARM: dict[str, type[TaskPool | SharedPool]] = {**LIBRARIES, "shared_pool": SharedPool}
 
 
-@pytest.fixture(scope="module", params=WARM)
-def warm(request: pytest.FixtureRequest) -> Iterator[TaskPool]:
-    """A pool of two workers that serves several tests."""
-    with WARM[request.param](partial(helpers.load_sleeper, 0.05), n_processes=2) as pool:
-        yield pool
-
-
-def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(warm: TaskPool) -> None:
+@pytest.mark.parametrize("name", WARM)
+def test_a_warm_pool_keeps_its_workers_and_its_start_is_apart(name: str) -> None:
     """Calls use the two processes of the start; its spans lie before the first call and no longer than `start_s`."""
-    called_s = now()
-    for _ in range(2):
-        assert np.array_equal(warm.map(ROWS, 500), SUMS)
-    starts = [span for span in warm.spans() if span.end_s <= called_s]
-    assert [span.kind for span in starts] == ["start", "import", "load_model"] * 2
-    assert max(span.end_s for span in starts) - min(span.start_s for span in starts) <= warm.start_s
-    assert len(set(warm.pids)) == 2
-    assert all(map(is_running, warm.pids))
+    with WARM[name](partial(helpers.load_sleeper, 0.05), n_processes=2) as pool:
+        called_s, pids = now(), pool.pids
+        for _ in range(2):
+            assert np.array_equal(pool.map(ROWS, 500), SUMS)
+        starts = [span for span in pool.spans() if span.end_s <= called_s]
+        assert [span.kind for span in starts] == ["start", "import", "load_model"] * 2
+        assert max(span.end_s for span in starts) - min(span.start_s for span in starts) <= pool.start_s
+        assert len(set(pids)) == 2
+        assert pool.pids == pids
+        assert all(map(is_running, pids))
+    assert eventually(lambda: not any(map(is_running, pids)))
 
 
 @pytest.mark.parametrize("name", WARM)
@@ -70,7 +63,7 @@ def map_often(pool: TaskPool) -> None:
         pool.map(ROWS, 100)
 
 
-@pytest.mark.parametrize("name", WARM)
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_an_idle_worker_that_was_killed_is_noticed(name: str) -> None:
     """The next call says which worker ended and how, instead of doing all with the others; the pool is closed then."""
     with WARM[name](helpers.load_row_sums, n_processes=2) as pool:
@@ -107,22 +100,9 @@ def test_a_worker_that_loky_replaces_is_not_passed_over() -> None:
     assert int(later) not in pool.pids
 
 
-@pytest.mark.parametrize("name", ["process_pool", "loky"])
-def test_outputs_that_do_not_fit_the_rows_are_refused(name: str) -> None:
-    """A batch with too few outputs is WrongOutput, and so is one of another dtype than the first."""
-    with WARM[name](helpers.load_short, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
-        pool.map(ROWS[:100], 50)
-    assert str(caught.value) == "runner: expected 50 outputs, one per row, got 49; correct it"
-    with WARM[name](helpers.load_ragged, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
-        pool.map(ROWS, 100)
-    assert str(caught.value) == (
-        f"{name}: expected each row's output as ((), dtype('float32')) before, got ((), dtype('float64')); correct it"
-    )
-
-
 def test_a_task_waits_until_it_is_sent_and_is_in_transfer_from_then_on() -> None:
     """What was sent while its worker was busy is in transfer from when that is free; spans get the worker's number."""
-    start = Start(pid=1, first_line_s=0.0, cpu_s=0.0)
+    start = Start(pid=1, began_s=0.0, cpu_s=0.0)
 
     def report(sent_s: float, arrived_s: float, end_s: float) -> Report:
         spans = (Span(worker=0, kind="compute", start_s=arrived_s, end_s=end_s, cpu_s=1.0, n_rows=5),)
@@ -167,7 +147,7 @@ def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: p
     clock = [100.0]
     monkeypatch.setattr("inferbench_lib.processes.spans.now", lambda: clock[0])
     monkeypatch.setattr("inferbench_lib.executors.task_pool.now", lambda: clock[0])
-    start = Start(pid=1, first_line_s=90.0, cpu_s=0.0)
+    start = Start(pid=1, began_s=90.0, cpu_s=0.0)
 
     def future(start_s: float, end_s: float, here_s: float) -> tuple[Report, Callable[[], None]]:
         spans = (Span(worker=0, kind="compute", start_s=start_s, end_s=end_s, cpu_s=1.0, n_rows=2),)
@@ -180,177 +160,3 @@ def test_outputs_are_collected_only_when_nobody_computes_any_more(monkeypatch: p
     told = [(span.worker, span.kind, span.start_s, span.end_s) for span in pool.spans() if span.end_s > span.start_s]
     assert (-1, "collect", 109, 112) in told
     assert [kind for worker, kind, *_ in told if worker == -1] == ["collect"]
-
-
-@pytest.mark.parametrize(
-    ("address", "is_good"),
-    [
-        ("tls://scheduler.example:8786", True),
-        ("tls://10.0.0.7:8786", True),
-        ("tcp://127.0.0.1:8786", True),
-        ("tcp://localhost:8786", True),
-        ("tcp://[::1]:8786", True),
-        ("tcp://10.0.0.7:8786", False),
-        ("tcp://scheduler.example:8786", False),
-        ("tcp://127.0.0.1.example:8786", False),
-        ("tcp://localhost@10.0.0.7:8786", False),
-        ("ws://127.0.0.1:8786", False),
-        ("10.0.0.7:8786", False),
-        ("tls://", False),
-        ("", False),
-    ],
-)
-def test_beyond_this_machine_a_scheduler_needs_tls(address: str, is_good: bool) -> None:
-    """An address that others could listen to or talk to is refused by name, before anything is started."""
-    if is_good:
-        refuse_open(address)
-        return
-    with pytest.raises(ConfigError) as caught:
-        DaskPool(helpers.load_row_sums, n_processes=2, scheduler=address)
-    assert str(caught.value) == (
-        f"dask.scheduler: expected tls://host:port, or tcp://127.0.0.1:port on this machine, got {address!r}; "
-        "start the scheduler with certificates, and name them in Dask's configuration (distributed.comm.tls)"
-    )
-
-
-def test_this_machine_is_told_without_asking_anyone() -> None:
-    """Loopback addresses and `localhost` are here; a name, another address or nothing is not."""
-    assert [is_here(host) for host in ("127.0.0.1", "::1", "localhost", "example.org", "10.0.0.1", "", None)] == [
-        True, True, True, False, False, False, False,
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A user's own cluster, of two workers in threads of this process."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
-    ) as own:  # type: ignore[no-untyped-call]
-        yield own
-
-
-def test_a_scheduler_of_the_user_s_gets_each_batch_once(cluster: Any) -> None:
-    """Batches are scattered with the first call; later ones send none; the user's cluster outlives the pool."""
-    address = cluster.scheduler_address
-    with (
-        DaskPool(partial(helpers.load_sleeper, 0.02), n_processes=2, scheduler=address) as pool,
-        SharedArray.of(ROWS) as x,
-    ):
-        assert np.array_equal(pool.map(x, 100), SUMS)
-        assert [span.n_rows for span in pool.spans() if span.kind == "share"] == [1003]
-        assert np.array_equal(pool.map(x, 100), SUMS)
-        assert [span for span in pool.spans() if span.kind == "share"] == []
-        assert np.array_equal(pool.map(ROWS[:7], 3), SUMS[:7])
-    assert len(cluster.scheduler_info["workers"]) == 2
-
-
-def test_a_cluster_that_is_too_small_is_named(cluster: Any) -> None:
-    """Workers that are not there, or that work on several batches at once, are refused with what to do."""
-    pool = DaskPool(helpers.load_row_sums, n_processes=3, scheduler=cluster.scheduler_address)
-    pool._start_limit_s = 0.5
-    with pytest.raises(NotAvailable) as caught:
-        pool.ready()
-    assert str(caught.value) == (
-        f"dask: expected 3 workers at {cluster.scheduler_address}, got Only 2/3 workers arrived after 0.5; "
-        "start the scheduler and its workers first"
-    )
-    pool = DaskPool(helpers.load_row_sums, n_processes=1)
-    pool._client = type("TwoThreads", (), {"nthreads": lambda self: {"tcp://127.0.0.1:1": 2}})()
-    with pytest.raises(NotAvailable) as caught:
-        pool._single_threaded()
-    assert str(caught.value) == (
-        "dask: expected workers of one thread each, 1 of them, got workers of 2 threads; start them with "
-        "`dask worker --nthreads 1`"
-    )
-
-
-DASK = """
-import psutil
-import parallel_helpers as helpers
-from inferbench_lib.executors.dask_pool import DaskPool
-if __name__ == "__main__":
-    with DaskPool(helpers.load_row_sums, n_processes=2) as pool:
-        pool.map(helpers.numbered_rows(9), 2)
-        ours = psutil.Process()
-        sockets = [socket for one in (ours, *ours.children()) for socket in one.net_connections("inet")]
-        print({socket.laddr.ip for socket in sockets if socket.status == "LISTEN"})
-"""
-
-
-def test_dask_listens_here_alone_and_leaves_nothing(tmp_path: Path) -> None:
-    """All its ports are on loopback, it writes no log, and its temporary folder is empty afterwards."""
-    script = tmp_path / "script.py"
-    script.write_text(DASK)
-    (temporary := tmp_path / "temporary").mkdir()
-    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": f"{HERE}:{HERE.parent}"}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.stderr == ""
-    assert done.stdout == "{'127.0.0.1'}\n"
-    assert [*temporary.iterdir()] == []
-
-
-def test_a_fork_server_imports_once_for_all() -> None:
-    """A module that takes 0.2 s to import costs a worker of a server that has it next to nothing."""
-    spent_s = {}
-    for preload in ((), ("slow_to_import",)):
-        code = (
-            "import parallel_helpers as helpers\nfrom inferbench_lib.executors.process_pool import ProcessPool\n"
-            f"options = dict(n_processes=2, start_method='forkserver', preload={preload})\n"
-            "with ProcessPool(helpers.load_slow_import, **options) as p:\n"
-            "    print(min(s.end_s - s.start_s for s in p.spans() if s.kind == 'import'))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=60)
-        assert done.stderr == ""
-        spent_s[bool(preload)] = float(done.stdout)
-    assert spent_s[True] < 0.2 <= spent_s[False]
-
-
-def run_with_one_thread(code: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in an interpreter whose libraries start no thread of their own."""
-    code = f"import parallel_helpers as helpers\nfrom inferbench_lib.executors import listed\n{code}"
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=HERE, env=os.environ | limits, capture_output=True, text=True, timeout=60
-    )
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
-def test_fork_works_where_it_is_safe() -> None:
-    """In a process of one thread workers are forked, and give what the others give."""
-    done = run_with_one_thread(
-        "for name in ('process_pool', 'naive_pool'):\n"
-        "    with listed()[name](helpers.load_row_sums, n_processes=2, start_method='fork') as pool:\n"
-        "        print(pool.map(helpers.numbered_rows(4), 1).tolist())"
-    )
-    assert done.stderr == ""
-    assert done.stdout == "[1.0, 3.0, 7.0, 13.0]\n" * 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="fork is refused elsewhere")
-def test_fork_is_refused_where_it_is_not_safe() -> None:
-    """A second thread, and nothing is forked: the message says how many there are and what to do."""
-    done = run_with_one_thread(
-        "import threading\nfrom inferbench_lib.errors import ConfigError\n"
-        "release = threading.Event()\nthreading.Thread(target=release.wait).start()\n"
-        "for name in ('process_pool', 'naive_pool'):\n"
-        "    try:\n"
-        "        listed()[name](helpers.load_row_sums, n_processes=2, start_method='fork')\n"
-        "    except ConfigError as error:\n"
-        "        print(error)\n"
-        "release.set()"
-    )
-    assert done.stderr == ""
-    assert done.stdout == 2 * (
-        "start_method: expected no other thread in a process that forks, got 1 (OpenMP, OpenBLAS, torch or "
-        "Python have started them); use spawn or forkserver, or set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1 "
-        "before the first import\n"
-    )
-
-
-def test_an_unknown_start_method_is_refused() -> None:
-    """The names that exist are told."""
-    with pytest.raises(ConfigError) as caught:
-        start_context("teleport")
-    assert str(caught.value) == "start_method: expected one of fork, forkserver, spawn, got 'teleport'"

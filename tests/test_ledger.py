@@ -173,10 +173,9 @@ def test_who_stands_by_gets_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two of four workers at a time the calls are those of two workers, whichever the two are."""
     monkeypatch.setattr("inferbench_lib.processes.ledger.now", lambda: 100.0)
     with Ledger(1_000_000, 4) as ledger:
-        assert ledger.n_at_once == 4
         assert [ledger.take(worker, COST) for worker in (1, 3)] == [range(162_500), range(162_500, 325_000)]
     with Ledger(1_000_000, 4) as ledger:
-        ledger.n_at_once = 2
+        ledger.limit(2)
         assert [ledger.take(worker, COST) for worker in (1, 3)] == [range(325_000), range(325_000, 650_000)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import os
 import re
 import signal
 import sys
@@ -11,26 +9,24 @@ import types
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import parallel_helpers as helpers
 import pytest
-from processes import children, is_running, shared_memory_files
+from processes import children_here, shared_memory_files
 
 from inferbench_lib.errors import ConfigError, WorkerDied, WorkerHung, WorkerRaised, WrongOutput
 from inferbench_lib.executors import listed
 from inferbench_lib.executors.base import Executor
-from inferbench_lib.executors.ceiling import Ceiling
-from inferbench_lib.executors.naive_pool import NaivePool
+from inferbench_lib.executors.futures_pool import NaivePool
 from inferbench_lib.executors.predict import parallel_predict
 from inferbench_lib.executors.shared_pool import SharedPool
-from inferbench_lib.processes import spans as spans_of
+from inferbench_lib.executors.worker_pool import Ceiling
 from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.spans import CALLER, SPAN_KINDS, ImportClock, idle_spans, now, spent
-from inferbench_lib.records import Span
+from inferbench_lib.processes.spans import CALLER, SPAN_KINDS, now
 
 ROWS = helpers.numbered_rows(1003)
 SUMS = np.arange(1003.0) + np.arange(1003.0) ** 2 + 1
@@ -82,16 +78,6 @@ def test_every_second_of_every_worker_is_accounted_for(name: str) -> None:
         assert len({lane[-1].end_s for lane in lanes.values()}) == 1
 
 
-def test_a_block_is_recorded_with_its_wall_and_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A span has the two readings of the clock, and the difference of two readings of this process's CPU time."""
-    monkeypatch.setattr(spans_of, "now", iter([10.0, 13.0]).__next__)
-    monkeypatch.setattr(spans_of.time, "process_time", iter([5.0, 5.5]).__next__)
-    spans: list[Span] = []
-    with spent(spans, 2, "compute", 7):
-        pass
-    assert spans == [Span(worker=2, kind="compute", start_s=10.0, end_s=13.0, cpu_s=0.5, n_rows=7)]
-
-
 def test_the_naive_pool_pays_for_model_and_data_in_every_task() -> None:
     """Each task of the naive pool serializes and deserializes model, batch and outputs, in processes of this call."""
     with NaivePool(helpers.load_row_sums, n_processes=2) as executor:
@@ -101,19 +87,6 @@ def test_the_naive_pool_pays_for_model_and_data_in_every_task() -> None:
         assert kinds.count(kind) == 6
     assert 1 <= kinds.count("start") <= 2  # a process that came too late for a task says nothing
     assert executor.start_s < 0.1
-
-
-def test_a_warm_pool_keeps_its_workers() -> None:
-    """The shared-memory pool starts its processes once, and a later `map` uses the same ones."""
-    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
-        pids = pool.pids
-        starts = [span for span in pool.spans() if span.kind == "start"]
-        assert 0 < max(span.end_s - span.start_s for span in starts) <= pool.start_s
-        for _ in range(3):
-            pool.map(ROWS, 100)
-        assert pool.pids == pids
-        assert [span for span in pool.spans() if span.kind == "start"] == starts
-    assert not any(map(is_running, pids))
 
 
 def test_the_next_batch_goes_to_whoever_is_idle(tmp_path: Path) -> None:
@@ -133,30 +106,17 @@ def test_no_input_row_is_copied_or_sent(monkeypatch: pytest.MonkeyPatch) -> None
         assert set(shared.array[:, 2]) == {-1.0}
 
 
-def test_outputs_go_where_they_are_wanted() -> None:
-    """A given `out` receives the outputs; one of the wrong dtype is refused rather than filled with rounded numbers."""
-    with SharedPool(helpers.load_row_sums, n_processes=2) as pool:
-        with SharedArray.empty(1003, float) as out:
-            assert pool.map(ROWS, 100, out) is out.array
-            assert np.array_equal(out.array, SUMS)
-        with SharedArray.empty(1003, np.int64) as out, pytest.raises(WrongOutput) as caught:
-            pool.map(ROWS, 100, out)
-    assert str(caught.value) == (
-        "shared_pool: expected outputs for (1003,) of int64, got (1003,) of float64; every batch must give rows of one "
-        "shape and dtype, and `out` must have room for them"
-    )
-
-
-@pytest.mark.parametrize("name", ["shared_pool", "ceiling"])
+@pytest.mark.parametrize("name", ["shared_pool", "ceiling", "process_pool", "loky"])
 def test_outputs_that_do_not_fit_together_are_refused(name: str) -> None:
     """A batch with too few outputs, or with another dtype than the first, is WrongOutput, not a quiet conversion."""
-    with make(name, helpers.load_short) as pool, pytest.raises(WrongOutput) as caught:
+    who = "runner" if name in ("shared_pool", "ceiling") else name
+    with listed()[name](helpers.load_short, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
         pool.map(ROWS[:100], 50)
     assert str(caught.value) == "runner: expected 50 outputs, one per row, got 49; correct it"
-    with make(name, helpers.load_ragged) as pool, pytest.raises(WrongOutput) as caught:
+    with listed()[name](helpers.load_ragged, n_processes=1) as pool, pytest.raises(WrongOutput) as caught:
         pool.map(ROWS, 100)
     assert str(caught.value) == (
-        "runner: expected each row's output as ((), dtype('float32')) before, got ((), dtype('float64')); correct it"
+        f"{who}: expected each row's output as ((), dtype('float32')) before, got ((), dtype('float64')); correct it"
     )
 
 
@@ -244,36 +204,3 @@ def test_a_shared_pool_has_no_name_in_dev_shm() -> None:
         pool.map(ROWS, 100)
         named = {path for pid in pool.pids for path in shared_memory_files(pid)}
     assert {path for path in named if not path.name.startswith("sem.")} == set()
-
-
-def test_idle_time_is_wait_before_the_last_compute_and_imbalance_after_it() -> None:
-    """The gaps of a lane are filled exactly, and named for whether work was still to come."""
-
-    def span(worker: int, kind: str, start_s: float, end_s: float) -> Span:
-        return Span(worker=worker, kind=kind, start_s=start_s, end_s=end_s)
-
-    busy = [span(0, "compute", 2, 3), span(0, "compute", 5, 6), span(0, "store", 6, 7), span(1, "compute", 0, 8)]
-    assert idle_spans(busy, range(3), 0, 10) == [
-        span(0, "wait", 0, 2), span(0, "wait", 3, 5), span(0, "imbalance", 7, 10),
-        span(1, "imbalance", 8, 10),
-        span(2, "imbalance", 0, 10),
-    ]  # fmt: skip
-    assert idle_spans(busy[:1], range(2), 0, 10, {1})[-1] == span(1, "standby", 0, 10)
-
-
-def test_the_import_clock_counts_outermost_imports_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that imports counts once, an import outside the clock does not, and nothing stays changed."""
-    monkeypatch.setattr(spans_of, "now", count().__next__)  # each reading is a second later
-    before = builtins.__import__
-    with ImportClock() as clock:
-        assert helpers.fresh_import("slow_to_import") == 7  # which imports `time`
-        assert helpers.fresh_import("slow_to_import") == 7
-    helpers.fresh_import("slow_to_import")
-    assert clock.seconds == 2
-    assert builtins.__import__ is before
-
-
-def children_here() -> set[int]:
-    """This process's running children, without the resource trackers that multiprocessing and loky keep."""
-    found = children(os.getpid())
-    return {pid for pid in found if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()}

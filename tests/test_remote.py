@@ -14,9 +14,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from processes import eventually, is_running
 from remote_probe import Probe, fail_to_build, import_slowly
 
@@ -73,15 +71,12 @@ def test_start_import_and_build_are_told_apart() -> None:
     with Remote(import_slowly, index=3) as remote:
         remote.ready()
         whole_s = time.perf_counter() - before_s
-        parts_s = remote.start_s + remote.import_s + remote.build_s
-        assert 0.2 <= remote.import_s < 0.2 + 0.5 * whole_s
-        assert 0 < remote.start_s < parts_s <= whole_s
         start, imports, build = remote.start_spans
+        assert 0.2 <= imports.end_s - imports.start_s < 0.2 + 0.5 * whole_s
+        assert before_s <= start.start_s < start.end_s < build.end_s <= before_s + whole_s
         assert [span.kind for span in remote.start_spans] == ["start", "import", "load_model"]
         assert {span.worker for span in remote.start_spans} == {3}
         assert (start.end_s, imports.end_s) == (imports.start_s, build.start_s)
-        assert before_s <= start.start_s
-        assert build.end_s - start.start_s == pytest.approx(parts_s)
 
 
 def test_it_sleeps_between_calls(remote: Remote) -> None:
@@ -198,6 +193,18 @@ def test_an_interrupted_call_ends_its_process(remote: Remote) -> None:
         remote.call("pid")
 
 
+def test_ctrl_c_between_a_request_and_its_answer_ends_the_process(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that comes when the request has been sent, but before the wait for its answer, ends it too."""
+    remote.ready()
+    submit = remote.submit
+    monkeypatch.setattr(remote, "submit", lambda *request: (submit(*request), signal.raise_signal(signal.SIGINT)))
+    with pytest.raises(KeyboardInterrupt):
+        remote.call("nap", 60)
+    assert not is_running(remote.pid)
+
+
 def test_ctrl_c_while_a_process_starts_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt that comes during the start is raised after it, and the new process is gone."""
     started: list[BaseProcess] = []
@@ -263,66 +270,3 @@ def test_a_lost_remote_ends() -> None:
     pid = remote.call("pid")
     del remote
     assert eventually(lambda: not is_running(pid))
-
-
-FORGETFUL = """
-from inferbench_lib.processes.remote import Remote
-from remote_probe import Probe
-remote = Remote(Probe)
-print(remote.call("pid"), flush=True)
-remote.submit("nap", 60)
-"""
-
-
-def run_here(code: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in a fresh interpreter that finds the tests' modules."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, timeout=30)
-
-
-def test_a_program_that_forgets_to_close_still_ends() -> None:
-    """At the end of the program its remotes end, busy or not, and it does not wait for them."""
-    done = run_here(FORGETFUL)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not is_running(int(done.stdout))
-
-
-SHORT_THREAD = """
-import threading, time
-from inferbench_lib.processes.remote import Remote
-from remote_probe import Probe
-made = []
-def start():
-    made.append(Remote(Probe))
-    made[0].ready()
-thread = threading.Thread(target=start)
-thread.start()
-thread.join()
-time.sleep(0.5)
-print(made[0].call("pid") == made[0].pid)
-"""
-
-
-def test_a_remote_outlives_the_thread_that_started_it() -> None:
-    """The end of the starting thread, which the kernel takes for the parent's end, does not end the child."""
-    assert run_here(SHORT_THREAD).stdout == "True\n"
-
-
-CELLS = (
-    "import sys; sys.path.insert(0, {here!r})\n"
-    "from inferbench_lib.processes.remote import Remote\nfrom remote_probe import Probe",
-    "with Remote(Probe) as remote:\n    print(remote.call('pid') == remote.pid)",
-    "def load():\n    return Probe()\ntry:\n    Remote(load)\nexcept Exception as error:\n    print(repr(error))",
-)
-
-
-def test_in_a_notebook_a_function_of_a_cell_is_refused() -> None:
-    """Under a Jupyter kernel a module's factory works, and one defined in a cell is refused with the way out."""
-    cells = [nbformat.v4.new_code_cell(cell.format(here=str(HERE)) if not i else cell) for i, cell in enumerate(CELLS)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=60).execute(cwd=str(HERE.parent))
-    printed = [cell.outputs[0].text for cell in notebook.cells[1:]]
-    assert printed == [
-        "True\n",
-        "ConfigError('`load`: expected something that another process can import, got a definition in a notebook cell "
-        "or a prompt; move `load` into a module and import it')\n",
-    ]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inferbench_lib.timing.sampler import Sampler
 
 from inferbench_lib import store, studies
+from inferbench_lib.measure.bench import Bench
+from inferbench_lib.measure.executor_passes import ColdPasses, Passes
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.work.engines.sklearn import Sklearn
+from inferbench_lib.work.forest import Forest
 
 
 @dataclass
@@ -55,6 +61,45 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
     assert [len(values) for values in schedule.control_s] == [1, 1, 0, 0, 0, 0]
     (flag,) = [flag for flag in row.flags if flag.name == "drift"]
     assert flag.text.startswith(
-        "the fixed work that watches the machine's speed could not go on, so a change was not seen: worker 'control'"
+        "the control workload could not go on, so a change of the machine's speed was not seen: worker 'control'"
     )
     assert not flag.invalidates
+
+
+def test_sessions_and_probes_inside_them_share_one_observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second session, and the sampler of the machine's limits, use the observer of the first session."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    config = studies.params("batch_sweep")()
+    with Session("batch_sweep", config) as first, Session("batch_sweep", config) as second, Sampler() as probe:
+        assert first._sampler.pid is not None
+        assert first._sampler.pid == second._sampler.pid == probe.pid
+
+
+def test_a_scheduler_that_does_not_answer_fails_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens at the address: the warm and the cold cell fail with the reason; the one beside them is whole."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path))
+    forest = Forest(n_features=4, n_trees=3, n_train=200)
+    alone = Case(workload="forest", executor="single", batch_size=50)
+    lost = replace(alone, executor="dask", n_processes=2)
+    options = {"scheduler": "tcp://127.0.0.1:1", "timeout_s": 0.5}
+    sources = [
+        Passes(workload=forest, engine=Sklearn, case=alone, n_inputs=100),
+        Passes(workload=forest, engine=Sklearn, case=lost, n_inputs=100, options=options),
+        ColdPasses(workload=forest, engine=Sklearn, case=replace(lost, cold=True), n_inputs=100, options=options),
+    ]
+    config = studies.params("cpu_multiprocess")(min_rounds=2, max_rounds=2)
+    with Session("cpu_multiprocess", config) as session:
+        entries = [Entry(case=s.case, host=session.host(partial(Bench, s), str(s.case))) for s in sources]
+        rows = session.measure(entries, memory=True).measurements
+        run = session.finish(rows, {})
+    assert [row.outcome for row in run.measurements] == [Outcome.OK, Outcome.FAILED, Outcome.FAILED]
+    assert len(run.measurements[0].samples_s) == 2
+    for row in run.measurements[1:]:
+        assert row.reason == (
+            "dask: expected 2 workers at tcp://127.0.0.1:1, got Timed out trying to connect to tcp://127.0.0.1:1 "
+            "after 0.5 s; start the scheduler and its workers first"
+        )

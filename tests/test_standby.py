@@ -117,10 +117,10 @@ def test_scaling_shows_what_too_many_at_work_cost() -> None:
     cfg = studies.build("cpu_multiprocess", {"scaling_rows": [1000], "executors": ["single", "shared_pool"]})
     assert isinstance(cfg, studies.params("cpu_multiprocess"))
     forest = Forest()
-    scaling = [way.bench.args[-1] for way in multiprocess._scaling(forest, (1, 4), cfg)]
-    assert [options.get("n_at_once") for options in scaling] == [None, 4]
-    ways = [way.bench.args[-1] for way in multiprocess._ways(forest, cfg, 2)]
-    assert [options.get("n_at_once") for options in ways] == [None] * len(ways)
+    scaling = multiprocess._scaling(forest, (1, 4), cfg)
+    assert [way.passes.options.get("n_at_once") for way in scaling] == [None, 4]
+    ways = multiprocess._ways(forest, cfg, 2)
+    assert [way.passes.options.get("n_at_once") for way in ways] == [None] * len(ways)
 
 
 def test_nobody_at_work_is_refused() -> None:

@@ -7,16 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, now, spent
+from inferbench_lib.processes.task import LoadRunner
 from inferbench_lib.records import Span
-
-if TYPE_CHECKING:
-    from inferbench_lib.processes.task import LoadRunner
 
 Rows: TypeAlias = np.ndarray | SharedArray
 
@@ -37,6 +35,13 @@ class Executor(ABC):
     starts_per_call: ClassVar[bool] = False
     """Whether every `map` starts new processes, so that no call warms up the next."""
     is_one_process: ClassVar[bool] = False
+    """Whether it computes in the calling process alone."""
+    has_threads: ClassVar[bool] = False
+    """Whether threads of the model take the place of processes."""
+    sizes_batches: ClassVar[bool] = False
+    """Whether it sizes its batches itself, by the measured cost of calls, where `batch_size` is None."""
+    keeps_input: ClassVar[bool] = False
+    """Whether the first `map` of an input copies it, so that later calls should get the same one."""
     start_s = 0.0
     _began_s = 0.0
 

@@ -6,7 +6,6 @@ first `map` of an input scatters its batches, and each task runs where its batch
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import shutil
 import tempfile
@@ -15,22 +14,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from inferbench_lib.errors import ConfigError, NotAvailable, WorkerDied
+from inferbench_lib.executors.base import Rows
 from inferbench_lib.executors.task_pool import TaskPool
 from inferbench_lib.processes.child import end_now, starting_processes, thread_limits
-from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
+from inferbench_lib.processes.messages import answer, dumps, how_it_ended, open_answer
 from inferbench_lib.processes.shared_array import SharedArray
-from inferbench_lib.processes.spans import CALLER, now, spent
-from inferbench_lib.processes.task import Parcel, Report, Start, join, run_rows, run_shared
+from inferbench_lib.processes.spans import CALLER, Start, now, spent
+from inferbench_lib.processes.task import LoadRunner, Parcel, Report, join, run_rows, run_shared
 from inferbench_lib.records import Span
-
-if TYPE_CHECKING:
-    from inferbench_lib.executors.base import Rows
-    from inferbench_lib.processes.task import LoadRunner
 
 QUIET: dict[str, Any] = {
     # Dask opens a port for HTTP even without a dashboard: here only on this machine, and with no routes.
@@ -43,6 +39,8 @@ QUIET: dict[str, Any] = {
 }
 LEFT_BEHIND = {"PYTHONHASHSEED": "6640", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Variables that Dask sets in our environment for its workers and leaves there (distributed/nanny.py)."""
+HERE = ("localhost", "127.0.0.1", "::1")
+CONNECT_LIMIT_S = 10.0
 
 
 class DaskPool(TaskPool):
@@ -76,8 +74,10 @@ class DaskPool(TaskPool):
 
         load = dumps(self._load_runner)
         address = self._scheduler or self._stack.enter_context(self._local_cluster())
+        # A scheduler of the user's that is up answers at once.
+        connect_s = min(self._timeout_s, CONNECT_LIMIT_S) if self._scheduler else self._start_limit_s
         try:
-            client = Client(address, set_as_default=False, timeout=self._start_limit_s)  # type: ignore[no-untyped-call]
+            client = Client(address, set_as_default=False, timeout=connect_s)  # type: ignore[no-untyped-call]
             self._client = self._stack.enter_context(client)
             self._client.wait_for_workers(self._n_processes, timeout=self._start_limit_s)
         except (OSError, TimeoutError) as error:
@@ -86,9 +86,8 @@ class DaskPool(TaskPool):
                 f"{error}; start the scheduler and its workers first"
             ) from error
         self._addresses = self._single_threaded()
-        answers = self._client.run(join, load, workers=self._addresses)
-        starts = {address: open_answer(answers[address], self.name, "its start") for address in self._addresses}
-        return list(starts.values())
+        answers = self._client.run(answer, join, load, workers=self._addresses)
+        return [open_answer(answers[address], self.name, "its start") for address in self._addresses]
 
     def _single_threaded(self) -> list[str]:
         threads = self._client.nthreads()
@@ -125,14 +124,14 @@ class DaskPool(TaskPool):
         own = {"pure": False, "workers": self._addresses, "allow_other_workers": False}
         if self._scheduler is None:
             parcels = (Parcel((x, task.start, task.stop)) for task in tasks)
-            return [self._client.submit(run_shared, parcel, **own) for parcel in parcels]
+            return [self._client.submit(answer, run_shared, parcel, **own) for parcel in parcels]
         assert isinstance(x, SharedArray)
         known = self._scattered.setdefault(x, {})
         if len(tasks[0]) not in known:
             with spent(spans, CALLER, "share", len(x.array)):
                 parts = [x.array[task.start : task.stop] for task in tasks]
                 known[len(tasks[0])] = self._client.scatter(parts, workers=self._addresses, hash=False)
-        return [self._client.submit(run_rows, part, **own) for part in known[len(tasks[0])]]
+        return [self._client.submit(answer, run_rows, part, **own) for part in known[len(tasks[0])]]
 
     def _death(self, error: Exception) -> str:
         from distributed import KilledWorker
@@ -170,19 +169,12 @@ class DaskPool(TaskPool):
 def refuse_open(scheduler: str) -> None:
     """Raise ConfigError for an address beyond this machine that is not encrypted."""
     parts = urlsplit(scheduler)
-    if not (parts.scheme == "tls" and parts.hostname) and not (parts.scheme == "tcp" and is_here(parts.hostname)):
+    is_safe = parts.hostname in HERE if parts.scheme == "tcp" else parts.scheme == "tls" and parts.hostname
+    if not is_safe:
         raise ConfigError(
             f"dask.scheduler: expected tls://host:port, or tcp://127.0.0.1:port on this machine, got {scheduler!r}; "
             "start the scheduler with certificates, and name them in Dask's configuration (distributed.comm.tls)"
         )
-
-
-def is_here(host: str | None) -> bool:
-    """Return whether a host is this machine's loopback, without a look-up of its name."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

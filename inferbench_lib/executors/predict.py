@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from inferbench_lib.executors.shared_pool import SharedPool
+from inferbench_lib.executors.shared_pool import OnDeath, SharedPool
+from inferbench_lib.processes.child import environment_set
 from inferbench_lib.processes.messages import dumps
 from inferbench_lib.processes.shared_array import SharedArray
+from inferbench_lib.processes.task import LoadRunner, Runner
 from inferbench_lib.timing.usable import usable_cpus
-
-if TYPE_CHECKING:
-    from inferbench_lib.executors.shared_pool import OnDeath
-    from inferbench_lib.processes.task import LoadRunner, Runner
 
 
 def parallel_predict(
@@ -40,12 +37,12 @@ def parallel_predict(
     """
     with ExitStack() as until_done:
         if isinstance(model, Path | str):
-            load: LoadRunner = _LoadFile(path=Path(model).resolve(), method=method)
+            load: LoadRunner = partial(_load_file, Path(model).resolve(), method)
             runner = load()
         else:
             runner = getattr(model, method)
             pickled = until_done.enter_context(SharedArray.of(np.frombuffer(dumps(runner), dtype=np.uint8)))
-            load = _LoadShared(pickled=pickled)
+            load = partial(_load_shared, pickled)
         until_done.enter_context(threads_held_to(1))
         pool = SharedPool(
             load, n_processes=usable_cpus()[0] if n_processes is None else n_processes, caller_runner=runner,
@@ -54,25 +51,16 @@ def parallel_predict(
         return until_done.enter_context(pool).map(X, batch_size)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LoadShared:
-    pickled: SharedArray
-
-    def __call__(self) -> Runner:
-        runner: Runner = pickle.loads(self.pickled.array.data)
-        return runner
+def _load_shared(pickled: SharedArray) -> Runner:
+    runner: Runner = pickle.loads(pickled.array.data)
+    return runner
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LoadFile:
-    path: Path
-    method: str
+def _load_file(path: Path, method: str) -> Runner:
+    import joblib  # reads what pickle wrote too
 
-    def __call__(self) -> Runner:
-        import joblib  # reads what pickle wrote too
-
-        runner: Runner = getattr(joblib.load(self.path), self.method)
-        return runner
+    runner: Runner = getattr(joblib.load(path), method)
+    return runner
 
 
 @contextmanager
@@ -80,8 +68,7 @@ def threads_held_to(n_threads: int) -> Iterator[None]:
     """Limit BLAS, OpenMP, torch and joblib's `n_jobs=-1` in this process to `n_threads` while the block runs."""
     with ExitStack() as restore:
         # joblib reads the number of CPUs from it at each call.
-        restore.callback(_set_variable, "LOKY_MAX_CPU_COUNT", os.environ.get("LOKY_MAX_CPU_COUNT"))
-        _set_variable("LOKY_MAX_CPU_COUNT", str(n_threads))
+        restore.enter_context(environment_set({"LOKY_MAX_CPU_COUNT": str(n_threads)}))
         if find_spec("threadpoolctl"):  # comes with scikit-learn
             from threadpoolctl import threadpool_limits
 
@@ -90,10 +77,3 @@ def threads_held_to(n_threads: int) -> Iterator[None]:
             restore.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(n_threads)
         yield
-
-
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value

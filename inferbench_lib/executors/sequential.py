@@ -38,3 +38,4 @@ class Threads(Single):
 
     name = "threads"
     title = "scikit-learn threads"
+    has_threads = True

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self, TypeAlias
+
+import numpy as np
 
 from inferbench_lib.errors import WorkerDied, WorkerError, WorkerHung
-from inferbench_lib.executors.base import share
+from inferbench_lib.executors.base import Rows, share
 from inferbench_lib.executors.worker_pool import WorkerPool
 from inferbench_lib.processes.ledger import Ledger
 from inferbench_lib.processes.messages import answer, dumps, open_answer
 from inferbench_lib.processes.remote import Remote, to_receive
-from inferbench_lib.processes.row_worker import RowWorker
+from inferbench_lib.processes.row_worker import Answer, RowWorker
 from inferbench_lib.processes.scheduling import CpuDemand
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, idle_spans, now
+from inferbench_lib.processes.task import LoadRunner, Runner
 from inferbench_lib.records import Span
 from inferbench_lib.timing.usable import usable_cpus
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from inferbench_lib.executors.base import Rows
-    from inferbench_lib.processes.row_worker import Answer
-    from inferbench_lib.processes.task import LoadRunner, Runner
-
-    OnDeath = Literal["raise", "retry"]
-
+OnDeath: TypeAlias = Literal["raise", "retry"]
 CALLER_CALL_S = 1.0
 """The longest call of a caller that computes too: between its calls it notices the death of a worker."""
 
@@ -46,7 +40,6 @@ class _Job:
     spans: list[Span]
     asked: set[Remote] = field(default_factory=set)
     standing_by: set[int] = field(default_factory=set)
-    asked_without_out: set[Remote] = field(default_factory=set)
 
 
 class SharedPool(WorkerPool):
@@ -63,11 +56,12 @@ class SharedPool(WorkerPool):
     name = "shared_pool"
     title = "the shared-memory pool"
     has_cold_start = True
+    sizes_batches = True
 
     def __init__(
         self, load_runner: LoadRunner, *, n_processes: int, n_threads: int = 1, start_method: str = "spawn",
-        preload: Sequence[str] = (), timeout_s: float = 600.0, caller_runner: Runner | None = None,
-        on_worker_death: OnDeath = "raise", n_at_once: int | None = None,
+        timeout_s: float = 600.0, caller_runner: Runner | None = None, on_worker_death: OnDeath = "raise",
+        n_at_once: int | None = None,
     ) -> None:  # fmt: skip
         if on_worker_death not in ("raise", "retry"):
             raise ValueError(f"shared_pool.on_worker_death: expected 'raise' or 'retry', got {on_worker_death!r}")
@@ -80,12 +74,12 @@ class SharedPool(WorkerPool):
         self._job_of: dict[Remote, _Job] = {}
         self._caller: RowWorker | None = None
         super().__init__(
-            load_runner, n_processes=n_processes, n_threads=n_threads, start_method=start_method, preload=preload,
-            timeout_s=timeout_s, n_callers=int(caller_runner is not None),
+            load_runner, n_processes=n_processes, n_threads=n_threads, start_method=start_method, timeout_s=timeout_s,
+            n_callers=int(caller_runner is not None),
         )  # fmt: skip
         if caller_runner is not None:
             self._caller = RowWorker(lambda: caller_runner, n_processes - 1)
-            self._caller_start = Span(worker=n_processes - 1, kind="start", start_s=self._began_s, end_s=now())
+            self._start_spans = [Span(worker=n_processes - 1, kind="start", start_s=self._began_s, end_s=now())]
 
     def __enter__(self) -> Self:
         return super().__enter__() if self._caller is None else self
@@ -97,13 +91,12 @@ class SharedPool(WorkerPool):
             except (WorkerDied, WorkerHung) as error:
                 self._bury(worker, error)
 
-    def map(self, x: Rows | Path | str, batch_size: int | None = None, out: SharedArray | None = None) -> np.ndarray:
+    def map(self, x: Rows | Path | str, batch_size: int | None = None) -> np.ndarray:
         """Return the outputs of all rows of `x`, in order; each idle worker takes the next `batch_size` rows.
 
         Without `batch_size`, the size of calls follows from their measured cost, smaller towards the end. `x` may be an
-        `.npy` file or a memory map, also one larger than memory. A plain array is first copied into shared memory.
-        `out` receives the outputs; without it, the first outputs tell its shape. The result is a view of shared memory
-        that lives as long as it is used.
+        `.npy` file or a memory map, also one larger than memory. A plain array is first copied into shared memory. The
+        result is a view of shared memory that lives as long as it is used.
         """
         if self._stop_spans:
             raise WorkerDied(f"{self.name}: expected an open pool, got one that was closed; make a new one")
@@ -112,15 +105,10 @@ class SharedPool(WorkerPool):
         began_s = now()
         spans: list[Span] = []
         shared = share(x, spans, CALLER if self._caller is None else self._n_processes - 1)
-        rows = shared.array
-        ledger = Ledger(
-            len(rows),
-            self._n_processes,
-            batch_size,
-            row_bytes=rows.nbytes // max(1, len(rows)),
-            timeout_s=self._timeout_s,
-        )
-        job = _Job(x=shared, out=out or self._known_out(len(rows)), ledger=ledger, spans=spans)
+        n_rows, n_bytes = len(shared.array), shared.array.nbytes
+        row_bytes = n_bytes // max(1, n_rows)
+        ledger = Ledger(n_rows, self._n_processes, batch_size, row_bytes=row_bytes, timeout_s=self._timeout_s)
+        job = _Job(x=shared, out=self._room(n_rows), ledger=ledger, spans=spans)
         with self._ended_on_error():
             if self._caller is not None:
                 self._caller.attach(shared, job.out)
@@ -135,9 +123,6 @@ class SharedPool(WorkerPool):
         assert job.out is not None  # made with the first batch
         return job.out.array
 
-    def spans(self) -> tuple[Span, ...]:
-        return super().spans() if self._caller is None else (self._caller_start, *super().spans())
-
     def _living(self) -> list[Remote]:
         return [worker for worker in self._workers if not worker.has_ended]
 
@@ -145,20 +130,16 @@ class SharedPool(WorkerPool):
         """Ask as many workers as may compute at a time, starting ones too; after the first call of a caller."""
         if self._caller is not None and job.out is None:
             return
-        job.ledger.n_at_once = n_at_once = self._may_work()
+        n_at_once = self._n_at_once or self._demand.n_at_once(self._n_processes)
+        job.ledger.limit(n_at_once)
         for worker in self._living():
             if worker not in self._job_of and len(self._job_of) + (self._caller is not None) < n_at_once:
                 self._ask(worker, job)
         job.standing_by = {worker.index for worker in self._living() if worker not in job.asked}
 
-    def _may_work(self) -> int:
-        return self._n_at_once or self._demand.n_at_once(self._n_processes)
-
     def _ask(self, worker: Remote, job: _Job) -> None:
         self._job_of[worker] = job
         job.asked.add(worker)
-        if job.out is None:
-            job.asked_without_out.add(worker)
         try:
             worker.submit("work", job.ledger, dumps((job.x, job.out)), task=partial(job.ledger.task, worker.index))
         except (WorkerDied, WorkerHung) as error:
@@ -176,9 +157,9 @@ class SharedPool(WorkerPool):
         self._demand.note(spans)
         job.spans += spans
         job.x.forget(rows)
-        if job.out is None and row is not None:
-            job.out = self._out_for(row, None, len(job.x.array))
-            job.spans += self._caller.store(job.out)[0]
+        if row is not None and (out := self._room(len(job.x.array), row)):
+            job.out = out
+            job.spans += self._caller.store(out)[0]
         return True
 
     def _is_awaited(self, job: _Job) -> bool:
@@ -217,10 +198,8 @@ class SharedPool(WorkerPool):
             return
         self._demand.note(spans)
         job.spans += spans
-        if row is not None:
-            job.out = self._out_for(row, job.out, len(job.x.array))
-        if worker in job.asked_without_out and job.out is not None:
-            job.asked_without_out.remove(worker)
+        if row is not None:  # its outputs wait for their place
+            job.out = job.out or self._room(len(job.x.array), row)
             self._ask(worker, job)
 
     def _bury(self, worker: Remote, error: WorkerError, job: _Job | None = None) -> None:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import pickle
-import signal
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from inferbench_lib.errors import WorkerDied, WorkerHung, WrongOutput
-from inferbench_lib.executors.base import Executor, in_memory, share
-from inferbench_lib.processes.child import end_now, starting_processes, thread_limits
-from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
+from inferbench_lib.executors.base import Executor, Rows, in_memory, share
+from inferbench_lib.processes.messages import open_answer
 from inferbench_lib.processes.scheduling import batches
-from inferbench_lib.processes.spans import CALLER, idle_spans, now, spent
-from inferbench_lib.processes.task import Parcel, Report, Start, greet
+from inferbench_lib.processes.spans import CALLER, Start, idle_spans, now, spent
+from inferbench_lib.processes.task import LoadRunner, Report
 from inferbench_lib.records import Span
-
-if TYPE_CHECKING:
-    from concurrent import futures
-    from multiprocessing.process import BaseProcess
-
-    from inferbench_lib.executors.base import Rows
-    from inferbench_lib.processes.task import LoadRunner
 
 START_LIMIT_S = 60.0
 """Workers get at least this long to start, however short the limit of a batch is."""
@@ -60,9 +49,7 @@ class TaskPool(Executor):
         self._starts = self._open()
         self._is_open = True
         for worker, start in enumerate(self._starts):
-            first_s = max(began_s, start.first_line_s)
-            begin = Span(worker=worker, kind="start", start_s=began_s, end_s=first_s, cpu_s=start.cpu_s)
-            self._start_spans += [begin, *(replace(span, worker=worker) for span in start.spans)]
+            self._start_spans += start.lane(worker, began_s)
 
     def map(self, x: Rows, batch_size: int) -> np.ndarray:
         self.ready()
@@ -159,63 +146,6 @@ class TaskPool(Executor):
             return reports, np.concatenate(outputs)
 
 
-class FuturesPool(TaskPool):
-    """Base class for pools of `concurrent.futures`; it records their processes, so that it can explain a death."""
-
-    _futures: futures.Executor | None = None
-    _children: list[BaseProcess]
-
-    @abstractmethod
-    def _pool(self, load: bytes) -> futures.Executor:
-        """Return a new pool whose workers `begin` with the pickled `load`; its processes come into `_children`."""
-
-    def _open(self) -> list[Start]:
-        self._children = []
-        load = dumps(self._load_runner)
-        self._futures = self._pool(load)
-        deadline_s = now() + self._start_limit_s
-        starts: dict[int, Start] = {}
-        while len(starts) < self._n_processes:  # a worker that is up may answer for one that is not
-            if now() > deadline_s:
-                raise self._silent("its start", self._start_limit_s)
-            for future in [self._sent(greet) for _ in range(self._n_processes)]:
-                start: Start = self._answer(future, "its start", self._start_limit_s)
-                starts[start.pid] = start
-        return sorted(starts.values(), key=lambda start: start.first_line_s)
-
-    def _sent(self, function: Callable[..., bytes], *parcel: Parcel) -> futures.Future[bytes]:
-        assert self._futures is not None
-        with starting_processes(thread_limits(self._n_threads)):  # a submission may start one more process
-            try:
-                return self._futures.submit(function, *parcel)
-            except BrokenProcessPool as error:
-                raise WorkerDied(f"{self.name}: expected live workers, but {self._death(error)}") from None
-
-    def _shut_down(self) -> None:
-        if self._futures is not None:
-            self._futures.shutdown()
-            self._futures = None
-
-    def _kill(self) -> None:
-        for child in self._started():
-            if child.is_alive():
-                end_now(child.pid)  # loky's processes have no `kill`
-        self._shut_down()
-
-    def _started(self) -> list[BaseProcess]:
-        return [child for child in self._children if child.pid is not None]
-
-    def _death(self, error: Exception) -> str:
-        """Name the worker that broke the pool, which then ends the others itself, by SIGTERM or SIGKILL."""
-        if not isinstance(error, BrokenProcessPool):
-            return ""
-        codes = {child.pid: _exit_code(child) for child in self._started()}
-        for by_the_pool in ((0, None, -signal.SIGTERM, -signal.SIGKILL), (0, None, -signal.SIGTERM), ()):
-            if first := [pid for pid, code in codes.items() if code not in by_the_pool]:
-                break
-        return f"worker (pid {' or '.join(map(str, first))}) {how_it_ended(codes[first[0]])}"
-
-
 def lane(reports: Sequence[Report], worker: int, free_s: float) -> Iterator[Span]:
     """Yield the spans of one worker, free since `free_s`, with a `transfer` before each task that was already sent."""
     for report in sorted(reports, key=lambda report: report.arrived_s):
@@ -224,12 +154,3 @@ def lane(reports: Sequence[Report], worker: int, free_s: float) -> Iterator[Span
             yield Span(worker=worker, kind="transfer", start_s=sent_s, end_s=report.arrived_s)
         yield from (replace(span, worker=worker) for span in report.spans)
         free_s = report.spans[-1].end_s
-
-
-def _exit_code(child: BaseProcess) -> int | None:
-    """Return how a child ended; the thread of the pool may have reaped it, and notes the code a moment later."""
-    child.join(5)
-    deadline_s = now() + 1
-    while child.exitcode is None and now() < deadline_s:
-        sleep(0.001)
-    return child.exitcode

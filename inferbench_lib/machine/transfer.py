@@ -8,6 +8,7 @@ methods copy the data into and out of a pipe.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -59,7 +60,7 @@ def transfer_seconds(budget_s: float, sizes: Sequence[int]) -> list[tuple[str, i
         SharedArray.empty(max(sizes), "u1") as memory,
         SharedArray.empty(max(sizes), "u1", in_memory=False) as file,
     ):
-        shared = {"memory map": file} | ({"shared memory": memory} if memory.backing == "memory" else {})
+        shared = {"memory map": file} | ({"shared memory": memory} if hasattr(os, "memfd_create") else {})
         receiver = context.Process(target=_receive, args=(theirs, shared), daemon=True)
         receiver.start()
         cells = [(method, size) for size in sizes for method in METHODS if method in COPIED or method in shared]

@@ -15,6 +15,7 @@ import numpy as np
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.executors import listed
+from inferbench_lib.executors.base import Executor
 from inferbench_lib.measure.source import Source
 from inferbench_lib.processes.shared_array import SharedArray
 from inferbench_lib.processes.spans import CALLER, spent
@@ -76,8 +77,7 @@ class Passes(Source):
         n_inputs = self.inputs_per_call(case)
         n_pool = prepare_files(self.workload, self.n_inputs)
         path, reference = self.workload.inputs_path(n_pool), np.load(self.workload.reference_path(n_pool))
-        # The ceiling copies each worker's part when an input is new: it keeps its one.
-        n_windows = 1 if case.executor == "ceiling" else N_WINDOWS
+        n_windows = 1 if self._kind.keeps_input else N_WINDOWS
         starts = range(0, n_windows * step(self.n_inputs), step(self.n_inputs))
         windows = [(start, SharedArray.map_file(path, range(start, start + n_inputs))) for start in starts]
         self._windows = windows
@@ -100,9 +100,7 @@ class Passes(Source):
         """Make one pass over a copy that no other process maps: of shared pages, PSS counts a part only."""
         first = self._windows[0][1].handle
         self._windows.clear()
-        if listed()[
-            case.executor
-        ].starts_per_call:  # its interpreters come with each call: what they take over next to no inputs
+        if self._kind.starts_per_call:  # its interpreters come with each call: what they take over next to no inputs
             few = SharedArray.empty((case.n_processes, *first.shape[1:]), first.dtype)
             with few, PeakMemory(os.getpid()) as peak:
                 self._pass(few, 1)
@@ -122,9 +120,13 @@ class Passes(Source):
         if self._executor is not None:
             self._executor.close()
 
+    @property
+    def _kind(self) -> type[Executor]:
+        return listed()[self.case.executor]
+
     def _new(self, **more: Any) -> Any:
         case = self.case
-        return listed()[case.executor](
+        return self._kind(
             self._load_runner(), n_processes=case.n_processes, n_threads=case.n_threads, **self.options, **more
         )
 
@@ -155,7 +157,7 @@ class ColdPasses(Passes):
     def load(self) -> Mapping[str, float]:
         """Load the calling process's model, which each pass finds there."""
         runner = self._load_runner()()
-        self._more = {"caller_runner": runner} if "caller_runner" in listed()[self.case.executor].options() else {}
+        self._more = {"caller_runner": runner} if "caller_runner" in self._kind.options() else {}
         return {}
 
     def _pass(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -20,7 +20,7 @@ from typing import Any
 
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.processes.messages import answer
-from inferbench_lib.processes.spans import ImportClock, now
+from inferbench_lib.processes.spans import Start, load, now
 
 LIFELINE = "lifeline"
 """The name of the thread that waits for the parent's end."""
@@ -38,8 +38,8 @@ def thread_limits(n_threads: int) -> dict[str, str]:
     return limits | {"VECLIB_MAXIMUM_THREADS": str(n_threads), "LOKY_MAX_CPU_COUNT": str(n_threads)}
 
 
-def start_context(start_method: str, preload: Sequence[str] = ()) -> BaseContext:
-    """Return the context of "spawn", "fork", or "forkserver", whose server imports `preload` at its first start.
+def start_context(start_method: str, target: Callable[..., Any]) -> BaseContext:
+    """Return the context of "spawn", "fork", or "forkserver", whose server imports the module of `target` once for all.
 
     Raises ConfigError for another name, and for "fork" where the child could hang. A fork copies locks as they are but
     only one thread, so a copied OpenMP pool waits for threads that do not exist.
@@ -49,17 +49,12 @@ def start_context(start_method: str, preload: Sequence[str] = ()) -> BaseContext
         raise ConfigError(f"start_method: expected one of {', '.join(sorted(available))}, got {start_method!r}")
     context = multiprocessing.get_context(start_method)
     if start_method == "forkserver":
-        context.set_forkserver_preload([*preload])
+        while isinstance(target, partial):
+            target = target.func
+        context.set_forkserver_preload([target.__module__])
     if start_method == "fork":
         _refuse_unsafe_fork()
     return context
-
-
-def module_of(function: Callable[..., Any]) -> str:
-    """Name the module that a process must import to have `function`, which may be partial."""
-    while isinstance(function, partial):
-        function = function.func
-    return function.__module__
 
 
 def _refuse_unsafe_fork() -> None:
@@ -85,22 +80,27 @@ def _other_threads() -> int:
 
 
 @contextmanager
+def environment_set(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+
+
+@contextmanager
 def starting_processes(environment: Mapping[str, str]) -> Iterator[None]:
     """Let processes that start inside inherit `environment` too, with Ctrl-C blocked until they ignore it."""
-    with _starting:
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if sys.platform != "win32" else None
+    with _starting, environment_set(environment):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-            if blocked is not None:
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def recording(context: BaseContext, children: list[BaseProcess]) -> BaseContext:
@@ -137,8 +137,7 @@ def live_with_parent(started_by_main_thread: bool, lifeline: Connection | None =
     starting *thread* ends (prctl(2)), so it is used only where that was the parent's main thread.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if sys.platform == "linux" and started_by_main_thread:
         import ctypes
 
@@ -155,16 +154,15 @@ def _end_after(parent: Connection | int) -> None:
 
 
 def serve(connection: Connection, environment: Mapping[str, str], payload: bytes, by_main_thread: bool) -> None:
-    """Build the object of the pickled factory, report the times, and answer calls until the parent closes its pipe."""
-    first_line_s, start_cpu_s = now(), time.process_time()
+    """Build the object of the pickled factory, report its `Start`, and answer calls until the parent hangs up."""
     os.environ.update(environment)  # for a fork server, whose environment is older than this worker
     live_with_parent(by_main_thread)
     made: list[Any] = []
 
-    def build() -> tuple[float, float, float, float, float]:
-        with ImportClock() as imports:
-            made.append(pickle.loads(payload)())
-        return first_line_s, imports.seconds, now(), start_cpu_s, time.process_time() - start_cpu_s
+    def build() -> Start:
+        instance, start = load(payload)
+        made.append(instance)
+        return start
 
     with suppress(EOFError, ConnectionError):  # the parent's end has closed
         connection.send_bytes(answer(build))

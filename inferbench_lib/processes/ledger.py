@@ -6,11 +6,12 @@ the writes keeps the rows that a worker took and did not store in its line, when
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from inferbench_lib.errors import WorkerHung
 from inferbench_lib.processes.scheduling import LARGEST_BYTES, CallCost, of_dynamic, refuse_nothing
@@ -23,12 +24,12 @@ _NUMBER, _START, _STOP, _TAKEN_S, _READY_S, _IS_LOST = range(6)
 _LOCK_RETRY_S = 5e-5
 
 
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """The `n_rows` rows of a `map`, which `n_workers` share; a pickled ledger is the same table.
 
     Calls get `batch_size` rows, the last one the rest. Without `batch_size`, `scheduling` sizes them by their cost, for
-    the `n_at_once` workers that take rows at a time (all, unless set). Raises ValueError for no rows or an empty batch.
-    Every method raises WorkerHung where the lock stays taken for `timeout_s`.
+    all workers unless `limit` says fewer. Raises ValueError for no rows or an empty batch. Every method raises
+    WorkerHung where the lock stays taken for `timeout_s`.
     """
 
     def __init__(
@@ -77,14 +78,9 @@ class Ledger:
                 head[_NEXT] = stop
         return range(start, stop)
 
-    @property
-    def n_at_once(self) -> int:
-        """The number of workers that take rows at a time."""
-        return int(self._table[0, _N_AT_ONCE])
-
-    @n_at_once.setter
-    def n_at_once(self, number: int) -> None:
-        self._table[0, _N_AT_ONCE] = number
+    def limit(self, n_at_once: int) -> None:
+        """Set the number of workers that take rows at a time."""
+        self._table[0, _N_AT_ONCE] = n_at_once
 
     def give_back(self, worker: int) -> None:
         """Let others take the rows that the dead `worker` did not store."""
@@ -114,9 +110,6 @@ class Ledger:
         self._close_lock()
         self._shared.close()
 
-    def __enter__(self) -> Ledger:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -128,13 +121,11 @@ class Ledger:
         if head[_BATCH_SIZE]:
             return min(n_left, int(head[_BATCH_SIZE]))
         busy_s = sorted(max(0.0, ready_s[other] - now_s) for other in range(len(ready_s)) if other != worker)
-        at_work = busy_s[len(ready_s) - self.n_at_once :]  # workers that take no rows are the least busy
+        at_work = busy_s[len(ready_s) - int(head[_N_AT_ONCE]) :]  # workers that take no rows are the least busy
         return of_dynamic(n_left, int(head[_N_ROWS]), at_work, int(head[_LARGEST]), cost, limit_s)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import fcntl  # here, so that systems without it can import this file
-
         deadline_s = now() + self._table[0, _TIMEOUT_S]
         while True:
             try:

@@ -78,7 +78,5 @@ def how_it_ended(exit_code: int | None) -> str:
         return f"ended with exit code {exit_code}; see what it printed"
     if -exit_code == signal.SIGKILL:
         return "was ended by SIGKILL, likely out of memory; use smaller batches or fewer processes"
-    try:
-        return f"was ended by {signal.Signals(-exit_code).name}; start a new one"
-    except ValueError:  # a real-time signal has no name
-        return f"was ended by signal {-exit_code}; start a new one"
+    names = {number.value: number.name for number in signal.Signals}  # a real-time signal has none
+    return f"was ended by {names.get(-exit_code, f'signal {-exit_code}')}; start a new one"

@@ -13,17 +13,17 @@ import os
 import reprlib
 import socket
 import struct
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
 from inferbench_lib.errors import WorkerDied, WorkerHung
 from inferbench_lib.processes.child import in_main_thread, serve, starting_processes
 from inferbench_lib.processes.messages import dumps, how_it_ended, open_answer
-from inferbench_lib.processes.spans import now
+from inferbench_lib.processes.spans import Start, now
 from inferbench_lib.records import Span
 
 Task: TypeAlias = str | Callable[[], str]
@@ -31,13 +31,12 @@ _SECONDS_TO_END = 5.0
 _live: weakref.WeakSet[Remote] = weakref.WeakSet()
 
 
-class Remote:
+class Remote(AbstractContextManager["Remote"]):
     """The result of `factory()` in a new process, which starts at once.
 
     `environment` is set there before anything is imported. `factory`, arguments and results are pickled. Errors of
     `inferbench_lib.errors` come back unchanged. A MemoryError becomes OutOfMemory, any other error WorkerRaised.
-    `timeout_s` limits the start and each call. `ready` or the first call sets `is_built`, `start_s` (until the first
-    line of the process), `import_s`, `build_s` (the rest of the factory) and their `start_spans`.
+    `timeout_s` limits the start and each call. `ready` or the first call sets `start_spans`.
     """
 
     def __init__(
@@ -46,9 +45,7 @@ class Remote:
     ) -> None:  # fmt: skip
         payload = dumps(factory)  # first, so that a factory that cannot be sent starts no process
         self.name, self.index, self.timeout_s = name, index, timeout_s
-        self.start_s = self.import_s = self.build_s = 0.0
         self.start_spans: tuple[Span, ...] = ()
-        self.is_built = False
         self._end = ""
         self._owner = os.getpid()
         self._tasks: deque[Task] = deque(["its start"])
@@ -69,6 +66,11 @@ class Remote:
         _live.add(self)
 
     @property
+    def is_built(self) -> bool:
+        """Return whether the object is known to be built."""
+        return bool(self.start_spans)
+
+    @property
     def is_busy(self) -> bool:
         """Return whether an answer is due."""
         return bool(self._tasks)
@@ -82,13 +84,15 @@ class Remote:
         """Wait until the object is built."""
         if not self.is_built:
             self._demand_alive("its start")
-            self._finish(self.timeout_s)
+            with self._ended_if_interrupted():
+                self._answer(self.timeout_s)
 
     def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Return the result of `object.method(*args)`; "__call__" calls the object itself."""
         self.ready()
-        self.submit(method, *args)
-        return self._finish(self.timeout_s if timeout_s is None else timeout_s)
+        with self._ended_if_interrupted():
+            self.submit(method, *args)
+            return self._answer(self.timeout_s if timeout_s is None else timeout_s)
 
     def submit(self, method: str, *args: Any, task: Task = "") -> None:
         """Send a request without waiting; `as_answered` yields the answer. `task` describes the request in an error.
@@ -99,7 +103,7 @@ class Remote:
         if len(self._tasks) > (not self.is_built):
             raise RuntimeError(f"{self}: expected one request at a time, got {method} during {self._task()}")
         request = dumps((method, args))
-        self._tasks.append(task or _describe(method, args))
+        self._tasks.append(task or " ".join(f"{method}({', '.join(map(reprlib.repr, args))})".split()))
         self.asked_s = now()
         try:
             self.connection.send_bytes(request)
@@ -121,11 +125,11 @@ class Remote:
         if self.is_built:
             return open_answer(answer, str(self), task)
         try:
-            self._note_start(*open_answer(answer, str(self), task))
+            start: Start = open_answer(answer, str(self), task)
         except BaseException:
             self.kill("failed to start; start a new one")
             raise
-        self.is_built = True
+        self.start_spans = start.lane(self.index, self._started_s)
         return None
 
     def give_up(self, after_s: float) -> WorkerHung:
@@ -159,9 +163,6 @@ class Remote:
             self._process.join(_SECONDS_TO_END)
             self.kill("was closed; start a new one")
 
-    def __enter__(self) -> Remote:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -172,26 +173,17 @@ class Remote:
         if self._end:
             raise WorkerDied(f"{self}: expected a live process for {wanted}, got one that {self._end}")
 
-    def _finish(self, timeout_s: float) -> Any:
+    def _answer(self, timeout_s: float) -> Any:
+        return next(as_answered([self], timeout_s))[1]
+
+    @contextmanager
+    def _ended_if_interrupted(self) -> Iterator[None]:
         try:
-            return next(as_answered([self], timeout_s))[1]
+            yield
         except BaseException:
-            if self.is_busy:  # interrupted: nobody would read the answer
+            if self.is_busy:  # nobody would read the answer
                 self.kill("was interrupted; start a new one")
             raise
-
-    def _note_start(self, first_line_s: float, import_s: float, end_s: float, start_cpu_s: float, cpu_s: float) -> None:
-        self.start_s = first_line_s - self._started_s
-        self.import_s, self.build_s = import_s, end_s - first_line_s - import_s
-        edges = (self._started_s, first_line_s, first_line_s + import_s, end_s)
-        build_cpu_s = max(0.0, cpu_s - import_s)
-        self.start_spans = tuple(
-            Span(worker=self.index, kind=kind, start_s=start, end_s=end, cpu_s=cpu)
-            for kind, start, end, cpu in zip(
-                ("start", "import", "load_model"), edges, edges[1:],
-                (start_cpu_s, cpu_s - build_cpu_s, build_cpu_s), strict=False,
-            )
-        )  # fmt: skip
 
     def _task(self) -> str:
         task = self._tasks[0]
@@ -225,16 +217,11 @@ def to_receive(remotes: Collection[Remote], within_s: float) -> list[Remote]:
     return [busy[connection] for connection in wait(list(busy), max(0.0, within_s))]  # type: ignore[index]
 
 
-def _describe(method: str, args: tuple[Any, ...]) -> str:
-    return " ".join(f"{method}({', '.join(map(reprlib.repr, args))})".split())
-
-
 def _limit_transfers(connection: Connection, timeout_s: float) -> None:
     """Let a read or write that a stopped process interrupts fail after `timeout_s` instead of blocking for ever."""
-    if sys.platform != "win32":
-        with socket.socket(fileno=os.dup(connection.fileno())) as ours:
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1e6)))
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1e6)))
 
 
 @atexit.register

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.processes.scheduling import CallCost, batches
 from inferbench_lib.processes.spans import spent
-from inferbench_lib.processes.task import compute
+from inferbench_lib.processes.task import LoadRunner, compute
 from inferbench_lib.records import Span
 
 if TYPE_CHECKING:
@@ -18,24 +18,23 @@ if TYPE_CHECKING:
 
     from inferbench_lib.processes.ledger import Ledger
     from inferbench_lib.processes.shared_array import SharedArray
-    from inferbench_lib.processes.task import LoadRunner
 
-    Row: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
-    Answer: TypeAlias = tuple[list[Span], Row | None]
-
+Row: TypeAlias = tuple[tuple[int, ...], "np.dtype[Any]"]
+Answer: TypeAlias = tuple[list[Span], Row | None]
 _CALLS_REMEMBERED = 32
 
 
 class RowWorker:
-    """A model and the rows it computes. Calls return their spans and, if known, the shape and dtype of a row's output.
+    """A model and the rows it computes.
 
-    The outputs of the first call are held until `store` brings their place: nobody knew their shape before.
+    The outputs of the first call are held until `store` brings their place: nobody knew their shape before. Calls
+    return their spans and, while outputs are held, the shape and dtype of a row's output.
     """
 
     def __init__(self, load_runner: LoadRunner, index: int) -> None:
         self._runner = load_runner()
         self._index = index
-        self._row: Row | None = None
+        self._out: SharedArray | None = None
         self._first_row = 0
         self._held: list[tuple[int, np.ndarray]] = []
         self._calls: deque[tuple[float, float]] = deque(maxlen=_CALLS_REMEMBERED)
@@ -50,6 +49,7 @@ class RowWorker:
         `arrays` are the pickled arguments of `attach`: they may be gone when a late worker finds nothing to do.
         """
         spans: list[Span] = []
+        row = None
         if self._held:
             x, out = pickle.loads(arrays)
             self.attach(x, out)
@@ -57,12 +57,14 @@ class RowWorker:
         with ledger:
             while not self._held and (rows := ledger.take(self._index, self.cost())):
                 self.attach(*pickle.loads(arrays))
-                spans += self.run(rows.start, rows.stop)[0]
+                more, row = self.run(rows.start, rows.stop)
+                spans += more
                 self._x.forget(rows)
-        return spans, self._row
+        return spans, row
 
-    def own(self, x: SharedArray, start: int, stop: int) -> Answer:
-        """Copy rows `start` to `stop` of `x` for `run_own`."""
+    def own(self, x: SharedArray, n_parts: int) -> Answer:
+        """Copy this worker's part of `x` for `run_own`."""
+        start, stop = (len(x.array) * part // n_parts for part in (self._index, self._index + 1))
         self._rows, self._first_row = x.array[start:stop].copy(), start
         return [], None
 
@@ -71,27 +73,25 @@ class RowWorker:
         spans: list[Span] = []
         output = compute(self._runner, self._rows[start:stop], spans, self._index)
         self._calls.append((stop - start, spans[0].end_s - spans[0].start_s))
-        row = (output.shape[1:], output.dtype)
-        self._row = self._row or row
-        if row != self._row:
-            raise WrongOutput(f"runner: expected each row's output as {self._row} before, got {row}; correct it")
         self._held.append((self._first_row + start, output))
         if self._out is not None:
-            spans += self.store(self._out)[0]
-        return spans, row
+            return spans + self.store(self._out)[0], None
+        return spans, _row_of(output)
 
     def run_own(self, batch_size: int, out: SharedArray | None) -> Answer:
         """Compute all rows of the copy."""
         self._out = out
         done = [self.run(batch.start, batch.stop) for batch in batches(len(self._rows), batch_size)]
-        return [span for spans, _ in done for span in spans], done[-1][1]
+        return [span for spans, _ in done for span in spans], done[0][1]
 
     def store(self, out: SharedArray) -> Answer:
-        """Write the held outputs, and those of later calls, to `out`."""
+        """Write the held outputs, and those of later calls, to `out`; raises WrongOutput where they do not fit."""
         self._out = out
         spans: list[Span] = []
         with spent(spans, self._index, "store"):
             for start, output in self._held:
+                if (row := _row_of(output)) != (expected := _row_of(out.array)):
+                    raise WrongOutput(f"runner: expected each row's output as {expected} before, got {row}; correct it")
                 out.array[start : start + len(output)] = output
             self._held.clear()
         return spans, None
@@ -103,3 +103,7 @@ class RowWorker:
     def cost(self) -> CallCost | None:
         """Return the cost of the last calls."""
         return CallCost.seen(self._calls)
+
+
+def _row_of(outputs: np.ndarray) -> Row:
+    return outputs.shape[1:], outputs.dtype

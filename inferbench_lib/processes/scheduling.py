@@ -66,12 +66,7 @@ class CallCost:
 
 
 def of_dynamic(
-    n_left: int,
-    n_rows: int,
-    busy_s: Sequence[float],
-    largest: int,
-    cost: CallCost | None,
-    limit_s: float | None = None,
+    n_left: int, n_rows: int, busy_s: Sequence[float], largest: int, cost: CallCost | None, limit_s: float | None = None
 ) -> int:
     """Return the rows of the next call, of `n_left` that remain, while the others stay busy for `busy_s`.
 

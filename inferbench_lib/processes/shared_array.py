@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,25 +40,23 @@ class Handle:
     writable: bool = True
 
 
-class SharedArray:
+class SharedArray(AbstractContextManager["SharedArray"]):
     """A shared array; pickling it sends its handle, and unpickling maps the same memory.
 
-    `array` is the view, `backing` is "memory" or "file", for `reason`. The process that made it must keep it open until
-    the others have mapped it. Views stay valid after `close`; the last one frees the memory.
+    The process that made it must keep it open until the others have mapped it. Views stay valid after `close`; the last
+    one frees the memory.
     """
 
-    def __init__(self, handle: Handle, descriptor: int, *, backing: str = "", reason: str = "") -> None:
-        access = mmap.ACCESS_WRITE if handle.writable else mmap.ACCESS_READ
-        memory = mmap.mmap(descriptor, 0, access=access)
-        self.handle, self.backing, self.reason = handle, backing, reason
-        self._memory = memory
-        self._array: np.ndarray | None = np.ndarray(handle.shape, handle.dtype, memory, handle.offset)
+    def __init__(self, handle: Handle, descriptor: int) -> None:
+        self.handle = handle
+        self._memory = mmap.mmap(descriptor, 0, access=mmap.ACCESS_WRITE if handle.writable else mmap.ACCESS_READ)
+        self._array: np.ndarray | None = np.ndarray(handle.shape, handle.dtype, self._memory, handle.offset)
         self._let_go: Callable[[], object] = lambda: None
         _mapped[handle] = self
 
     @classmethod
     def empty(cls, shape: int | tuple[int, ...], dtype: Any, *, in_memory: bool = True) -> SharedArray:
-        """Return zeros of `shape`, in memory if it fits there and `in_memory` is set, else in a temporary file.
+        """Return zeros of `shape`, in memory if that is asked for and it fits there, else in a temporary file.
 
         Raises OutOfMemory when neither has room, ValueError for a dtype that holds Python objects.
         """
@@ -65,26 +64,23 @@ class SharedArray:
         if dtype.hasobject:
             raise ValueError(f"SharedArray.dtype: expected numbers, got {dtype}; convert the array to a numeric dtype")
         n_bytes = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-        reason = "asked for"
-        if in_memory:
-            try:
-                return cls._made(_reserved_memory(n_bytes), shape, dtype, "memory", "fits in memory")
-            except OSError as error:
-                reason = f"memory refused {n_bytes:,} bytes ({_name_of(error)})"
         try:
-            descriptor, path = _reserved_file(n_bytes)
+            descriptor, path = _room_for(n_bytes, in_memory)
         except OSError as error:
             free = shutil.disk_usage(tempfile.gettempdir()).free
             raise OutOfMemory(
                 f"shared array: expected room for {n_bytes:,} bytes in memory or in the temporary folder, got "
                 f"{_name_of(error)} with {free:,} bytes free there; use fewer samples, or set TMPDIR to a larger disk"
             ) from error
-        return cls._made(descriptor, shape, dtype, "file", reason, path)
+        where = path or f"/proc/{os.getpid()}/fd/{descriptor}"
+        shared = cls(Handle(path=where, identity=_identity(descriptor), shape=shape, dtype=dtype), descriptor)
+        shared._let_go = weakref.finalize(shared, _let_go, descriptor, path, os.getpid())
+        return shared
 
     @classmethod
-    def of(cls, array: np.ndarray, *, in_memory: bool = True) -> SharedArray:
+    def of(cls, array: np.ndarray) -> SharedArray:
         """Return a shared copy of `array`; raises as `empty` does."""
-        shared = cls.empty(array.shape, array.dtype, in_memory=in_memory)
+        shared = cls.empty(array.shape, array.dtype)
         shared.array[...] = array
         return shared
 
@@ -126,17 +122,7 @@ class SharedArray:
         with path.open("rb") as file:
             where, identity = str(path.resolve()), _identity(file.fileno())
             handle = Handle(path=where, identity=identity, shape=shape, dtype=dtype, offset=offset, writable=False)
-            return cls(handle, file.fileno(), backing="file", reason=f"mapped from {path.name}")
-
-    @classmethod
-    def _made(
-        cls, descriptor: int, shape: tuple[int, ...], dtype: np.dtype[Any], backing: str, reason: str, path: str = ""
-    ) -> SharedArray:
-        where = path or f"/proc/{os.getpid()}/fd/{descriptor}"
-        handle = Handle(path=where, identity=_identity(descriptor), shape=shape, dtype=dtype)
-        shared = cls(handle, descriptor, backing=backing, reason=reason)
-        shared._let_go = weakref.finalize(shared, _let_go, descriptor, path, os.getpid())
-        return shared
+            return cls(handle, file.fileno())
 
     @property
     def array(self) -> np.ndarray:
@@ -163,9 +149,6 @@ class SharedArray:
         _mapped.pop(self.handle, None)
         self._let_go()
 
-    def __enter__(self) -> SharedArray:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -187,7 +170,7 @@ def _attach(handle: Handle) -> SharedArray:
     try:
         if _identity(descriptor) != handle.identity:
             raise NotAvailable(_gone("another file in its place"))
-        return SharedArray(handle, descriptor, backing="attached", reason="made by another process")
+        return SharedArray(handle, descriptor)
     finally:
         os.close(descriptor)
 
@@ -196,15 +179,12 @@ def _gone(found: str) -> str:
     return f"shared array: expected the memory that its maker shares, got {found}; keep it open in its maker"
 
 
-def _reserved_memory(n_bytes: int) -> int:
-    if not (hasattr(os, "memfd_create") and _can_share_unnamed()):
-        raise OSError(errno.ENOSYS, "no unnamed shared memory here")
-    return _reserved(os.memfd_create("inferbench"), n_bytes)
-
-
-def _reserved_file(n_bytes: int) -> tuple[int, str]:
-    """Return a descriptor, and a path where there is no /proc to open it through."""
+def _room_for(n_bytes: int, in_memory: bool) -> tuple[int, str]:
+    """Return a descriptor of so many bytes in memory, else in a file, and a path where there is no /proc to open it."""
     if _can_share_unnamed():
+        if in_memory:
+            with suppress(OSError, AttributeError):  # Python built against an old C library has no memfd
+                return _reserved(os.memfd_create("inferbench"), n_bytes), ""
         with tempfile.TemporaryFile() as file:
             return _reserved(os.dup(file.fileno()), n_bytes), ""
     descriptor, path = tempfile.mkstemp(prefix="inferbench-")
@@ -219,7 +199,7 @@ def _reserved(descriptor: int, n_bytes: int) -> int:
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, n_bytes)
-        else:  # macOS and Windows: only written bytes surely have space
+        else:  # macOS: only written bytes surely have space
             zeros = bytes(1 << 20)
             for start in range(0, n_bytes, len(zeros)):
                 os.write(descriptor, zeros[: n_bytes - start])

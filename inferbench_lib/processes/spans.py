@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import os
+import pickle
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +21,7 @@ CALLER = -1
 """`Span.worker` of the calling process; workers count from 0."""
 
 SPAN_KINDS = {
-    "start": "from the start of the process to its first line",
+    "start": "from the start of the process until it loads its model",
     "import": "importing modules, at any moment while the model loads",
     "load_model": "the rest of making the model ready",
     "share": "copying the input into shared memory",
@@ -68,32 +71,66 @@ def idle_spans(
     return idle
 
 
-class ImportClock:
-    """A context that adds up in `seconds` the time of the outermost imports inside it.
+@contextmanager
+def imports_timed() -> Iterator[list[float]]:
+    """Yield a list that receives the seconds of each outermost import inside the block.
 
     Frameworks are imported where they are first needed, in the middle of a factory or of unpickling; this separates
     their cost. One thread. It does not see `importlib.import_module` itself, only the imports inside.
     """
+    import_module, seconds, is_inside = builtins.__import__, [], False
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._is_inside = False
-
-    def __enter__(self) -> ImportClock:
-        self._import = builtins.__import__
-        builtins.__import__ = self._timed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        builtins.__import__ = self._import
-
-    def _timed(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_inside:
-            return self._import(*args, **kwargs)
-        self._is_inside = True
-        started_s = now()
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        nonlocal is_inside
+        if is_inside:
+            return import_module(*args, **kwargs)
+        is_inside, started_s = True, now()
         try:
-            return self._import(*args, **kwargs)
+            return import_module(*args, **kwargs)
         finally:
-            self.seconds += now() - started_s
-            self._is_inside = False
+            seconds.append(now() - started_s)
+            is_inside = False
+
+    builtins.__import__ = timed
+    try:
+        yield seconds
+    finally:
+        builtins.__import__ = import_module
+
+
+def spent_making(make: Callable[[], Any], kind: str, spans: list[Span]) -> Any:
+    """Return the result of `make`; record its imports as if they all came first, and the rest as `kind`."""
+    whole: list[Span] = []
+    with imports_timed() as import_s, spent(whole, 0, kind):
+        made = make()
+    (span,) = whole
+    middle_s = span.start_s + sum(import_s)
+    cpu_s = max(0.0, span.cpu_s - sum(import_s))
+    spans.append(replace(span, kind="import", end_s=middle_s, cpu_s=span.cpu_s - cpu_s))
+    spans.append(replace(span, start_s=middle_s, cpu_s=cpu_s))
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A worker's identity, when it began to load its model, the CPU time until then, and the spans of loading."""
+
+    pid: int
+    began_s: float
+    cpu_s: float
+    spans: tuple[Span, ...] = ()
+
+    def lane(self, worker: int, asked_s: float) -> tuple[Span, ...]:
+        """Return the spans from `asked_s`, when the process was asked for, until its model was loaded."""
+        began_s = max(asked_s, self.began_s)
+        start = Span(worker=worker, kind="start", start_s=asked_s, end_s=began_s, cpu_s=self.cpu_s)
+        return (start, *(replace(span, worker=worker) for span in self.spans))
+
+
+def load(payload: bytes) -> tuple[Any, Start]:
+    """Return what the pickled factory makes, None without one, and the `Start` of this process."""
+    spans: list[Span] = []
+    cpu_s = time.process_time()
+    made = spent_making(lambda: pickle.loads(payload)(), "load_model", spans) if payload else None
+    began_s = spans[0].start_s if spans else now()
+    return made, Start(pid=os.getpid(), began_s=began_s, cpu_s=cpu_s, spans=tuple(spans))

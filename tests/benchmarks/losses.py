@@ -123,10 +123,10 @@ def test_a_transfer_of_known_cost(name: str) -> None:
 class _Dawdling(SharedPool):
     """A pool whose parent is busy for 0.1 s, when its worker is done, with something that nobody recorded."""
 
-    def _out_for(self, row: Any, out: SharedArray | None, n_rows: int) -> SharedArray:
-        if out is not None:
+    def _note(self, worker: Any, answer: Any, job: Any) -> None:
+        if job.out is not None:
             time.sleep(0.1)
-        return super()._out_for(row, out, n_rows)
+        super()._note(worker, answer, job)
 
 
 def test_what_nobody_recorded_stays_unexplained() -> None:

@@ -29,7 +29,7 @@ SHORT_WARM_UP = WarmUp(min_calls=1, max_calls=2, time_limit_s=1.0)
 NO_WARM_UP = WarmUp(min_calls=0, max_calls=0)
 """For what begins anew with every call: the first is like all others."""
 OWN_BATCHES = 0
-"""The shared-memory pool sees what calls cost and sizes its batches by that."""
+"""Leaves the batches to an executor that sizes them by what calls cost."""
 NETWORK = "cnn-small"
 NETWORK_BATCH = 16
 
@@ -103,9 +103,9 @@ def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
             workload=work.name,
             engine=work.engine,
             executor=name,
-            batch_size=OWN_BATCHES if name == study.MULTI else params.batch_size,
+            batch_size=OWN_BATCHES if kind.sizes_batches else params.batch_size,
             n_processes=1 if kind.is_one_process else n_processes,
-            n_threads=n_processes if name == "threads" else 1,
+            n_threads=n_processes if kind.has_threads else 1,
             cold=cold,
         )
         passes = _passes(work, case, params.n_samples, _options(name, params), cold=cold)
