@@ -31,6 +31,16 @@ __all__ = ["VIEWS", "advise", "answer", "study", "table"]
 
 WORKLOADS = {"forest": "the forest", "cnn-small": "the small network", "cnn-medium": "the medium network",
              "cnn-large": "the large network"}  # fmt: skip
+CODE = {
+    "sklearn": """\
+batches = [rows[i : i + {n}] for i in range(0, len(rows), {n})]
+outputs = np.concatenate([model.predict(batch) for batch in batches])""",
+    "torch": """\
+with torch.inference_mode():
+    outputs = torch.cat([model(batch.to({device})).cpu() for batch in images.split({n})])""",
+    "any other": "outputs = [predict(rows[i : i + {n}]) for i in range(0, len(rows), {n})]",
+}
+"""The loop over batches by engine: a fitted `model` and its `rows`, a network on its device and its `images`."""
 
 
 def answer(said: SweepStudy) -> Answer:
@@ -53,7 +63,9 @@ def answer(said: SweepStudy) -> Answer:
         for batch_size, summary in series.summaries.items()
         if summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
+    ended += [f"{capital(_name(series))}: {refusal.reason}" for series, refusal in said.refused]
+    verdict = marked(said.run, _verdict(said))
+    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended), code=_code(said))
 
 
 def _verdict(said: SweepStudy) -> str:
@@ -63,8 +75,10 @@ def _verdict(said: SweepStudy) -> str:
         for series, best in said.fastest
     )
     named = [f"{limits}: use batches of {use}."] if use else []
-    refused = [f"No recommendation for {_name(series)}: {refusal.reason}." for series, refusal in said.refused]
-    return " ".join([*named, *refused]) or "No recommendation: no batch size was measured."
+    if not said.series:
+        return "No recommendation: no batch size was measured."
+    refused = joined(_name(series) for series, _ in said.refused)
+    return " ".join([*named, *([f"No recommendation for {refused}: no batch size met the limits."] if refused else [])])
 
 
 def _limits(said: SweepStudy) -> str:
@@ -99,7 +113,18 @@ def advise(said: SweepStudy) -> Advice:
             f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest
         ),
         limits=limits,
+        code=_code(said),
     )
+
+
+def _code(said: SweepStudy) -> str:
+    """Return the loop over the best batches of each workload."""
+    loops = []
+    for series, best in said.fastest:
+        case = series.case
+        loop = CODE.get(case.engine, CODE["any other"]).format(n=f"{best.batch_size:_}", device=f'"{case.device}"')
+        loops.append(f"# {_name(series)}\n{loop}" if len(said.fastest) > 1 else loop)
+    return "\n\n".join(loops)
 
 
 def throughput_by_batch(said: SweepStudy) -> View:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.findings import Ratio
 from inferbench_lib.records import Figure, Measurement, Run, Verification
-from inferbench_lib.stats.comparison import compare, rank
+from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
+from inferbench_lib.studies.cpu_multiprocess.choice import Choice, choose
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import BASELINE, Way, ceilings, cold_ways, warm_ways, way_figures
 
@@ -55,25 +56,9 @@ class MultiprocessStudy:
         return self.run.machine.usable_cpus
 
     @property
-    def fastest(self) -> tuple[Way, ...]:
-        """The fastest way that was shown to be faster than one process, then those statistically tied with it."""
-        faster = {way.cell.case: way for way in self.warm.values()
-                  if way.ratio and way.ratio.verdict is Verdict.FASTER}  # fmt: skip
-        ranking = rank([way.cell for way in faster.values()])
-        if ranking is None:
-            return ()
-        ties = (
-            cell
-            for cell, against in zip(ranking.order[1:], ranking.against_best[1:], strict=True)
-            if against.verdict is Verdict.INDISTINGUISHABLE
-        )
-        return tuple(faster[cell.case] for cell in (ranking.best, *ties))
-
-    @property
-    def closest(self) -> Way | None:
-        """The way with the highest speedup over one process, whatever its verdict; None where nothing was compared."""
-        known = [way for way in self.warm.values() if way.ratio and way.ratio.verdict is not Verdict.INVALID]
-        return max(known, key=lambda way: way.ratio.value if way.ratio else 0.0, default=None)
+    def choice(self) -> Choice | None:
+        """The recommended way; None where outputs were wrong or one process was not measured."""
+        return choose(self.warm.values()) if self.verification.passed else None
 
 
 def study(run: Run) -> MultiprocessStudy:

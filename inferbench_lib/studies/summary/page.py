@@ -10,7 +10,7 @@ import yaml
 from inferbench_lib import store, studies
 from inferbench_lib.records import Run
 from inferbench_lib.report import page_parts as common
-from inferbench_lib.report.display import Answer, View
+from inferbench_lib.report.display import Answer, View, code
 from inferbench_lib.report.words import capital, escaped, joined, marked, plural
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary.slide import performance_summary
@@ -44,10 +44,10 @@ def answer(runs: Runs) -> Answer:
 
 
 def to_do(runs: Runs) -> str:
-    """Return each recommendation with its evidence and the limits that it holds under, as HTML."""
+    """Return each recommendation with its evidence, its code and the limits that it holds under, as HTML."""
     items = "".join(
         f"<li><strong>{escaped(capital(advice.recommendation))}.</strong> {escaped(capital(advice.evidence))}. "
-        f"<small>Holds for: {escaped(advice.limits)}.</small></li>"
+        f"{code(advice.code)}<small>Holds for: {escaped(advice.limits)}.</small></li>"
         for advice in voice.recommendations(runs)
     )
     return f'<ul class="advice">{items}</ul>' if items else "<p>Nothing was compared, so nothing is recommended.</p>"
