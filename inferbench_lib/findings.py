@@ -92,7 +92,6 @@ class Part:
 
     name: str
     seconds: float
-    text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
