@@ -21,13 +21,12 @@ from inferbench_lib.report.words import (
     measured,
     plural,
     seconds,
+    share,
     size,
 )
 from inferbench_lib.stats.refusal import Refusal
-from inferbench_lib.studies.batch_sweep.batching import BestBatch
-from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy, study
-
-__all__ = ["VIEWS", "advise", "answer", "study", "table"]
+from inferbench_lib.studies.batch_sweep.study import TOLERANCE, BestBatch, Series, SweepStudy
+from inferbench_lib.studies.batch_sweep.study import study as study
 
 WORKLOADS = {"forest": "the forest", "cnn-small": "the small network", "cnn-medium": "the medium network",
              "cnn-large": "the large network"}  # fmt: skip
@@ -91,9 +90,8 @@ def _limits(said: SweepStudy) -> str:
 
 
 def _latency(best: BestBatch) -> str:
-    if best.latency_percentile is None or best.latency_s is None:
-        return ""
-    return f", p{100 * best.latency_percentile:g} latency {seconds(best.latency_s)}"
+    tail = best.latency
+    return "" if tail is None or tail.value is None else f", p{100 * tail.p:g} latency {seconds(tail.value)}"
 
 
 def advise(said: SweepStudy) -> Advice:
@@ -178,8 +176,7 @@ def _knee(series: Series) -> str:
         )
     ends = interval(knee.low, knee.high, "{:,}".format)
     spread = knee.reason if knee.low is None else f"95 % of resampled rounds: {ends}"
-    gain = 100 * knee.tolerance
-    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {gain:.0f} % in throughput."
+    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {share(TOLERANCE)} in throughput."
 
 
 def memory_by_batch(said: SweepStudy) -> View:
