@@ -68,16 +68,18 @@ def answer(said: SweepStudy) -> Answer:
 
 
 def _verdict(said: SweepStudy) -> str:
-    limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
-    use = joined(
-        f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
-        for series, best in said.fastest
-    )
-    named = [f"{limits}: use batches of {use}."] if use else []
-    if not said.series:
-        return "No recommendation: no batch size was measured."
-    refused = joined(_name(series) for series, _ in said.refused)
-    return " ".join([*named, *([f"No recommendation for {refused}: no batch size met the limits."] if refused else [])])
+    sentences = []
+    if said.fastest:
+        use = joined(
+            f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
+            for series, best in said.fastest
+        )
+        limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
+        sentences.append(f"{limits}: use batches of {use}.")
+    if said.refused:
+        names = joined(_name(series) for series, _ in said.refused)
+        sentences.append(f"No recommendation for {names}: no batch size met the limits.")
+    return " ".join(sentences) or "No recommendation: no batch size was measured."
 
 
 def _limits(said: SweepStudy) -> str:
@@ -140,19 +142,25 @@ def throughput_by_batch(said: SweepStudy) -> View:
 
 
 def _frame(said: SweepStudy) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for series in said.series.values():
-        for batch_size, summary in series.summaries.items():
-            if not summary.is_measured:
-                continue
-            mark = isinstance(series.best, BestBatch) and series.best.batch_size == batch_size
-            for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
-                at = {"label": _name(series), "mark": mark, "quantity": quantity, "x": batch_size}
-                rows.append({**at, "y": value.value, "low": value.low, "high": value.high})
+    rows = [
+        {
+            "label": _name(series),
+            "mark": isinstance(series.best, BestBatch) and series.best.batch_size == batch_size,
+            "quantity": quantity,
+            "x": batch_size,
+            "y": value.value,
+            "low": value.low,
+            "high": value.high,
+        }
+        for series in said.series.values()
+        for batch_size, summary in series.summaries.items()
+        if summary.is_measured
+        for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s))
+    ]
     columns = ["label", "mark", "quantity", "x", "y", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
     limit = said.max_latency_s
-    frame.attrs = {"limit": (limit, f"limit {seconds(limit)}") if limit is not None else None}
+    frame.attrs = {"limit": None if limit is None else (limit, f"limit {seconds(limit)}")}
     return frame
 
 

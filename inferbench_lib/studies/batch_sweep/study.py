@@ -19,8 +19,6 @@ from inferbench_lib.stats.statistics import summarize
 
 TOLERANCE = 0.05
 """The throughput below the best one's that a batch may have at the knee."""
-HIGHEST_PERCENTILE = 0.99
-"""Latency is judged by the highest percentile up to this that the samples carry."""
 N_RESAMPLES = 2000
 
 
@@ -182,7 +180,8 @@ def best_batch(
 ) -> BestBatch | Refusal:
     """Return the batch size with the highest throughput under the limits, or the reason that excludes each of them.
 
-    Where latency or memory is limited, a batch without a measurement of it is excluded.
+    Latency is judged by the highest percentile that the samples carry, up to p99. Where latency or memory is limited,
+    a batch without a measurement of it is excluded.
     """
     excluded: dict[int, str] = {}
     allowed: dict[int, Summary] = {}
@@ -219,6 +218,6 @@ def _excluded(cell: Measurement, summary: Summary, max_latency_s: float | None, 
 
 
 def _tail(summary: Summary) -> Percentile | None:
-    """Return the highest percentile up to `HIGHEST_PERCENTILE` that the samples carry."""
-    carried = (q for q in summary.percentiles if q.value is not None and q.p <= HIGHEST_PERCENTILE)
+    """Return the highest percentile that the samples carry."""
+    carried = (q for q in summary.percentiles if q.value is not None)
     return max(carried, key=lambda q: q.p, default=None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pandas as pd
 
-from inferbench_lib.findings import Advice, Ratio, Verdict
+from inferbench_lib.findings import Advice, Interval, Ratio, Verdict
 from inferbench_lib.records import Outcome
 from inferbench_lib.report.display import Answer, Card, Table
 from inferbench_lib.report.words import (
@@ -29,24 +32,9 @@ from inferbench_lib.studies.cpu_multiprocess.page_ways import (
     side_by_side,
     where_the_time_went,
 )
-from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, study
+from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
+from inferbench_lib.studies.cpu_multiprocess.study import study as study
 from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
-
-__all__ = [
-    "VIEWS",
-    "advise",
-    "answer",
-    "cold_start",
-    "crossover_map",
-    "executor_times",
-    "memory_by_way",
-    "network_spread",
-    "scaling_curve",
-    "side_by_side",
-    "study",
-    "table",
-    "where_the_time_went",
-]
 
 VIEWS = (
     executor_times,
@@ -85,12 +73,11 @@ One process took 4.607 s there.
 def answer(said: MultiprocessStudy) -> Answer:
     """Return which way to use here, how much it gains, and how sure that is."""
     best = said.choice.way if said.choice else None
-    ways = [way for way in said.warm.values() if is_known(way.ratio)]
-    ways.sort(key=lambda way: (way is not best, -way.ratio.value if way.ratio else 0.0))
-    cards = [_card(f"speedup of {title(way)}", way.ratio) for way in ways]
-    cards += [_card(f"speedup of {title(way)}", way.ratio) for way in said.cold.values()]
-    cards += [_card(", ".join(filter(None, ("the ceiling: independent processes, nothing shared", key))), ratio)
-              for key, ratio in said.ceilings.items()]  # fmt: skip
+    warm = [way for way in said.warm.values() if is_known(way.ratio)]
+    warm.sort(key=lambda way: (way is not best, -way.ratio.value if way.ratio else 0.0))
+    ratios = {f"speedup of {title(way)}": way.ratio for way in (*warm, *said.cold.values())}
+    for key, ratio in said.ceilings.items():
+        ratios[", ".join(filter(None, ("the ceiling: independent processes, nothing shared", key)))] = ratio
     everything = [*said.warm.values(), *said.cold.values()]
     flags = gathered((flag for way in everything for flag in way.cell.flags), len(everything))
     ended = [
@@ -98,13 +85,15 @@ def answer(said: MultiprocessStudy) -> Answer:
         for way in everything
         if way.summary.outcome is not Outcome.OK
     ]
-    shown = tuple(filter(None, cards))
-    return Answer(verdict=_verdict(said), cards=shown, flags=(*flags, *ended), code=code(best) if best else "")
+    return Answer(
+        verdict=_verdict(said),
+        cards=tuple(_card(label, ratio) for label, ratio in ratios.items() if is_known(ratio)),
+        flags=(*flags, *ended),
+        code=advise(said).code,
+    )
 
 
-def _card(label: str, ratio: Ratio | None) -> Card | None:
-    if not is_known(ratio):
-        return None
+def _card(label: str, ratio: Ratio) -> Card:
     spread = "no interval yet" if ratio.low is None else interval(ratio.low, ratio.high, times)
     unsure = ", unstable" if ratio.verdict is Verdict.UNSTABLE and ratio.low is not None else ""
     return Card(value=times(ratio.value), label=label, interval=f"{spread}{unsure}")
@@ -208,16 +197,17 @@ def table(said: MultiprocessStudy) -> Table:
 
 
 def _row(way: Way) -> dict[str, str]:
-    cell, summary, is_compared = way.cell, way.summary, is_known(way.ratio)
+    cell, summary = way.cell, way.summary
     startup = "in the time" if cell.case.cold else seconds(sum(cell.startup_s.values())) if cell.startup_s else "–"
+    low, high = summary.median_s.low, summary.median_s.high
     return {
         "way": title(way),
         "median": seconds(summary.median_s.value) if summary.is_measured else "–",
-        "95 % interval": _interval_s(summary.median_s.low, summary.median_s.high),
-        "speedup": times(way.ratio.value) if is_known(way.ratio) else "–",
-        "efficiency": share(way.efficiency.value) if way.efficiency and is_compared else "–",
-        "of the ceiling": share(way.of_ceiling.value) if is_known(way.of_ceiling) else "–",
-        "of the threads": share(way.of_threads.value) if is_known(way.of_threads) else "–",
+        "95 % interval": "withheld" if low is None else interval(low, high, seconds),
+        "speedup": _shown(way.ratio, times),
+        "efficiency": _shown(way.efficiency, share),
+        "of the ceiling": _shown(way.of_ceiling, share),
+        "of the threads": _shown(way.of_threads, share),
         "memory": "–" if way.memory is None else f"{times(way.memory)} data",
         "verdict": str(way.ratio.verdict) if way.ratio else "–" if cell.case.cold else "baseline",
         "start-up": startup,
@@ -226,5 +216,5 @@ def _row(way: Way) -> dict[str, str]:
     }
 
 
-def _interval_s(low: float | None, high: float | None) -> str:
-    return "withheld" if low is None or high is None else interval(low, high, seconds)
+def _shown(value: Ratio | Interval | None, form: Callable[[float], str]) -> str:
+    return "–" if value is None or math.isnan(value.value) else form(value.value)

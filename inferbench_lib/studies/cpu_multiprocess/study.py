@@ -34,7 +34,7 @@ class MultiprocessStudy:
     """One run read: mappings are by label (`shared_pool`, `threads,t2`), in the order measured.
 
     `warm` starts before its first call, `cold` starts within each call. `ceilings` holds the speedup of independent
-    processes; its usual label is empty.
+    processes; its usual label is empty. There is no `choice` where outputs were wrong or one process was not measured.
     """
 
     run: Run
@@ -42,6 +42,7 @@ class MultiprocessStudy:
     cold: Mapping[str, Way]
     ceilings: Mapping[str, Ratio]
     verification: Verification
+    choice: Choice | None
     spreadings: tuple[Spreading, ...]
     network: tuple[Split, ...]
 
@@ -55,11 +56,6 @@ class MultiprocessStudy:
         """CPUs that the run was allowed to use."""
         return self.run.machine.usable_cpus
 
-    @property
-    def choice(self) -> Choice | None:
-        """The recommended way; None where outputs were wrong or one process was not measured."""
-        return choose(self.warm.values()) if self.verification.passed else None
-
 
 def study(run: Run) -> MultiprocessStudy:
     """Compute everything that a `cpu_multiprocess` run says from its raw samples."""
@@ -68,12 +64,15 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
+    ways = warm_ways(warm, cold, int(run.params["n_samples"]))
+    verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,
-        warm=warm_ways(warm, cold, int(run.params["n_samples"])),
+        warm=ways,
         cold=cold_ways(warm, cold),
         ceilings=ceilings(warm),
-        verification=_verification(run.measurements),
+        verification=verification,
+        choice=choose(ways.values()) if verification.passed else None,
         spreadings=spreadings(parts[SCALING], run.machine.usable_cpus),
         network=_network(parts[NETWORK]),
     )
