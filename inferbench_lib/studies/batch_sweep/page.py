@@ -98,21 +98,13 @@ def _latency(best: BestBatch) -> str:
 
 def advise(said: SweepStudy) -> Advice:
     """Recommend the best batch of each workload under the stated limits."""
-    limits = _limits(said) or "no limit on latency or memory was stated"
-    if not said.fastest:
-        reasons = "; ".join(f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused)
-        return Advice(
-            recommendation="no recommendation: no batch size met the limits",
-            evidence=reasons or "nothing was measured",
-            limits=limits,
-        )
     sizes = joined(f"{best.batch_size:,} for {_name(series)}" for series, best in said.fastest)
+    gains = [f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest]
+    reasons = [f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused]
     return Advice(
-        recommendation=f"use batches of {sizes}",
-        evidence="; ".join(
-            f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest
-        ),
-        limits=limits,
+        recommendation=f"use batches of {sizes}" if sizes else "no recommendation: no batch size met the limits",
+        evidence="; ".join(gains or reasons) or "nothing was measured",
+        limits=_limits(said) or "no limit on latency or memory was stated",
         code=_code(said),
     )
 
@@ -142,21 +134,14 @@ def throughput_by_batch(said: SweepStudy) -> View:
 
 
 def _frame(said: SweepStudy) -> pd.DataFrame:
-    rows = [
-        {
-            "label": _name(series),
-            "mark": isinstance(series.best, BestBatch) and series.best.batch_size == batch_size,
-            "quantity": quantity,
-            "x": batch_size,
-            "y": value.value,
-            "low": value.low,
-            "high": value.high,
-        }
-        for series in said.series.values()
-        for batch_size, summary in series.summaries.items()
-        if summary.is_measured
-        for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s))
-    ]
+    rows: list[dict[str, Any]] = []
+    for series in said.series.values():
+        best = series.best.batch_size if isinstance(series.best, BestBatch) else None
+        for batch_size, summary in series.summaries.items():
+            at = {"label": _name(series), "mark": batch_size == best, "x": batch_size}
+            for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
+                if summary.is_measured:
+                    rows.append({**at, "quantity": quantity, "y": value.value, "low": value.low, "high": value.high})
     columns = ["label", "mark", "quantity", "x", "y", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
     limit = said.max_latency_s
