@@ -22,7 +22,6 @@ from inferbench_lib.report.words import (
     share,
     times,
 )
-from inferbench_lib.studies.cpu_multiprocess.choice import WORTH, Choice
 from inferbench_lib.studies.cpu_multiprocess.names import ALONE, code, setting, title
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, network_spread, scaling_curve
 from inferbench_lib.studies.cpu_multiprocess.page_ways import (
@@ -32,7 +31,7 @@ from inferbench_lib.studies.cpu_multiprocess.page_ways import (
     side_by_side,
     where_the_time_went,
 )
-from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
+from inferbench_lib.studies.cpu_multiprocess.study import WORTH, Choice, MultiprocessStudy
 from inferbench_lib.studies.cpu_multiprocess.study import study as study
 from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
 
