@@ -95,7 +95,6 @@ class Part:
 
     name: str
     seconds: float
-    text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +113,12 @@ class Breakdown:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """A recommendation, the evidence for it and the limits it holds under."""
+    """A recommendation, the evidence for it, the limits it holds under, and the lines of code that follow it."""
 
     recommendation: str
     evidence: str
     limits: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

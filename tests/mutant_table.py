@@ -387,7 +387,7 @@ ANALYSIS = [
     ),
     *in_file("studies/cpu_multiprocess/breakdown.py", "test_breakdown.py::test_a_whole_run_is_accounted_for_as_by_hand",
         ("worker start counted as inference", "in the breakdown",
-         '    "start": START,\n    "import": IMPORTS,', '    "start": SLOWED,\n    "import": IMPORTS,'),
+         'WORKER_KINDS = {"start": START, ', 'WORKER_KINDS = {"start": SLOWED, '),
         ("", "what nothing explains is hidden",
          "unexplained_s=whole_s - sum(part.seconds for part in parts)", "unexplained_s=0.0"),
         ("", "waiting for a CPU counted as computing",
@@ -419,7 +419,7 @@ STUDY = [
         ("", "a wrong path is passed over", "        if not one.passed:\n", "        if False:\n"),
     ),
     *in_file(
-        "studies/cpu_multiprocess/accounts.py",
+        "studies/cpu_multiprocess/breakdown.py",
         "test_multiprocess.py::test_useful_compute_is_an_equal_share_of_the_single_process",
         ("CPU time for wall time", "the other way round: waiting counted as work of the one process",
          'sum(s.cpu_s for s in spans if s.kind == "compute")',
@@ -427,9 +427,24 @@ STUDY = [
         ("worker start counted as inference", "spans before the call are part of it",
          "s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s", "s is not call"),
     ),
-    *in_file("studies/cpu_multiprocess/accounts.py", "test_multiprocess.py::test_what_is_cold_is_a_row_of_its_own",
+    *in_file("studies/cpu_multiprocess/ways.py", "test_multiprocess.py::test_what_is_cold_is_a_row_of_its_own",
         ("", "a start-up that holds the work too",
          "[max(0.0, one - own) for one, own in", "[one for one, own in"),
+    ),
+    *in_file(
+        "studies/cpu_multiprocess/study.py",
+        "test_multiprocess.py::test_the_simplest_way_is_recommended_unless_another_gains_more_than_a_tenth",
+        ("", "a gain counts without its interval", "(gain.low or 0.0) > WORTH", "gain.value > WORTH"),
+        ("", "the fastest way is recommended, however complicated", "(gain.low or 0.0) > WORTH", "gain.value > 1"),
+        ("", "ways are compared in the order measured", "key=_complexity)", "key=lambda way: 0)"),
+    ),
+    *in_file(
+        "studies/batch_sweep/study.py",
+        "test_batching.py::test_a_slow_tail_excludes_a_batch_whose_median_would_pass",
+        ("", "latency is judged by its median", "max(carried, key", "min(carried, key"),
+    ),
+    *in_file("studies/batch_sweep/study.py", "test_batching.py::test_rounds_that_disagree_widen_the_knee",
+        ("", "a single resample gives the interval", "by_round[:, draws], axis=2", "by_round[:, draws[:1]], axis=2"),
     ),
 ]
 

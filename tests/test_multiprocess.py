@@ -11,7 +11,7 @@ from inferbench_lib.findings import Interval, Refusal, Verdict
 from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verification
 from inferbench_lib.stats.labels import labels
 from inferbench_lib.studies.cpu_multiprocess.names import title
-from inferbench_lib.studies.cpu_multiprocess.page import table
+from inferbench_lib.studies.cpu_multiprocess.page import answer, table
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import network_spread
 from inferbench_lib.studies.cpu_multiprocess.page_ways import where_the_time_went
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
@@ -180,7 +180,7 @@ def test_a_pool_without_a_cold_call_pays_back_what_its_start_took_once() -> None
     assert rows.value == pytest.approx(5.0)
     slow = said(SINGLE, replace(POOL, samples_s=(5.0,) * 6, startup_s={"executor_s": 1.0}))
     assert slow.warm["shared_pool"].break_even == Refusal(
-        reason="a row saves nothing, so no number of rows pays the start-up back"
+        reason="no time is saved per row, so the start-up never pays off"
     )
     assert found.warm["naive_pool"].break_even is None
 
@@ -254,3 +254,36 @@ def test_what_ran_by_other_clocks_has_no_account() -> None:
     assert where_the_time_went(found).reading == (
         "Dask has no breakdown: its workers ran on other machines, whose clocks differ."
     )
+
+
+THREADS = cell("threads", 2.0, n_threads=3)
+LOKY, DASK = cell("loky", 2.0, PROCESSES), cell("dask", 1.0, PROCESSES)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ((THREADS, replace(POOL, samples_s=(1.9,) * 6)), "Use scikit-learn threads (n_jobs=3): 2.00× as fast as one "
+         "process (2.00–2.00). The shared-memory pool adds 5 % (5–5 %)."),
+        ((replace(POOL, samples_s=(1.6,) * 6), THREADS), "Use the shared-memory pool: 2.50× as fast as one process "
+         "(2.50–2.50). Setting n_jobs=3 already gives 2.00×; the shared-memory pool adds 25 % (25–25 %)."),
+        ((POOL, LOKY, THREADS), "Use scikit-learn threads (n_jobs=3): 2.00× as fast as one process (2.00–2.00). "
+         "Statistically tied: joblib's loky and the shared-memory pool."),
+        ((DASK, replace(POOL, samples_s=(1.09,) * 6)), "Use the shared-memory pool: 3.67× as fast as one process "
+         "(3.67–3.67). Dask adds 9 % (9–9 %)."),
+        ((replace(POOL, samples_s=(3.8,) * 6),), "Stay with one process: no other way is shown to gain more than 10 %. "
+         "Closest: the shared-memory pool is 1.05× as fast as one process (1.05–1.05)."),
+        ((replace(THREADS, samples_s=(3.8,) * 6),), "Use scikit-learn threads (n_jobs=3): 1.05× as fast as one process "
+         "(1.05–1.05)."),
+        ((replace(POOL, samples_s=(3.3, 3.9) * 3),), "Stay with one process: no other way is shown to gain more than "
+         "10 %. Closest: the shared-memory pool is 1.11× as fast as one process (1.03–1.21)."),
+    ],
+)  # fmt: skip
+def test_the_simplest_way_is_recommended_unless_another_gains_more_than_a_tenth(
+    cells: tuple[Measurement, ...], expected: str
+) -> None:
+    """One process, n_jobs, an executor, our pool, Dask: each next one by its interval over the simpler; both named."""
+    as_measured = [replace(one, case=replace(one.case, engine="sklearn")) for one in (SINGLE, *cells)]
+    verdict = answer(said(*as_measured)).verdict
+    assert verdict == expected
+    assert len(verdict.split()) <= 45

@@ -90,12 +90,8 @@ def test_nothing_unsaid_is_said_and_everything_is_drawn() -> None:
 
 
 def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
-    """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling: a sentence for what to use, a card for both."""
+    """1.2 s warm and 2.5 s cold against 4.0 s alone, 1.0 s the ceiling: a card for both."""
     answer = page.answer(said)
-    assert answer.verdict == (
-        f"Use the shared-memory pool: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}), 83 % of what this "
-        "machine allows (4 independent processes on its 4 CPUs reach 4.00×)."
-    )
     cards = {card.label: card.value for card in answer.cards}
     assert (cards["speedup of the shared-memory pool"], cards["speedup of the shared-memory pool, cold"]) == (
         "3.33×",
@@ -104,13 +100,13 @@ def test_the_verdict_tells_warm_from_cold(said: page.MultiprocessStudy) -> None:
 
 
 def test_a_way_that_reaches_the_ceiling_is_as_fast_as_the_machine_allows() -> None:
-    """1.2 s, and 1.25 s by four independent processes: 1.04 of the ceiling."""
+    """1.25 s, and so by four independent processes: all of the ceiling."""
     ceiling = samples.way("ceiling")
     slower = replace(ceiling, samples_s=tuple(1.25 * s for s in ceiling.samples_s))
     others = [samples.way(name) for name in samples.WAYS if name != "ceiling"]
     run = replace(samples.multiprocess(*others, slower), machine=Machine(usable_cpus=2))
-    assert page.answer(page.study(run)).verdict.endswith(
-        ", as fast as this machine allows (4 independent processes on its 2 CPUs reach 3.20×)."
+    assert ", as fast as this machine allows (4 independent processes on its 2 CPUs reach 3.20×). " in (
+        page.answer(page.study(run)).verdict
     )
 
 
@@ -129,7 +125,7 @@ def test_workers_that_stood_by_are_said() -> None:
         "1.00 s (100 %). Unexplained: 0 % of the whole. The shared-memory pool left 2 of 4 workers idle, since the "
         "others keep all CPUs busy; their time counts as waiting for a CPU."
     )
-    assert page.answer(said).verdict.endswith("(4 independent processes on its 2 CPUs reach 4.00×).")
+    assert "(4 independent processes on its 2 CPUs reach 4.00×). " in page.answer(said).verdict
 
 
 def test_a_failed_cold_start_is_said() -> None:
@@ -171,11 +167,11 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
     ]
     assert view.reading.startswith(
         f"Share of the ceiling, independent processes at 4.00× one process: the shared-memory pool {exactly(0.83)}, "
-        f"scikit-learn threads {exactly(0.80)} and a new multiprocessing.Pool per call {exactly(0.20)}. "
+        f"scikit-learn threads {exactly(0.80)} and a new ProcessPoolExecutor per call {exactly(0.20)}. "
     )
     assert view.reading.endswith(
         f"Speed relative to scikit-learn's own threads: the shared-memory pool {exactly(1.04)} and a new "
-        f"multiprocessing.Pool per call {exactly(0.25)}."
+        f"ProcessPoolExecutor per call {exactly(0.25)}."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.side_by_side(few).reading.endswith("4 processes share 2 usable CPUs: expect at most 2× one process.")

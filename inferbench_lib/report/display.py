@@ -33,11 +33,12 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """First screen of a page: the verdict, its headline figures, and warnings."""
+    """First screen of a page: the verdict, the code that follows it, its headline figures, and warnings."""
 
     verdict: str
     cards: tuple[Card, ...] = ()
     flags: tuple[str, ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +94,20 @@ class Table:
 
 
 def answer(value: Answer) -> None:
-    """Show the answer block and the headline cards."""
+    """Show the answer block, its code and the headline cards."""
     cards = "".join(
         f'<div class="card"><b>{escaped(card.value)}</b><span>{escaped(card.label)}</span>'
         f"<small>{escaped(card.interval)}</small></div>"
         for card in value.cards
     )
     flags = "".join(f'<p class="flag">{escaped(text)}</p>' for text in value.flags)
-    _html(f'<div class="answer">{escaped(value.verdict)}</div><div class="cards">{cards}</div>{flags}')
+    verdict = f'<div class="answer">{escaped(value.verdict)}</div>{code(value.code)}'
+    _html(f'{verdict}<div class="cards">{cards}</div>{flags}')
+
+
+def code(lines: str) -> str:
+    """Return lines of code to copy, as HTML; nothing for none."""
+    return f'<pre class="copy"><code>{escaped(lines)}</code></pre>' if lines else ""
 
 
 def show(view: View) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from inferbench_lib import studies
 from inferbench_lib.findings import Advice
@@ -13,8 +13,7 @@ from inferbench_lib.report.display import Answer, View
 
 def answer(run: Run) -> Answer:
     """Return the first screen of a run's page."""
-    said: Answer = studies.page(run.notebook).answer(studies.study(run))
-    return said
+    return cast(Answer, studies.page(run.notebook).answer(studies.study(run)))
 
 
 def readings(run: Run) -> list[str]:
@@ -25,15 +24,13 @@ def readings(run: Run) -> list[str]:
 
 def front(runs: Mapping[str, Run], notebook: str = "summary") -> Answer:
     """Return the first screen of the front page, for all notebooks of a run."""
-    said: Answer = studies.page(notebook).answer(runs)
-    return said
+    return cast(Answer, studies.page(notebook).answer(runs))
 
 
 def advice(run: Run) -> Advice | None:
     """Return the recommendation of a run's page, None where it compares no ways of working."""
     advise = getattr(studies.page(run.notebook), "advise", None)
-    said: Advice | None = advise(studies.study(run)) if advise else None
-    return said
+    return cast(Advice, advise(studies.study(run))) if advise else None
 
 
 def recommendations(runs: Mapping[str, Run]) -> list[Advice]:
@@ -43,20 +40,19 @@ def recommendations(runs: Mapping[str, Run]) -> list[Advice]:
 
 def picture(run: Run) -> View | None:
     """Return the figure that stands for a run on the front page, None where it has none."""
-    draw = getattr(studies.page(run.notebook), "PICTURE", None)
-    drawn: View | None = draw(studies.study(run)) if draw else None
-    return drawn
+    view = getattr(studies.page(run.notebook), "PICTURE", None)
+    return cast(View, view(studies.study(run))) if view else None
 
 
 def key_figures(notebook: str) -> Mapping[str, str]:
     """Return the patterns of the figures on the slide, with their names in words."""
-    return dict(getattr(studies.page(notebook), "KEY_FIGURES", {}))
+    return getattr(studies.page(notebook), "KEY_FIGURES", {})
 
 
 def headlines() -> dict[str, str]:
     """Return the figures by which the index compares runs, with their names in words."""
-    found: dict[str, Any] = {}
-    for name in studies.in_report():
-        told = getattr(studies.page(name), "HEADLINES", {})
-        found |= {f"{name}/{figure}": words for figure, words in told.items()}
-    return found
+    return {
+        f"{name}/{figure}": words
+        for name in studies.in_report()
+        for figure, words in getattr(studies.page(name), "HEADLINES", {}).items()
+    }

@@ -21,15 +21,24 @@ from inferbench_lib.report.words import (
     measured,
     plural,
     seconds,
+    share,
     size,
 )
-from inferbench_lib.studies.batch_sweep.batching import BestBatch
-from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy, study
-
-__all__ = ["VIEWS", "advise", "answer", "study", "table"]
+from inferbench_lib.studies.batch_sweep.study import TOLERANCE, BestBatch, Series, SweepStudy
+from inferbench_lib.studies.batch_sweep.study import study as study
 
 WORKLOADS = {"forest": "the forest", "cnn-small": "the small network", "cnn-medium": "the medium network",
              "cnn-large": "the large network"}  # fmt: skip
+CODE = {
+    "sklearn": """\
+batches = [rows[i : i + {n}] for i in range(0, len(rows), {n})]
+outputs = np.concatenate([model.predict(batch) for batch in batches])""",
+    "torch": """\
+with torch.inference_mode():
+    outputs = torch.cat([model(batch.to({device})).cpu() for batch in images.split({n})])""",
+    "any other": "outputs = [predict(rows[i : i + {n}]) for i in range(0, len(rows), {n})]",
+}
+"""The loop over batches by engine: a fitted `model` and its `rows`, a network on its device and its `images`."""
 
 
 def answer(said: SweepStudy) -> Answer:
@@ -52,18 +61,24 @@ def answer(said: SweepStudy) -> Answer:
         for batch_size, summary in series.summaries.items()
         if summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
+    ended += [f"{capital(_name(series))}: {refusal.reason}" for series, refusal in said.refused]
+    verdict = marked(said.run, _verdict(said))
+    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended), code=_code(said))
 
 
 def _verdict(said: SweepStudy) -> str:
-    limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
-    use = joined(
-        f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
-        for series, best in said.fastest
-    )
-    named = [f"{limits}: use batches of {use}."] if use else []
-    refused = [f"No recommendation for {_name(series)}: {refusal.reason}." for series, refusal in said.refused]
-    return " ".join([*named, *refused]) or "No recommendation: no batch size was measured."
+    sentences = []
+    if said.fastest:
+        use = joined(
+            f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
+            for series, best in said.fastest
+        )
+        limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
+        sentences.append(f"{limits}: use batches of {use}.")
+    if said.refused:
+        names = joined(_name(series) for series, _ in said.refused)
+        sentences.append(f"No recommendation for {names}: no batch size met the limits.")
+    return " ".join(sentences) or "No recommendation: no batch size was measured."
 
 
 def _limits(said: SweepStudy) -> str:
@@ -76,29 +91,31 @@ def _limits(said: SweepStudy) -> str:
 
 
 def _latency(best: BestBatch) -> str:
-    if best.latency_percentile is None or best.latency_s is None:
-        return ""
-    return f", p{100 * best.latency_percentile:g} latency {seconds(best.latency_s)}"
+    tail = best.latency
+    return "" if tail is None or tail.value is None else f", p{100 * tail.p:g} latency {seconds(tail.value)}"
 
 
 def advise(said: SweepStudy) -> Advice:
     """Recommend the best batch of each workload under the stated limits."""
-    limits = _limits(said) or "no limit on latency or memory was stated"
-    if not said.fastest:
-        reasons = "; ".join(f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused)
-        return Advice(
-            recommendation="no recommendation: no batch size met the limits",
-            evidence=reasons or "nothing was measured",
-            limits=limits,
-        )
     sizes = joined(f"{best.batch_size:,} for {_name(series)}" for series, best in said.fastest)
+    gains = [f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest]
+    reasons = [f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused]
     return Advice(
-        recommendation=f"use batches of {sizes}",
-        evidence="; ".join(
-            f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest
-        ),
-        limits=limits,
+        recommendation=f"use batches of {sizes}" if sizes else "no recommendation: no batch size met the limits",
+        evidence="; ".join(gains or reasons) or "nothing was measured",
+        limits=_limits(said) or "no limit on latency or memory was stated",
+        code=_code(said),
     )
+
+
+def _code(said: SweepStudy) -> str:
+    """Return the loop over the best batches of each workload."""
+    loops = []
+    for series, best in said.fastest:
+        case = series.case
+        loop = CODE.get(case.engine, CODE["any other"]).format(n=f"{best.batch_size:_}", device=f'"{case.device}"')
+        loops.append(f"# {_name(series)}\n{loop}" if len(said.fastest) > 1 else loop)
+    return "\n\n".join(loops)
 
 
 def throughput_by_batch(said: SweepStudy) -> View:
@@ -118,17 +135,16 @@ def throughput_by_batch(said: SweepStudy) -> View:
 def _frame(said: SweepStudy) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for series in said.series.values():
+        best = series.best.batch_size if isinstance(series.best, BestBatch) else None
         for batch_size, summary in series.summaries.items():
-            if not summary.is_measured:
-                continue
-            mark = isinstance(series.best, BestBatch) and series.best.batch_size == batch_size
+            at = {"label": _name(series), "mark": batch_size == best, "x": batch_size}
             for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
-                at = {"label": _name(series), "mark": mark, "quantity": quantity, "x": batch_size}
-                rows.append({**at, "y": value.value, "low": value.low, "high": value.high})
+                if summary.is_measured:
+                    rows.append({**at, "quantity": quantity, "y": value.value, "low": value.low, "high": value.high})
     columns = ["label", "mark", "quantity", "x", "y", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
     limit = said.max_latency_s
-    frame.attrs = {"limit": (limit, f"limit {seconds(limit)}") if limit is not None else None}
+    frame.attrs = {"limit": None if limit is None else (limit, f"limit {seconds(limit)}")}
     return frame
 
 
@@ -152,8 +168,7 @@ def _knee(series: Series) -> str:
         )
     ends = interval(knee.low, knee.high, "{:,}".format)
     spread = knee.reason if knee.low is None else f"95 % of resampled rounds: {ends}"
-    gain = 100 * knee.tolerance
-    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {gain:.0f} % in throughput."
+    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {share(TOLERANCE)} in throughput."
 
 
 def memory_by_batch(said: SweepStudy) -> View:

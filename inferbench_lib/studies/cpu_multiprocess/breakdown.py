@@ -15,60 +15,31 @@ from itertools import pairwise
 from statistics import fmean
 
 from inferbench_lib.findings import Breakdown, Part
-from inferbench_lib.records import Span
+from inferbench_lib.records import Case, Measurement, Span
+from inferbench_lib.stats.statistics import summarize
 
 PARENT = -1  # the worker number of the parent's own spans
 
-USEFUL = "useful compute"
-SLOWED = "compute slowed by shared resources"
-BEYOND = "compute slowed beyond the ceiling"
-OVERSUBSCRIBED = "waiting for a CPU"
-START = "process start"
+USEFUL = "useful compute"  # an equal share of what one process alone needs
+SLOWED = "compute slowed by shared resources"  # CPU time beyond that share: memory bandwidth, caches, clock
+BEYOND = "compute slowed beyond the ceiling"  # CPU time that independent processes do not lose: smaller pieces, caches
+OVERSUBSCRIBED = "waiting for a CPU"  # more threads than CPUs, or another program on them
+START = "process start"  # from the decision to start a worker to its first line, or to the end if that came too late
 IMPORTS = "imports"
 MODEL = "model transfer"
 DATA = "data transfer and serialization"
-SCHEDULING = "scheduling and waiting"
-IMBALANCE = "imbalance at the end"
-SERIAL = "serial part of the parent"
+SCHEDULING = "scheduling and waiting"  # a worker ready while nothing was handed to it
+IMBALANCE = "imbalance at the end"  # a worker finished while another still worked
+SERIAL = "serial part of the parent"  # collecting results, ending the workers
+PARTS = (USEFUL, SLOWED, BEYOND, OVERSUBSCRIBED, START, IMPORTS, MODEL, DATA, SCHEDULING, IMBALANCE, SERIAL)
 
-TEXTS = {
-    USEFUL: "an equal share of what one process alone needs",
-    SLOWED: "CPU time beyond that share: memory bandwidth, caches, clock",
-    BEYOND: "CPU time that independent processes side by side do not lose: smaller pieces, colder caches",
-    OVERSUBSCRIBED: "at work or idle without a CPU: more threads than CPUs, or another program on them",
-    START: "from the decision to start a worker to its first line, or to the end if it came too late for work",
-    IMPORTS: "loading libraries in the worker",
-    MODEL: "pickling, sending, unpickling or loading the model",
-    DATA: "sharing or pickling, sending, unpickling, storing inputs and results",
-    SCHEDULING: "a worker ready while nothing was handed to it",
-    IMBALANCE: "a worker finished while another still worked",
-    SERIAL: "the parent alone: collecting results, ending the workers",
-}
-WORKER_KINDS = {
-    "start": START,
-    "import": IMPORTS,
-    "load_model": MODEL,
-    "serialize_model": MODEL,
-    "deserialize_model": MODEL,
-    "share": DATA,
-    "serialize_data": DATA,
-    "transfer": DATA,
-    "send": DATA,
-    "receive": DATA,
-    "deserialize_data": DATA,
-    "store": DATA,
-    "serialize_result": DATA,
-}
-PARENT_KINDS = {
-    "start": START,
-    "serialize_model": MODEL,
-    "share": DATA,
-    "serialize_data": DATA,
-    "deserialize_result": DATA,
-    "collect": SERIAL,
-    "store": SERIAL,
-    "stop": SERIAL,
-}
+WORKER_KINDS = {"start": START, "import": IMPORTS}
+WORKER_KINDS |= dict.fromkeys(("load_model", "serialize_model", "deserialize_model"), MODEL)
+WORKER_KINDS |= dict.fromkeys(("share", "serialize_data", "transfer", "send", "receive"), DATA)
+WORKER_KINDS |= dict.fromkeys(("deserialize_data", "store", "serialize_result"), DATA)
+PARENT_KINDS = {"start": START, "serialize_model": MODEL}
+PARENT_KINDS |= dict.fromkeys(("share", "serialize_data", "deserialize_result"), DATA)
+PARENT_KINDS |= dict.fromkeys(("collect", "store", "stop"), SERIAL)
 IDLE_KINDS = ("wait", "imbalance", "standby", "stop")  # the reason follows from the others and the parent
 
 
@@ -98,7 +69,7 @@ def account(
     if len(timelines) > n_workers:
         raise ValueError(f"account: expected spans of at most {n_workers} workers, got those of {sorted(timelines)}")
 
-    seconds: dict[str, float] = dict.fromkeys(TEXTS, 0.0)
+    seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     working = {worker: [s for s in timeline if s.kind not in IDLE_KINDS] for worker, timeline in timelines.items()}
     last_end_s = max((timeline[-1].end_s for timeline in working.values() if timeline), default=start_s)
     for timeline in working.values():
@@ -124,23 +95,18 @@ def account(
     seconds[SLOWED] = cpu_s - single_s
     seconds[OVERSUBSCRIBED] += wall_s - cpu_s
 
-    parts = tuple(Part(name=name, seconds=seconds[name] / n_workers, text=text) for name, text in TEXTS.items())
+    parts = tuple(Part(name=name, seconds=lost_s / n_workers) for name, lost_s in seconds.items())
     whole_s = end_s - start_s
     return Breakdown(whole_s=whole_s, parts=parts, unexplained_s=whole_s - sum(part.seconds for part in parts))
 
 
 def average(breakdowns: Sequence[Breakdown]) -> Breakdown:
-    """Return the mean over runs, part by part, which keeps the sum; raises ValueError for none or different parts."""
-    names = {tuple(part.name for part in breakdown.parts) for breakdown in breakdowns}
-    if len(names) != 1:
-        raise ValueError(f"average: expected breakdowns into the same parts, got {sorted(names)}")
-    columns = zip(*(breakdown.parts for breakdown in breakdowns), strict=True)
+    """Return the mean over runs, part by part, which keeps the sum."""
+    alike = zip(*(one.parts for one in breakdowns), strict=True)
     return Breakdown(
-        whole_s=fmean(breakdown.whole_s for breakdown in breakdowns),
-        parts=tuple(
-            Part(name=same[0].name, seconds=fmean(part.seconds for part in same), text=same[0].text) for same in columns
-        ),
-        unexplained_s=fmean(breakdown.unexplained_s for breakdown in breakdowns),
+        whole_s=fmean(one.whole_s for one in breakdowns),
+        parts=tuple(replace(parts[0], seconds=fmean(part.seconds for part in parts)) for parts in alike),
+        unexplained_s=fmean(one.unexplained_s for one in breakdowns),
     )
 
 
@@ -160,6 +126,66 @@ def losses(breakdown: Breakdown) -> Mapping[str, float]:
     """Return the seconds above an equal split of one process's work, by part and "unexplained"; a gain is negative."""
     lost = {part.name: part.seconds for part in breakdown.parts if part.name != USEFUL}
     return {**lost, "unexplained": breakdown.unexplained_s}
+
+
+def n_workers(case: Case) -> int:
+    """Return the number of processes, or of the threads that stand for them."""
+    return case.n_threads if case.executor == "threads" else case.n_processes
+
+
+def break_down(cell: Measurement, alone: Measurement | None, ceiling: Measurement | None) -> Breakdown | None:
+    """Return where the samples of `cell` went on average, held against one process and the ceiling.
+
+    A ceiling with another number of workers does not tell how much these slow each other down, and is left out.
+    None where a side was not measured, and for workers with other clocks (see `has_other_clocks`).
+    """
+    found = _average(cell, alone)
+    if found is None or ceiling is None or n_workers(cell.case) != n_workers(ceiling.case):
+        return found
+    most = _average(ceiling, alone)
+    return found if most is None else beside(found, most)
+
+
+def has_other_clocks(cell: Measurement) -> bool:
+    """Return whether the workers ran by clocks of other machines: in some call no compute lies within it by ours."""
+    return any(not any(span.kind == "compute" for span in _within(spans)[1]) for spans in cell.spans)
+
+
+def standing_by(cell: Measurement) -> int:
+    """Count the workers that got nothing to do in the last call, for want of CPUs."""
+    return len({span.worker for span in (cell.spans or ((),))[-1] if span.kind == "standby"})
+
+
+def _average(cell: Measurement, alone: Measurement | None) -> Breakdown | None:
+    alone_s = None if alone is None else one_process_s(alone)
+    if alone_s is None or not cell.spans or not summarize(cell).is_measured or has_other_clocks(cell):
+        return None
+    return average([account_sample(cell, spans, alone_s) for spans in cell.spans])
+
+
+def one_process_s(alone: Measurement) -> float | None:
+    """Return the CPU seconds of one process's compute; its own waiting for a CPU is no part of the work."""
+    if not alone.spans or not summarize(alone).is_measured:
+        return None
+    return fmean(sum(s.cpu_s for s in spans if s.kind == "compute") for spans in alone.spans)
+
+
+def account_sample(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
+    """Return the account of one sample: the spans within its `call`. Threads of one process count as a worker each."""
+    call, within = _within(spans)
+    workers, n_threads = n_workers(cell.case), cell.case.n_threads
+    if cell.case.executor == "threads":
+        n_threads = 1
+        within = [replace(span, worker=n, cpu_s=span.cpu_s / workers) for span in within for n in range(workers)]
+    return account(
+        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=workers, n_threads=n_threads
+    )
+
+
+def _within(spans: Sequence[Span]) -> tuple[Span, list[Span]]:
+    """Return the `call` of a sample, and its other spans that lie within it."""
+    call = next(span for span in spans if span.kind == "call")
+    return call, [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
 
 
 def _add_idle(

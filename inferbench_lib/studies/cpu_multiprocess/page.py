@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pandas as pd
 
-from inferbench_lib.findings import Advice, Ratio, Verdict
+from inferbench_lib.findings import Advice, Interval, Ratio, Verdict
 from inferbench_lib.records import Outcome
 from inferbench_lib.report.display import Answer, Card, Table
 from inferbench_lib.report.words import (
@@ -19,7 +22,7 @@ from inferbench_lib.report.words import (
     share,
     times,
 )
-from inferbench_lib.studies.cpu_multiprocess.names import ALONE, title
+from inferbench_lib.studies.cpu_multiprocess.names import ALONE, code, setting, title
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, network_spread, scaling_curve
 from inferbench_lib.studies.cpu_multiprocess.page_ways import (
     cold_start,
@@ -28,24 +31,9 @@ from inferbench_lib.studies.cpu_multiprocess.page_ways import (
     side_by_side,
     where_the_time_went,
 )
-from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, study
-from inferbench_lib.studies.cpu_multiprocess.ways import BASELINE, Way, is_known
-
-__all__ = [
-    "VIEWS",
-    "advise",
-    "answer",
-    "cold_start",
-    "crossover_map",
-    "executor_times",
-    "memory_by_way",
-    "network_spread",
-    "scaling_curve",
-    "side_by_side",
-    "study",
-    "table",
-    "where_the_time_went",
-]
+from inferbench_lib.studies.cpu_multiprocess.study import WORTH, Choice, MultiprocessStudy
+from inferbench_lib.studies.cpu_multiprocess.study import study as study
+from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
 
 VIEWS = (
     executor_times,
@@ -83,13 +71,12 @@ One process took 4.607 s there.
 
 def answer(said: MultiprocessStudy) -> Answer:
     """Return which way to use here, how much it gains, and how sure that is."""
-    best = said.fastest[0] if said.fastest else None
-    ways = [way for way in said.warm.values() if is_known(way.ratio)]
-    ways.sort(key=lambda way: (way is not best, -way.ratio.value if way.ratio else 0.0))
-    cards = [_card(f"speedup of {title(way)}", way.ratio) for way in ways]
-    cards += [_card(f"speedup of {title(way)}", way.ratio) for way in said.cold.values()]
-    cards += [_card(", ".join(filter(None, ("the ceiling: independent processes, nothing shared", key))), ratio)
-              for key, ratio in said.ceilings.items()]  # fmt: skip
+    best = said.choice.way if said.choice else None
+    warm = [way for way in said.warm.values() if is_known(way.ratio)]
+    warm.sort(key=lambda way: (way is not best, -way.ratio.value if way.ratio else 0.0))
+    ratios = {f"speedup of {title(way)}": way.ratio for way in (*warm, *said.cold.values())}
+    for key, ratio in said.ceilings.items():
+        ratios[", ".join(filter(None, ("the ceiling: independent processes, nothing shared", key)))] = ratio
     everything = [*said.warm.values(), *said.cold.values()]
     flags = gathered((flag for way in everything for flag in way.cell.flags), len(everything))
     ended = [
@@ -97,12 +84,15 @@ def answer(said: MultiprocessStudy) -> Answer:
         for way in everything
         if way.summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=_verdict(said), cards=tuple(filter(None, cards)), flags=(*flags, *ended))
+    return Answer(
+        verdict=_verdict(said),
+        cards=tuple(_card(label, ratio) for label, ratio in ratios.items() if is_known(ratio)),
+        flags=(*flags, *ended),
+        code=advise(said).code,
+    )
 
 
-def _card(label: str, ratio: Ratio | None) -> Card | None:
-    if not is_known(ratio):
-        return None
+def _card(label: str, ratio: Ratio) -> Card:
     spread = "no interval yet" if ratio.low is None else interval(ratio.low, ratio.high, times)
     unsure = ", unstable" if ratio.verdict is Verdict.UNSTABLE and ratio.low is not None else ""
     return Card(value=times(ratio.value), label=label, interval=f"{spread}{unsure}")
@@ -111,22 +101,49 @@ def _card(label: str, ratio: Ratio | None) -> Card | None:
 def _verdict(said: MultiprocessStudy) -> str:
     if not said.verification.passed:
         return f"No verdict: verification FAILED ({said.verification.detail})."
-    if not any(way.cell.case.executor == BASELINE and way.summary.is_measured for way in said.warm.values()):
+    choice = said.choice
+    if choice is None:
         return "No verdict: one process was not measured, and nothing can be compared without it."
-    if not said.fastest:
-        closest = said.closest
-        if closest is None or closest.ratio is None:
-            return "Stay with one process: no other way was measured."
-        return (
-            f"Stay with one process: no other way is faster. Closest: {compared(closest.ratio, title(closest), ALONE)}."
-        )
-    best, *ties = said.fastest
-    tied = f" Statistically tied: {joined(map(title, ties))}." if ties else ""
-    return f"Use {title(best)}: {_as_fast(best)}{_of_ceiling(said, best)}.{tied}"
+    if choice.is_one_process:
+        return f"Stay with {ALONE}: {'. Closest: '.join(_why_one_process(choice))}."
+    others = f" {capital(found)}." if (found := _others(choice)) else ""
+    return f"Use {_title_and_setting(choice.way)}: {_as_fast(choice.way)}{_of_ceiling(said, choice.way)}.{others}"
+
+
+def _why_one_process(choice: Choice) -> list[str]:
+    """Return why one process is recommended, then the way that comes closest to more, in words."""
+    if choice.closest is None:
+        return ["no other way was measured"]
+    way, gain = choice.closest
+    is_small = choice.faster and f"no other way is shown to gain more than {share(WORTH - 1)}"
+    return [is_small or "no other way is faster", compared(gain, title(way), ALONE)]
+
+
+def _others(choice: Choice) -> str:
+    """Return what the recommended way gains over a simpler one, or a more complicated one over it, and the ties."""
+    found = []
+    if choice.simpler and (before := choice.simpler[0].ratio):
+        simpler, gain = choice.simpler
+        named = f"setting {parameter}" if (parameter := setting(simpler)) else title(simpler)
+        found.append(f"{named} already gives {times(before.value)}; {_adds(choice.way, gain)}")
+    if choice.faster:
+        found.append(_adds(*choice.faster[0]))
+    if choice.tied:
+        found.append(f"statistically tied: {joined(map(title, choice.tied))}")
+    return "; ".join(found)
+
+
+def _adds(way: Way, gain: Ratio) -> str:
+    low, high = ((end or gain.value) - 1 for end in (gain.low, gain.high))
+    return f"{title(way)} adds {share(gain.value - 1)} ({interval(low, high, share)})"
+
+
+def _title_and_setting(way: Way) -> str:
+    return f"{title(way)} ({parameter})" if (parameter := setting(way)) else title(way)
 
 
 def _as_fast(way: Way) -> str:
-    """Return the speedup of a way that is faster than one process, in words."""
+    """Return the speedup of a way over one process, in words."""
     r = way.ratio
     return f"{times(r.value)} as fast as {ALONE} ({interval(r.low, r.high)})" if r else "not measured"
 
@@ -145,23 +162,22 @@ def _of_ceiling(said: MultiprocessStudy, way: Way) -> str:
 
 
 def advise(said: MultiprocessStudy) -> Advice:
-    """Recommend the fastest way that was shown to be faster than one process, else one process."""
+    """Recommend the simplest way that no more complicated one is worth leaving."""
     n_rows = int(said.run.params["n_samples"])
-    limits = f"this machine, {n_rows:,} rows per call, outputs checked ({said.verification.word})"
-    if said.fastest and said.verification.passed:
-        best = said.fastest[0]
-        n_rounds = best.ratio.n_rounds if best.ratio else 0
-        return Advice(
-            recommendation=f"use {title(best)} for the forest: {_as_fast(best)}",
-            evidence=f"compared within {plural(n_rounds, 'round')}, with a 95 % interval",
-            limits=limits,
-        )
-    closest = said.closest
-    beside = f"; {compared(closest.ratio, title(closest), ALONE)}" if closest and closest.ratio else ""
+    choice = said.choice
+    recommendation, evidence = f"stay with {ALONE} for the forest", "no other way was shown to be faster"
+    if choice and choice.is_one_process:
+        evidence = "; ".join(_why_one_process(choice))
+    elif choice:
+        recommendation = f"use {_title_and_setting(choice.way)} for the forest: {_as_fast(choice.way)}"
+        n_rounds = choice.way.ratio.n_rounds if choice.way.ratio else 0
+        others = f"; {found}" if (found := _others(choice)) else ""
+        evidence = f"compared within {plural(n_rounds, 'round')}, with a 95 % interval{others}"
     return Advice(
-        recommendation="stay with one process for the forest",
-        evidence=f"no other way was shown to be faster{beside}",
-        limits=limits,
+        recommendation=recommendation,
+        evidence=evidence,
+        limits=f"this machine, {n_rows:,} rows per call, outputs checked ({said.verification.word})",
+        code=code(choice.way) if choice else "",
     )
 
 
@@ -180,16 +196,17 @@ def table(said: MultiprocessStudy) -> Table:
 
 
 def _row(way: Way) -> dict[str, str]:
-    cell, summary, is_compared = way.cell, way.summary, is_known(way.ratio)
+    cell, summary = way.cell, way.summary
     startup = "in the time" if cell.case.cold else seconds(sum(cell.startup_s.values())) if cell.startup_s else "–"
+    low, high = summary.median_s.low, summary.median_s.high
     return {
         "way": title(way),
         "median": seconds(summary.median_s.value) if summary.is_measured else "–",
-        "95 % interval": _interval_s(summary.median_s.low, summary.median_s.high),
-        "speedup": times(way.ratio.value) if is_known(way.ratio) else "–",
-        "efficiency": share(way.efficiency.value) if way.efficiency and is_compared else "–",
-        "of the ceiling": share(way.of_ceiling.value) if is_known(way.of_ceiling) else "–",
-        "of the threads": share(way.of_threads.value) if is_known(way.of_threads) else "–",
+        "95 % interval": "withheld" if low is None else interval(low, high, seconds),
+        "speedup": _shown(way.ratio, times),
+        "efficiency": _shown(way.efficiency, share),
+        "of the ceiling": _shown(way.of_ceiling, share),
+        "of the threads": _shown(way.of_threads, share),
         "memory": "–" if way.memory is None else f"{times(way.memory)} data",
         "verdict": str(way.ratio.verdict) if way.ratio else "–" if cell.case.cold else "baseline",
         "start-up": startup,
@@ -198,5 +215,5 @@ def _row(way: Way) -> dict[str, str]:
     }
 
 
-def _interval_s(low: float | None, high: float | None) -> str:
-    return "withheld" if low is None or high is None else interval(low, high, seconds)
+def _shown(value: Ratio | Interval | None, form: Callable[[float], str]) -> str:
+    return "–" if value is None or math.isnan(value.value) else form(value.value)

@@ -12,7 +12,7 @@ from inferbench_lib.findings import Breakdown, Ratio
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
-from inferbench_lib.studies.cpu_multiprocess.breakdown import TEXTS, losses
+from inferbench_lib.studies.cpu_multiprocess.breakdown import PARTS, losses
 from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks
 from inferbench_lib.studies.cpu_multiprocess.names import ALONE, title
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
@@ -129,7 +129,7 @@ def _breakdown_view(ways: Iterable[Way], alt: str) -> View:
     frame.attrs = {
         "x": "seconds of wall time, averaged over the workers",
         "say": seconds,
-        "parts": [*TEXTS, "unexplained"],
+        "parts": [*PARTS, "unexplained"],
     }
     return View(
         name="",

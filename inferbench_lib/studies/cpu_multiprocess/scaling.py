@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
-from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl
+from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl, measured_throughputs
 from inferbench_lib.stats.statistics import summarize
 
 
@@ -86,8 +85,8 @@ def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> 
     processes = tuple(sorted({n for n, _ in known}))
     rows = tuple(sorted({n_rows for _, n_rows in known}))
     weak_rows, weak_points = _weak(processes, rows)
-    throughputs = _throughputs(
-        {n: known[n, rows[-1]] for n in processes if (n, rows[-1]) in known and n <= usable_cpus}
+    throughputs = measured_throughputs(
+        {n: cell for (n, n_rows), cell in known.items() if n_rows == rows[-1] and n <= usable_cpus}
     )
     return Spreading(
         label=label,
@@ -114,13 +113,3 @@ def _weak(processes: Sequence[int], rows: Sequence[int]) -> tuple[int | None, di
     series = {each: {n: n * each for n in processes if n > 1 and n * each in rows} for each in rows}
     best = max(series, key=lambda each: (len(series[each]), each), default=None)
     return (best, series[best]) if best and series[best] else (None, {})
-
-
-def _throughputs(cells: Mapping[int, Measurement]) -> dict[int, list[float]]:
-    """Return rows per second by round of the cells that took every round."""
-    n_rounds = max((len(cell.round_sizes) for cell in cells.values()), default=0)
-    return {
-        n: [cell.inputs_per_call / median(samples) for samples in cell.rounds()]
-        for n, cell in cells.items()
-        if len(cell.round_sizes) == n_rounds
-    }

@@ -1,22 +1,54 @@
-"""Compare each way of spreading the forest over several CPUs with one process."""
+"""Compare each way of spreading the forest over several CPUs with one process, and choose the one to use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
-from inferbench_lib.stats.comparison import compare, rank
+from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
-from inferbench_lib.studies.cpu_multiprocess.ways import BASELINE, Way, ceilings, cold_ways, warm_ways, way_figures
+from inferbench_lib.studies.cpu_multiprocess.ways import (
+    BASELINE,
+    THREADS,
+    Way,
+    ceilings,
+    cold_ways,
+    warm_ways,
+    way_figures,
+)
 
 WAYS, SCALING, NETWORK = "ways", "scaling", "network"
 """The parts of a run, each in rounds of its own: `notes["part"]` of a row."""
 MULTI = "shared_pool"
 """The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
+SIMPLEST_FIRST = (BASELINE, THREADS, "process_pool", "loky", "naive_pool", "shared_pool", "dask")
+"""Executors by what they ask of their user: a parameter, another call, processes of our own, a cluster."""
+WORTH = 1.1
+"""A more complicated way is recommended where its whole interval over the simpler one lies above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The recommended way, and how the others compare with it.
+
+    `simpler` is the way that it was preferred to, with its gain over that. `faster` are more complicated ways whose
+    gain is too small, the largest first; without any way but one process, `closest` is the one with most speedup.
+    """
+
+    way: Way
+    simpler: tuple[Way, Ratio] | None
+    faster: tuple[tuple[Way, Ratio], ...]
+    tied: tuple[Way, ...]
+    closest: tuple[Way, Ratio] | None
+
+    @property
+    def is_one_process(self) -> bool:
+        """Return whether one process is recommended."""
+        return self.way.ratio is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +65,7 @@ class MultiprocessStudy:
     """One run read: mappings are by label (`shared_pool`, `threads,t2`), in the order measured.
 
     `warm` starts before its first call, `cold` starts within each call. `ceilings` holds the speedup of independent
-    processes; its usual label is empty.
+    processes; its usual label is empty. There is no `choice` where outputs were wrong or one process was not measured.
     """
 
     run: Run
@@ -41,6 +73,7 @@ class MultiprocessStudy:
     cold: Mapping[str, Way]
     ceilings: Mapping[str, Ratio]
     verification: Verification
+    choice: Choice | None
     spreadings: tuple[Spreading, ...]
     network: tuple[Split, ...]
 
@@ -54,27 +87,6 @@ class MultiprocessStudy:
         """CPUs that the run was allowed to use."""
         return self.run.machine.usable_cpus
 
-    @property
-    def fastest(self) -> tuple[Way, ...]:
-        """The fastest way that was shown to be faster than one process, then those statistically tied with it."""
-        faster = {way.cell.case: way for way in self.warm.values()
-                  if way.ratio and way.ratio.verdict is Verdict.FASTER}  # fmt: skip
-        ranking = rank([way.cell for way in faster.values()])
-        if ranking is None:
-            return ()
-        ties = (
-            cell
-            for cell, against in zip(ranking.order[1:], ranking.against_best[1:], strict=True)
-            if against.verdict is Verdict.INDISTINGUISHABLE
-        )
-        return tuple(faster[cell.case] for cell in (ranking.best, *ties))
-
-    @property
-    def closest(self) -> Way | None:
-        """The way with the highest speedup over one process, whatever its verdict; None where nothing was compared."""
-        known = [way for way in self.warm.values() if way.ratio and way.ratio.verdict is not Verdict.INVALID]
-        return max(known, key=lambda way: way.ratio.value if way.ratio else 0.0, default=None)
-
 
 def study(run: Run) -> MultiprocessStudy:
     """Compute everything that a `cpu_multiprocess` run says from its raw samples."""
@@ -83,15 +95,49 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
+    ways = warm_ways(warm, cold, int(run.params["n_samples"]))
+    verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,
-        warm=warm_ways(warm, cold, int(run.params["n_samples"])),
+        warm=ways,
         cold=cold_ways(warm, cold),
         ceilings=ceilings(warm),
-        verification=_verification(run.measurements),
+        verification=verification,
+        choice=choose(ways.values()) if verification.passed else None,
         spreadings=spreadings(parts[SCALING], run.machine.usable_cpus),
         network=_network(parts[NETWORK]),
     )
+
+
+def choose(ways: Iterable[Way]) -> Choice | None:
+    """Return the choice among warm ways; None where one process was not measured."""
+    order = sorted((way for way in ways if way.summary.is_measured), key=_complexity)
+    if not order or order[0].cell.case.executor != BASELINE:
+        return None
+    best, simpler = order[0], None
+    for way in order[1:]:
+        gain = compare(best.cell, way.cell)
+        if gain.verdict is Verdict.FASTER and ((gain.low or 0.0) > WORTH or _is_parameter(way, best)):
+            best, simpler = way, (best, gain)
+    others = [(way, compare(best.cell, way.cell)) for way in order if way is not best]
+    others.sort(key=lambda other: -other[1].value)
+    return Choice(
+        way=best,
+        simpler=simpler,
+        faster=tuple((way, gain) for way, gain in others if gain.verdict is Verdict.FASTER),
+        tied=tuple(way for way, gain in others if gain.verdict is Verdict.INDISTINGUISHABLE),
+        closest=others[0] if others else None,
+    )
+
+
+def _complexity(way: Way) -> int:
+    name = way.cell.case.executor
+    return SIMPLEST_FIRST.index(name) if name in SIMPLEST_FIRST else len(SIMPLEST_FIRST)
+
+
+def _is_parameter(way: Way, simpler: Way) -> bool:
+    """Return whether a way is the same call as a simpler one with another number of threads, which costs no code."""
+    return way.cell.case.executor == THREADS and simpler.cell.case.executor in (BASELINE, THREADS)
 
 
 def figures(said: MultiprocessStudy) -> dict[str, Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TypeGuard
 
 from inferbench_lib.findings import Breakdown, Interval, Ratio, Refusal, Summary
@@ -13,19 +14,26 @@ from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.stats.scaling import break_even
 from inferbench_lib.stats.statistics import summarize
-from inferbench_lib.studies.cpu_multiprocess.accounts import (
+from inferbench_lib.studies.cpu_multiprocess.breakdown import (
+    IMPORTS,
+    MODEL,
+    SERIAL,
+    START,
+    USEFUL,
+    account_sample,
     break_down,
     has_other_clocks,
     n_workers,
+    one_process_s,
     standing_by,
-    startups,
 )
-from inferbench_lib.studies.cpu_multiprocess.breakdown import USEFUL
 
 BASELINE = "single"
 CEILING = "ceiling"
 """Independent processes doing an equal part each at the same moment: the most that the hardware allows."""
 THREADS = "threads"
+PER_CALL = (START, IMPORTS, MODEL, SERIAL)
+"""The costs of a pool that is made for each call, whatever the number of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +122,7 @@ def _warm(
     alone, ceiling, threads = (_peer(name, case, warm) for name in (BASELINE, CEILING, THREADS))
     if case.executor == BASELINE:
         return replace(found, memory=_memory_over_data(cell))
-    starts = None if alone is None or case.executor == THREADS else startups(cell, _cold_of(case, cold), alone)
+    starts = None if alone is None or case.executor == THREADS else _startups(cell, _cold_of(case, cold), alone)
     return replace(
         found,
         of_ceiling=compare(ceiling, cell) if ceiling else None,
@@ -166,3 +174,32 @@ def _memory_over_data(cell: Measurement) -> float | None:
     if cell.peak_memory_bytes is None or idle is None or not data or not summarize(cell).is_measured:
         return None
     return (cell.peak_memory_bytes - idle) / data
+
+
+def _startups(
+    cell: Measurement, cold: Measurement | None, alone: Measurement
+) -> tuple[list[float], list[float], list[float]] | None:
+    """Return start-up, time of one process and own time without start-up: seconds, one value per round.
+
+    The start-up is the difference between a cold and a warm call of the same round. Without a cold call it is the time
+    that the start took once. For a pool that is made for each call it follows from the breakdown. None if unknown.
+    """
+    if not all(summarize(one).is_measured for one in (cell, alone)):
+        return None
+    rounds = [
+        (median(one), median(own)) for one, own in zip(alone.rounds(), cell.rounds(), strict=False) if one and own
+    ]
+    single, warm = [one for one, _ in rounds], [own for _, own in rounds]
+    if cell.case.executor == "naive_pool":
+        alone_s = one_process_s(alone)
+        if alone_s is None or not cell.spans:
+            return None
+        found = [account_sample(cell, spans, alone_s) for spans in cell.spans]
+        start = [sum(part.seconds for part in one.parts if part.name in PER_CALL) for one in found][: len(rounds)]
+        return start, single, [own - lost for own, lost in zip(warm, start, strict=True)]
+    if cold is not None and summarize(cold).is_measured:
+        colds = [median(samples) for samples in cold.rounds() if samples]
+        n = min(len(rounds), len(colds))
+        return [max(0.0, one - own) for one, own in zip(colds[:n], warm[:n], strict=True)], single[:n], warm[:n]
+    start_s = cell.startup_s.get("executor_s")
+    return None if start_s is None else ([start_s] * len(rounds), single, warm)
