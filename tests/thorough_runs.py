@@ -16,8 +16,9 @@ from tiny import ROOT
 
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.batch_sweep import study as sweep
-from inferbench_lib.studies.common import operations, process_counts, samples_a_turn
+from inferbench_lib.studies.common import operations, samples_a_turn
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess
+from inferbench_lib.studies.cpu_multiprocess.measure import process_counts
 from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.work.cnn import Cnn
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from inferbench_lib.report.pictures import PageFigure
+    from inferbench_lib.report.look import PageFigure
 
 NARROW_INCHES = 4.6
 """Width of a figure for a phone, where it is 328 CSS pixels wide: its 9-point letters are 9 pixels high, at two image
@@ -26,8 +26,8 @@ pixels per CSS pixel."""
 class Card:
     """Headline figure: its value, its label and its interval."""
 
-    value: str
     label: str
+    value: str
     interval: str = ""
 
 
@@ -65,8 +65,7 @@ class View:
 
     def figure(self, *, is_narrow: bool = False) -> PageFigure:
         """Draw the figure, for a desktop or narrow for a phone; as the last line of a cell it is shown."""
-        from inferbench_lib.report.look import fit, style
-        from inferbench_lib.report.pictures import PageFigure
+        from inferbench_lib.report.look import PageFigure, fit, style
 
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:
@@ -109,7 +108,7 @@ def show(view: View) -> None:
 
     from IPython.display import Image, display
 
-    from inferbench_lib.report.pictures import png
+    from inferbench_lib.report.look import png
 
     if view.frame.empty:  # the reading says that nothing was measured
         read(view.reading)

@@ -18,16 +18,15 @@ import nbformat
 
 from inferbench_lib import store
 from inferbench_lib.errors import ReportError
+from inferbench_lib.privacy import scrub
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
 from inferbench_lib.report import results
-from inferbench_lib.report.console import Console
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
-from inferbench_lib.report.notebooks import Execution, environment, execute
+from inferbench_lib.report.notebooks import Console, Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.pages import NavLink, render_page
 from inferbench_lib.report.place import new_folder, only_one, terminable
-from inferbench_lib.report.scrub import scrub
 from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
