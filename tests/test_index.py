@@ -236,7 +236,7 @@ def test_a_run_is_compared_with_the_one_before(tmp_path: Path, page: Page) -> No
     assert cells.nth(2).locator(".change").count() == 0  # nothing before it
     assert cells.nth(1).locator(".status").inner_text() == "changed"
     assert cells.nth(1).locator(".change").all_inner_texts() == [
-        "Shared-memory pool over one process: lower (0.67×), 1.20× (1.10 to 1.30) after 1.80× (1.70 to 1.90) in the "
+        "Shared-memory pool over one process: lower (0.67×), 1.20× (1.10–1.30) after 1.80× (1.70–1.90) in the "
         "run before."
     ]
     assert cells.nth(0).locator(".status").count() == 0
