@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import getpass
 import gzip
+import hashlib
 import json
 import re
 import socket
@@ -19,7 +20,7 @@ from tiny import CANARIES, FULL_PROFILE, NOTEBOOKS, PROFILES, ROOT, Report, Tiny
 
 from inferbench_lib import studies
 from inferbench_lib.privacy import ORDINARY
-from inferbench_lib.store import load_run, sha256_of
+from inferbench_lib.store import load_run
 
 pytestmark = pytest.mark.timeout(900)
 MOST_BYTES = 400_000
@@ -110,7 +111,9 @@ def test_manifest_accounts_for_every_file(report: Report) -> None:
     """The manifest names each other file with its SHA-256, and was written after all of them."""
     manifest = report.folder / "manifest.json"
     others = [path for path in report.folder.rglob("*") if path.is_file() and path != manifest]
-    assert report.manifest["files"] == {path.relative_to(report.folder).as_posix(): sha256_of(path) for path in others}
+    assert report.manifest["files"] == {
+        path.relative_to(report.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in others
+    }
     assert max(path.stat().st_mtime_ns for path in others) <= manifest.stat().st_mtime_ns
 
 

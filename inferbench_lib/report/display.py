@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
-from inferbench_lib.report.downloads import ROOM_BYTES, embed, embed_all
+from inferbench_lib.report.downloads import embed
 from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
@@ -139,12 +139,12 @@ def read(text: str) -> None:
     _html(f'<p class="reading">{escaped(text)}</p>')
 
 
-def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
+def download(*runs: Run) -> None:
     """Embed raw data as downloads: one record per run, and a table of one run's samples or of all runs' figures.
 
-    At most `room_bytes` of HTML; a note names what is left out.
+    A note names what is left out to keep the page small.
     """
-    offered = embed(runs[0], room_bytes) if len(runs) == 1 else embed_all(runs, room_bytes)
+    offered = embed(runs)
     _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
     if offered.note:
         read(offered.note)

@@ -5,14 +5,17 @@ A notebook that fails leaves a page with the place and the reason; the others st
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nbformat
 
@@ -26,7 +29,6 @@ from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Console, Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.pages import NavLink, render_page
-from inferbench_lib.report.place import new_folder, only_one, terminable
 from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +70,9 @@ class Job:
 def run_report(job: Job) -> int:
     """Execute the job into a new folder under `reports/`; 0, or 1 incomplete, 130 interrupted, 143 terminated."""
     reports = store.reports_folder()
-    with only_one(reports), terminable() as terminated:
+    with store.only_one(reports), _terminable() as terminated:
         started, began_s = datetime.now(UTC), time.monotonic()
-        folder = new_folder(reports, started, job.profile)
+        folder = store.new_folder(reports, started, job.profile)
         pages: list[NotebookEntry] = []
         interrupted = False
         try:
@@ -94,6 +96,22 @@ def run_report(job: Job) -> int:
         if interrupted:
             return 143 if terminated.is_set() else 130
         return 0 if status == "complete" else 1
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[threading.Event]:
+    """Handle SIGTERM as Ctrl-C, so that the kernel is ended and the run is marked; yield an event that it sets."""
+    came = threading.Event()
+
+    def stop(signal_number: int, frame: object) -> NoReturn:
+        came.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> NotebookEntry:
