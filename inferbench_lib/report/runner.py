@@ -195,7 +195,7 @@ def _write_files(
     runs = store.load_runs(folder)
     store.write_summary(folder)
     incomplete = {page.name: f"{page.status}: {page.reason}" for page in pages if page.status != "complete"}
-    shown = {name: run for name, run in runs.items() if name not in incomplete}
+    shown = {name: runs[name] for name in job.parameters if name in runs and name not in incomplete}
     store.write_file(folder / "results.md", results.markdown(shown, job.voice, list(incomplete.items())))
     store.write_file(folder / "results.txt", results.plain_text(shown, job.voice, list(incomplete.items())))
     manifest = Manifest(
