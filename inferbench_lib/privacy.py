@@ -9,7 +9,6 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,37 +32,28 @@ _EMBEDDED = re.compile(r"(data:(?P<media_type>[\w/.+-]+);base64,)(?P<payload>[A-
 
 def scrub_text(text: str) -> str:
     """Return `text` with this machine's folders, user and host replaced: `<repo>`, `<home>`, `<user>`, `<host>` …"""
-    for replace in _rules(str(ROOT), str(Path.home()), _user(), socket.gethostname()):
-        text = replace(text)
+    for pattern, word in _rules(str(ROOT), str(Path.home()), _user(), socket.gethostname()):
+        text = pattern.sub(word, text)
     return text
 
 
 @cache
-def _rules(root: str, home: str, user: str, host: str) -> tuple[Callable[[str], str], ...]:
+def _rules(root: str, home: str, user: str, host: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     folders = {root: "<repo>", sys.prefix: "<environment>", sys.base_prefix: "<python>", home: "<home>"}
     folders |= {tempfile.gettempdir(): "<tmp>"}
     rules = [
-        _folder(folder, word)
+        (rf"(?<![\w.<-]){re.escape(folder)}(?![\w-])", word)
         for folder, word in sorted(folders.items(), key=lambda item: -len(item[0]))
         if len(Path(folder).parts) > 1
     ]
     if user:
-        rules.append(_pattern(rf"(?i:([/\\](?:home|users)[/\\]){re.escape(user)})(?![\w-])", r"\1<user>"))
+        rules.append((rf"(?i:([/\\](?:home|users)[/\\]){re.escape(user)})(?![\w-])", r"\1<user>"))
     rules += [
-        _pattern(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", word)
+        (rf"(?<![\w.-]){re.escape(name)}(?![\w-])", word)
         for name, word in ((host, "<host>"), (host.partition(".")[0], "<host>"), (user, "<user>"))
         if len(name) >= SHORTEST_NAME and name.lower() not in ORDINARY
     ]
-    return tuple(rules)
-
-
-def _folder(folder: str, word: str) -> Callable[[str], str]:
-    return _pattern(rf"(?<![\w.<-]){re.escape(folder)}(?![\w-])", word)
-
-
-def _pattern(pattern: str, word: str) -> Callable[[str], str]:
-    compiled = re.compile(pattern)
-    return lambda text: compiled.sub(word, text)
+    return tuple((re.compile(pattern), word) for pattern, word in rules)
 
 
 def _user() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
-from inferbench_lib.report.downloads import embed
+from inferbench_lib.report.downloads import ROOM_BYTES, embed
 from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def answer(value: Answer) -> None:
         for card in value.cards
     )
     flags = "".join(f'<p class="flag">{escaped(text)}</p>' for text in value.flags)
-    _html(f'<div class="answer">{escaped(value.verdict)}</div><div class="cards">{cards}</div>{flags}')
+    markup(f'<div class="answer">{escaped(value.verdict)}</div><div class="cards">{cards}</div>{flags}')
 
 
 def show(view: View) -> None:
@@ -127,7 +127,7 @@ def table(value: Table) -> None:
     import pandas as pd
 
     with pd.option_context("display.max_colwidth", None):
-        _html(value.frame.to_html(index=False, border=0, na_rep="–"))
+        markup(value.frame.to_html(index=False, border=0, na_rep="–"))
     for note in value.notes:
         read(note)
     if value.reading:
@@ -136,26 +136,22 @@ def table(value: Table) -> None:
 
 def read(text: str) -> None:
     """Show a computed sentence."""
-    _html(f'<p class="reading">{escaped(text)}</p>')
+    markup(f'<p class="reading">{escaped(text)}</p>')
 
 
-def download(*runs: Run) -> None:
+def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
     """Embed raw data as downloads: one record per run, and a table of one run's samples or of all runs' figures.
 
-    A note names what is left out to keep the page small.
+    At most `room_bytes` of HTML; a note names what is left out.
     """
-    offered = embed(runs)
-    _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
+    offered = embed(runs, room_bytes)
+    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
     if offered.note:
         read(offered.note)
 
 
 def markup(text: str) -> None:
     """Show trusted HTML."""
-    _html(text)
-
-
-def _html(text: str) -> None:
     from IPython.display import HTML, display
 
     display(HTML(text))

@@ -117,8 +117,9 @@ def _terminable() -> Iterator[threading.Event]:
 def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> NotebookEntry:
     began_s = time.monotonic()
     execution = _execute(job, name, folder, title)
-    notebook, run = execution.notebook, _stored(folder, name)
-    runs = [run] if run else list(store.load_runs(folder).values())  # a front page has no record of its own
+    notebook, stored = execution.notebook, store.load_runs(folder)
+    run = stored.get(name)
+    runs = [run] if run else list(stored.values())  # a front page has no record of its own
     about = {
         "title": job.title(name),
         "notebook": name,
@@ -178,11 +179,6 @@ def _verdict(job: Job, name: str, run: Run | None, runs: Sequence[Run]) -> str:
     if run is not None:
         return job.voice.answer(run).verdict
     return job.voice.front({one.notebook: one for one in runs}).verdict if name == job.front else ""
-
-
-def _stored(folder: Path, name: str) -> Run | None:
-    path = folder / "data" / f"{name}.json"
-    return store.load_run(path) if path.exists() else None
 
 
 def _write_files(

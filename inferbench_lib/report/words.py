@@ -170,16 +170,11 @@ def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, 
 
 
 def _figure_value(figure: Figure) -> str:
-    match figure.value:
-        case None:
-            return "–"
-        case int():
-            value = f"{figure.value:,}"
-        case float():
-            value = digits(figure.value)
-        case str():
-            value = figure.value
-    return f"{value} {figure.unit}".strip()
+    value = figure.value
+    if value is None:
+        return "–"
+    text = digits(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+    return f"{text} {figure.unit}".strip()
 
 
 def escaped(text: str) -> str:
