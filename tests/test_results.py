@@ -17,6 +17,16 @@ SECTIONS = ["Parameters", "Results", "System information", "Analysis", "Conclusi
 RUN = samples.multiprocess()
 
 
+def markdown(*runs: Run) -> str:
+    """The text of `results.md`."""
+    return results.texts({run.notebook: run for run in runs}, voice, {})["results.md"]
+
+
+def plain_text(*runs: Run) -> str:
+    """The text of `results.txt`."""
+    return results.texts({run.notebook: run for run in runs}, voice, {})["results.txt"]
+
+
 def section(text: str, name: str) -> list[str]:
     """The lines of a Markdown section, headings and empty lines left out."""
     _, _, rest = text.partition(f"## {name}\n")
@@ -25,7 +35,7 @@ def section(text: str, name: str) -> list[str]:
 
 def test_markdown_is_one_page_in_five_sections() -> None:
     """Parameters, results, system, analysis and conclusion stand once each, with a small table per question."""
-    text = results.markdown({run.notebook: run for run in (RUN, samples.sweep())}, voice)
+    text = markdown(RUN, samples.sweep())
     assert text.startswith("# inferbench results\n")
     assert re.findall(r"^## (.+)$", text, re.M) == SECTIONS
     assert re.findall(r"^### (.+)$", text, re.M) == ["One process against several", "Which batch size?"]
@@ -35,7 +45,7 @@ def test_markdown_is_one_page_in_five_sections() -> None:
 
 def test_markdown_holds_what_was_asked_found_and_concluded() -> None:
     """Each section holds its run's own facts, in words: no key of `summary.json` or of a parameter file."""
-    text = results.markdown({RUN.notebook: RUN}, voice)
+    text = markdown(RUN)
     assert "| Number of samples | 60,000 |" in section(text, "Parameters")
     assert not any("Reuse" in line for line in section(text, "Parameters"))
     answer = voice.answer(RUN)
@@ -50,30 +60,29 @@ def test_markdown_holds_what_was_asked_found_and_concluded() -> None:
 
 def test_analysis_is_at_most_six_sentences() -> None:
     """The questions share the sentences of the analysis; each opens with its most telling one."""
-    several = {run.notebook: run for run in (RUN, samples.sweep(), samples.hardware_run())}
-    (line,) = section(results.markdown(several, voice), "Analysis")
+    (line,) = section(markdown(RUN, samples.sweep(), samples.hardware_run()), "Analysis")
     assert 3 <= len(re.findall(r"\.(?: |$)", line)) <= 6
 
 
 def test_a_shared_parameter_is_listed_once() -> None:
     """What all questions were given stands in one table; a single question has a table of its own."""
-    several = results.plain_text({run.notebook: run for run in (RUN, samples.sweep())}, voice)
+    several = plain_text(RUN, samples.sweep())
     parameters, _, _ = several.partition("Results\n")
     assert [line for line in parameters.splitlines() if line[:1].isalpha()][2:] == [
         "All questions", "One process against several", "Which batch size?",
     ]  # fmt: skip
-    assert "All questions" not in results.plain_text({RUN.notebook: RUN}, voice)
+    assert "All questions" not in plain_text(RUN)
 
 
 def test_an_incomplete_notebook_is_named_with_its_reason() -> None:
     """The conclusion ends with what is missing, in both files, even where nothing was measured."""
-    for write in (results.markdown, results.plain_text):
-        assert write({}, voice, [("compare", "failed: no data")]).endswith("- INCOMPLETE: compare, failed: no data\n")
+    for text in results.texts({}, voice, {"compare": "failed: no data"}).values():
+        assert text.endswith("- INCOMPLETE: compare, failed: no data\n")
 
 
 def test_plain_text_says_the_same_without_markup() -> None:
     """The text file holds the same sections and facts, in aligned columns and lines of at most 100 characters."""
-    text = results.plain_text({RUN.notebook: RUN}, voice)
+    text = plain_text(RUN)
     lines = text.splitlines()
     assert lines[:3] == ["INFERBENCH RESULTS", "=" * 18, ""]
     assert [line for line, below in pairwise(lines) if below and set(below) == {"-"}] == SECTIONS
@@ -93,5 +102,5 @@ def test_columns_are_aligned() -> None:
 @pytest.mark.parametrize("run", samples.ALL, ids=samples.NAMES)
 def test_no_run_leaves_a_number_that_is_none(run: Run) -> None:
     """Whatever failed, both files are made and hold neither NaN nor None."""
-    for text in (results.markdown({run.notebook: run}, voice), results.plain_text({run.notebook: run}, voice)):
+    for text in (markdown(run), plain_text(run)):
         assert re.findall(r"\b(?:nan|inf|None)\b", text) == []

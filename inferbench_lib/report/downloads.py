@@ -36,8 +36,8 @@ class Embedded:
 def embed(runs: Sequence[Run], room_bytes: int = ROOM_BYTES) -> Embedded:
     """Link the records of notebooks and one table: the samples of a single one, else the figures of all.
 
-    Without room for all, times lose digits, then additional series go, then whole files: of a single notebook the
-    table first, of several the largest records, which are on their own pages.
+    Without room for all, times lose digits, then additional series go, then whole files. Of a single notebook the table
+    goes first; of several, the largest records, which are on their own pages.
     """
     for offered in _less_and_less(runs):
         if sum(map(len, offered.links)) <= room_bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from inferbench_lib.records import Run
@@ -31,25 +31,17 @@ class Voice(Protocol):
     def headlines(self) -> Mapping[str, str]: ...
 
 
-def markdown(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a run as Markdown; of the notebooks in `incomplete`, name and reason."""
-    return shell.render_text("results.md.j2", **_told(runs, voice), incomplete=incomplete)
-
-
-def plain_text(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a run as plain text; of the notebooks in `incomplete`, name and reason."""
-    return shell.render_text("results.txt.j2", **_told(runs, voice), incomplete=incomplete)
-
-
-def _told(runs: Mapping[str, Run], voice: Voice) -> dict[str, Any]:
+def texts(runs: Mapping[str, Run], voice: Voice, incomplete: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each file by its name; `incomplete` holds the reason of each notebook that is left out."""
     n_sentences = max(1, ANALYSIS_SENTENCES // max(1, len(runs)))
-    machines = {machine_line(run.machine): system_rows(run) for run in runs.values()}
-    return {
+    told = {
         "questions": [(voice.title(run), voice.answer(run)) for run in runs.values()],
         "parameters": _parameters({voice.title(run): run for run in runs.values()}),
-        "machines": list(machines.values()),
+        "machines": list({machine_line(run.machine): system_rows(run) for run in runs.values()}.values()),
         "analysis": [_opening(voice.explanation(run), n_sentences) for run in runs.values()],
+        "incomplete": incomplete,
     }
+    return {name: shell.render_text(f"{name}.j2", **told) for name in ("results.md", "results.txt")}
 
 
 def _parameters(runs: Mapping[str, Run]) -> list[tuple[str, list[Row]]]:

@@ -37,9 +37,10 @@ NOTEBOOKS = ROOT / "notebooks"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Notebooks to execute in order with their parameters, the command that repeats it, and the voice of their pages.
+    """Notebooks to execute in order with their parameters, and what their pages need.
 
-    `front` names the notebook whose page opens the run and speaks for all others.
+    `command` repeats the report. `voice` gives the texts of the pages. `front` names the notebook whose page opens the
+    run and speaks for all others.
     """
 
     profile: str
@@ -192,8 +193,8 @@ def _write_files(
     store.write_summary(folder)
     incomplete = {page.name: f"{page.status}: {page.reason}" for page in pages if page.status != "complete"}
     shown = {name: runs[name] for name in job.parameters if name in runs and name not in incomplete}
-    store.write_file(folder / "results.md", results.markdown(shown, job.voice, list(incomplete.items())))
-    store.write_file(folder / "results.txt", results.plain_text(shown, job.voice, list(incomplete.items())))
+    for name, text in results.texts(shown, job.voice, incomplete).items():
+        store.write_file(folder / name, text)
     manifest = Manifest(
         schema_version=1,
         run_id=folder.name,
