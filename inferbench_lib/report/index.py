@@ -127,10 +127,8 @@ def _compared_with_previous(oldest_first: Sequence[Row], headlines: history.Head
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
-        told = replace(row, headlines=tuple(history.headlines(row.figures, headlines)))
-        if before:
-            told = replace(told, changes=history.changes(before.figures, row.figures, headlines))
-        yield told
+        changes = history.changes(before.figures, row.figures, headlines) if before else None
+        yield replace(row, headlines=tuple(history.headlines(row.figures, headlines)), changes=changes)
         if row.figures:
             newest[row.series] = row
 

@@ -118,15 +118,13 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
 
 def _where(notebook: nbformat.NotebookNode) -> str:
     """Return the last code cell that started, by its number among the code cells and its first line."""
-    number, started = 0, (0, "")
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        number += 1
-        if cell.metadata.get("papermill", {}).get("start_time"):
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            started = (number, lines[0] if lines else "")
-    return f" (code cell {started[0]}: {started[1]})" if started[0] else " (before the first cell)"
+    code = enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1)
+    started = [(number, cell) for number, cell in code if cell.metadata.get("papermill", {}).get("start_time")]
+    if not started:
+        return " (before the first cell)"
+    number, cell = started[-1]
+    first_line, _, _ = cell.source.strip().partition("\n")
+    return f" (code cell {number}: {first_line})"
 
 
 def _end_processes() -> None:
