@@ -10,8 +10,8 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString
 
-UNLINKED = ("a", "code", "pre", "h1", "h2", "h3", "h4", "summary", "script", "style", "td", "th", "b")
-UNLINKED_CLASSES = frozenset({"answer", "card", "cards", "flag"})
+PROSE = "p, li, figcaption"
+UNLINKED = "a, code, pre, h1, h2, h3, h4, summary, script, style, td, th, b, .answer, .card, .cards, .flag"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,10 @@ def link_terms(soup: BeautifulSoup) -> tuple[Term, ...]:
 
 def _is_prose(text: NavigableString) -> bool:
     """Return whether a text is in a paragraph, list item or caption, outside links, code, headings and the answer."""
-    within = [parent for parent in text.parents if isinstance(parent, Tag)]
-    if type(text) is not NavigableString or not any(tag.name in ("p", "li", "figcaption") for tag in within):
+    parent = text.parent
+    if parent is None or type(text) is not NavigableString:  # its subclasses are comments and the like
         return False
-    return not any(
-        tag.name in UNLINKED or UNLINKED_CLASSES & set(map(str, tag.get_attribute_list("class"))) for tag in within
-    )
+    return parent.css.closest(PROSE) is not None and parent.css.closest(UNLINKED) is None
 
 
 def _link(text: NavigableString, waiting: list[Term], soup: BeautifulSoup) -> None:
