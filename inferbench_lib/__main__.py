@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     calibrate = commands.add_parser("calibrate", help="measure the accuracy of the measuring itself")
     calibrate.add_argument("--profile", default="standard")
-    calibrate.set_defaults(run=_calibrate)
+    calibrate.set_defaults(run=_report, notebooks=["calibration"], timeout_s=report.get_default("timeout_s"))
     compare = commands.add_parser("compare", help="compare stored runs: what changed, and how certain is it")
     compare.add_argument("--base", default="", help="run id, run folder or page (default: compare the newest two)")
     compare.add_argument("--head", default="", help="the runs to compare with it, separated by spaces")
@@ -70,13 +70,6 @@ def _report(options: argparse.Namespace) -> int:
     from inferbench_lib.report.runner import run_report
 
     return run_report(plan(options.profile, options.notebooks or (), timeout_s=options.timeout_s))
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from inferbench_lib.plan import plan
-    from inferbench_lib.report.runner import run_report
-
-    return run_report(plan(options.profile, ["calibration"]))
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ A run is a folder with pages, `notebooks/`, `figures/`, `data/<notebook>.json` (
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -15,12 +16,14 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from inferbench_lib.errors import StoreError
 from inferbench_lib.privacy import scrub_text
@@ -41,6 +44,53 @@ def run_folder() -> Path:
     return Path(os.environ.get(RUN_FOLDER, reports_folder() / "lab"))
 
 
+def new_folder(reports: Path, started: datetime, profile: str) -> Path:
+    """Create `reports/<date>-<time>-<profile>`; raises StoreError, before measuring, where it cannot be written."""
+    stem = f"{started:%Y%m%d-%H%M%S}-{profile}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    folder = next(folder for name in names if not (folder := reports / name).exists())
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise _fault(reports, error) from None
+    return folder
+
+
+@contextlib.contextmanager
+def only_one(reports: Path) -> Iterator[None]:
+    """Lock the reports folder; raises StoreError with the process that holds the lock."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        lock = (reports / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _fault(reports, error) from None
+    with lock:
+        if not _try_lock(lock.fileno()):
+            lock.seek(0)
+            raise StoreError(
+                f"reports: expected no other report to be running, got process {lock.read().strip() or '?'}; "
+                "wait for it to end, because two at once would disturb each other's measurements"
+            )
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} since {datetime.now(UTC):%H:%M:%S} UTC")
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Return whether this process got the file's lock; always, on a system without such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def write_file(path: Path, content: bytes | str) -> Path:
     """Write `content` to `path` completely, or leave the old file unchanged and raise StoreError."""
     payload = content.encode() if isinstance(content, str) else content
@@ -55,24 +105,23 @@ def write_file(path: Path, content: bytes | str) -> Path:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except OSError as error:
-        raise StoreError(_explain(path, len(payload), error)) from error
+        raise _fault(path, error, len(payload)) from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _explain(path: Path, n_bytes: int, error: OSError) -> str:
+def _fault(path: Path, error: OSError, n_bytes: int = 1) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
-        return f"{path.name}: expected {n_bytes:,} bytes free, got {free:,} ({error.strerror}); free some space"
-    return f"{path.name}: expected a writable folder, got: {error.strerror}; choose another with INFERBENCH_REPORTS="
+        return StoreError(
+            f"{path.name}: expected {n_bytes:,} bytes free, got {free:,} ({error.strerror}); free some space"
+        )
+    return StoreError(
+        f"{path.name}: expected a writable folder, got: {error.strerror}; "
+        "make it writable or choose another with INFERBENCH_REPORTS="
+    )
 
 
 @cache
@@ -102,16 +151,19 @@ def _read(path: Path) -> bytes:
         raise StoreError(f"{path.name}: expected a stored run, got: {error.strerror}; check its path") from error
 
 
-def _parse(raw: bytes, name: str) -> Run:
+def _parse(raw: bytes | str, name: str) -> Run:
+    """Parse a record: JSON, its gzip, or either of them in base64 as text."""
     try:
-        version = json.loads(raw).get("schema_version")
+        content = base64.b64decode(raw, validate=True) if isinstance(raw, str) else raw
+        content = gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+        version = json.loads(content).get("schema_version")
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{name}: expected schema version {SCHEMA_VERSION}, got {version}; "
                 "read it with the version of inferbench that wrote it, or run again"
             )
-        run: Run = _adapter(Run).validate_json(raw)
-    except (ValueError, AttributeError, ValidationError) as error:
+        run: Run = _adapter(Run).validate_json(content)
+    except (ValueError, AttributeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         fault = str(error).splitlines()[0]
         raise StoreError(f"{name}: expected a stored run, got a damaged file ({fault}); run again") from error
     return run
@@ -145,15 +197,18 @@ def runs_of(source: str) -> dict[str, Run]:
     path = reports_folder() / source
     path = path if path.exists() else Path(source).expanduser()
     if path.is_dir():
-        runs = load_runs(path) or _by_notebook(run for page in sorted(path.glob("*.html")) for run in embedded(page))
+        found = list(load_runs(path).values()) or [
+            run for page in sorted(path.glob("*.html")) for run in embedded(page)
+        ]
+    elif path.name.endswith((".json", ".json.gz")):
+        found = [_parse(_read(path), path.name)]
     else:
-        is_record = path.name.endswith((".json", ".json.gz"))
-        runs = _by_notebook([_parse(_unpacked(_read(path)), path.name)] if is_record else embedded(path))
-    if not runs:
+        found = embedded(path)
+    if not found:
         raise StoreError(
             f"{path.name}: expected a run with its data, got none; name a run's folder or one of its pages"
         )
-    return runs
+    return {run.notebook: run for run in found}
 
 
 def embedded(page: Path) -> list[Run]:
@@ -166,24 +221,8 @@ def embedded(page: Path) -> list[Run]:
     for link in links.select("a[download]"):
         name, (kind, _, encoded) = str(link["download"]), str(link.get("href", "")).partition(";base64,")
         if name.endswith((".json", ".json.gz")) and kind in ("data:application/json", "data:application/gzip"):
-            found.append(_parse(_decoded(encoded), f"{page.name}: {name.removesuffix('.gz')}"))
+            found.append(_parse(encoded, f"{page.name}: {name.removesuffix('.gz')}"))
     return found
-
-
-def _decoded(encoded: str) -> bytes:
-    """Return the bytes of a data link, decompressed; none of a truncated one."""
-    try:
-        return _unpacked(base64.b64decode(encoded, validate=True))
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile):
-        return b""
-
-
-def _unpacked(payload: bytes) -> bytes:
-    return gzip.decompress(payload) if payload.startswith(GZIP_MAGIC) else payload
-
-
-def _by_notebook(runs: Iterable[Run]) -> dict[str, Run]:
-    return {run.notebook: run for run in runs}
 
 
 def write_summary(folder: Path) -> Path:
@@ -198,7 +237,7 @@ def write_summary(folder: Path) -> Path:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
     """Write `manifest.json`: the description of the run, and the SHA-256 of each of its files."""
     files = {
-        path.relative_to(folder).as_posix(): sha256_of(path)
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "manifest.json" and not path.name.startswith(".")
     }

@@ -392,18 +392,8 @@ def with_tables(run: Run, **tables: Any) -> Run:
 def full() -> Run:
     """A record in which no field is left at its default."""
     flag = Flag(name="throttled", text="throttled for 3 s", invalidates=True)
-    telemetry = Telemetry(
-        start_s=1.0,
-        end_s=2.0,
-        n_samples=3,
-        load_1min=0.5,
-        swap_bytes=4096,
-        gpu_throttle_reasons=("power",),
-        series={"load_1min": (0.4, 0.5), "at_s": (1.0, 2.0)},
-    )
     measured = way(
         "shared_pool",
-        telemetry=telemetry,
         flags=(flag,),
         outcome=Outcome.UNSTABLE,
         reason="drift",

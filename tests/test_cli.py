@@ -95,7 +95,7 @@ def test_reports_that_cannot_be_kept_end_with_1(
     monkeypatch.setenv("INFERBENCH_REPORTS", str(tmp_path / "file"))
     assert main(["report", "--profile", "quick"]) == 1
     assert capsys.readouterr().err == (
-        "inferbench: reports: expected a writable folder, got: File exists; "
+        "inferbench: file: expected a writable folder, got: File exists; "
         "make it writable or choose another with INFERBENCH_REPORTS=\n"
     )
 

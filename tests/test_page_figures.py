@@ -18,7 +18,7 @@ from PIL import Image
 from sample_notebook import code, draw, picture, with_cells
 
 from inferbench_lib.errors import ReportError
-from inferbench_lib.report.pictures import few_colours, png
+from inferbench_lib.report.look import few_colours, png
 
 
 def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:

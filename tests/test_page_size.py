@@ -13,7 +13,7 @@ from tiny import Report, make_report
 
 from inferbench_lib import store
 from inferbench_lib.records import Measurement, Run
-from inferbench_lib.report.downloads import embed, embed_all
+from inferbench_lib.report.downloads import embed
 
 LIMIT_BYTES = 400_000
 STORED = tuple(f"2026071{day}-140302-thorough" for day in (2, 3))
@@ -75,16 +75,17 @@ def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
     """All of it, then times of four digits, then without what was timed beside, then without a table, then nothing."""
     run = with_series(samples.sweep())
     offers = {offered.note: len("".join(offered.links)) for room in range(60_000, 0, -100)
-              if (offered := embed(run, room)) is not None}  # fmt: skip
+              if (offered := embed([run], room))}  # fmt: skip
     where = "data/batch_sweep.json in the run's folder"
     assert list(offers) == [
         "",
         f"To keep the page small, times have 4 digits; {where} has everything.",
         f"To keep the page small, times have 4 digits and additional timing series are left "
         f"out; {where} has everything.",
-        f"To keep the page small, times have 4 digits, and additional timing series and the "
-        f"table of samples are left out; {where} has everything.",
-        f"The raw data is too large for a page: see {where}.",
+        f"To keep the page small, times have 4 digits and additional timing series are left out, and the "
+        f"table of samples is left out; {where} has everything.",
+        f"To keep the page small, times have 4 digits and additional timing series are left out, and the "
+        f"table of samples is left out, and the record is left out; {where} has everything.",
     ]
     assert list(offers.values()) == sorted(offers.values(), reverse=True)
     assert [note for note in offers if UNSAID.search(note)] == []
@@ -93,10 +94,10 @@ def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
 def test_the_front_page_leaves_the_largest_records_to_their_pages() -> None:
     """With room for all nothing is said; with little, the sweep's samples are left to its own page, figures never."""
     runs = [with_series(samples.sweep()), with_series(samples.multiprocess())]
-    everything = embed_all(runs)
+    everything = embed(runs)
     assert (len(everything.links), everything.note) == (3, "")
-    some = embed_all(runs, room_bytes=len("".join(everything.links)) // 2)
+    some = embed(runs, room_bytes=len("".join(everything.links)) // 2)
     assert "figures.csv" in some.links[-1]
     assert "the samples of batch_sweep are in batch_sweep.html" in some.note
-    none = embed_all(runs, room_bytes=0)
+    none = embed(runs, room_bytes=0)
     assert (len(none.links), "cpu_multiprocess.html" in none.note) == (1, True)

@@ -7,22 +7,19 @@ import hashlib
 import re
 from pathlib import Path
 
-import pytest
 from nbformat.v4 import new_markdown_cell, new_output
 from page_helpers import Opener, render
 from sample_notebook import code, failed_notebook, html, picture, sample_notebook, with_cells
 
-from inferbench_lib.errors import ReportError
-from inferbench_lib.report.pages import Banner, NavLink, render_page
+from inferbench_lib.report.pages import NavLink
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\""
 
 
-def test_page_is_small_and_says_its_size(tmp_path: Path) -> None:
-    """A page of three figures stays well below 300 kB, and the returned size is the file's."""
-    n_bytes = render_page(sample_notebook(), tmp_path / "page.html", title="A page")
-    assert n_bytes == (tmp_path / "page.html").stat().st_size
-    assert n_bytes < 250_000
+def test_page_is_small(tmp_path: Path) -> None:
+    """A page of three figures stays well below 300 kB."""
+    render(sample_notebook(), tmp_path)
+    assert (tmp_path / "page.html").stat().st_size < 250_000
 
 
 def test_page_names_no_address(sample: Path) -> None:
@@ -62,10 +59,11 @@ def test_hostile_text_is_text(tmp_path: Path, open_page: Opener) -> None:
         code(HOSTILE, 1, picture(HOSTILE, caption=HOSTILE), error),
         new_markdown_cell(f"## Heading {HOSTILE}"),
         code("print()", 2, new_output("stream", name="stdout", text=HOSTILE)),
-        machine_line=HOSTILE, verdict=HOSTILE, command=HOSTILE, when=HOSTILE, run_id=HOSTILE, status="failed",
+        machine_line=HOSTILE, verdict=HOSTILE, command=HOSTILE, when=HOSTILE, run_id=HOSTILE,
+        status=HOSTILE, reason=HOSTILE,
     )  # fmt: skip
     nav = [NavLink(label=HOSTILE, href="page.html")]
-    render(notebook, tmp_path, title=HOSTILE, nav=nav, banner=Banner(status=HOSTILE, where=HOSTILE, reason=HOSTILE))
+    render(notebook, tmp_path, title=HOSTILE, nav=nav)
     seen = open_page(tmp_path / "page.html")
     assert seen.page.title() == HOSTILE
     assert seen.page.locator("h1").inner_text() == HOSTILE
@@ -87,18 +85,6 @@ def test_html_output_is_unplugged(tmp_path: Path) -> None:
     )
     text = render(with_cells(code("foreign()", 1, html(foreign))), tmp_path)
     assert '<div class="output"><p>kept</p>[picture: a chart]goout</div>' in text
-
-
-def test_navigation_stays_in_the_reports_folder(tmp_path: Path) -> None:
-    """A link that is no relative name is refused before anything is written."""
-    for href in ("https://x.example/a.html", "/etc/passwd", "javascript:alert(1)", "//x.example"):
-        with pytest.raises(ReportError) as caught:
-            render(sample_notebook(), tmp_path, nav=[NavLink(label="Out", href=href)])
-        assert str(caught.value) == (
-            f"navigation link 'Out': expected a relative name such as 'a_page.html', got '{href}'; "
-            "name a file in the reports folder"
-        )
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_notebook_says_where_and_why(tmp_path: Path, open_page: Opener) -> None:

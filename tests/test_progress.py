@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from inferbench_lib.progress import PROGRESS_FILE, Progress
-from inferbench_lib.report import console
-from inferbench_lib.report.console import Console, describe, last_line
+from inferbench_lib.report import notebooks
+from inferbench_lib.report.notebooks import Console, describe, last_line
 
 
 class FakeBar:
@@ -138,7 +138,7 @@ class Terminal(io.StringIO):
 
 def follow(stream: io.StringIO, path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> str:
     """What a console says that sees `content` three times; waiting takes no time."""
-    monkeypatch.setattr(console, "PLAIN_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(notebooks, "PLAIN_LINE_EVERY_S", 0.0)
     seen = Console("[1/5] cpu_multiprocess", path, stream)
     answers = iter([False, False, False, True])
 
@@ -167,7 +167,7 @@ def test_plain_stream_gets_plain_lines(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_terminal_gets_one_redrawn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal one line is redrawn in place, never wider than the terminal, and cleared at the end."""
-    monkeypatch.setattr(console.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 40}))
+    monkeypatch.setattr(notebooks.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 40}))
     said = follow(Terminal(), tmp_path / "p", monkeypatch, LINE)
     drawn = said.split("\r\x1b[2K")
     assert drawn[1:4] == ["[1/5] cpu_multiprocess  50% · round 3: fore"[:39]] * 3

@@ -10,61 +10,97 @@ import sample_runs as samples
 
 from inferbench_lib.records import Run
 from inferbench_lib.report import results
+from inferbench_lib.report.shell import columns
 from inferbench_lib.studies import voice
 
 SECTIONS = ["Parameters", "Results", "System information", "Analysis", "Conclusion"]
 RUN = samples.multiprocess()
 
 
+def markdown(*runs: Run) -> str:
+    """The text of `results.md`."""
+    return results.texts({run.notebook: run for run in runs}, voice, {})["results.md"]
+
+
+def plain_text(*runs: Run) -> str:
+    """The text of `results.txt`."""
+    return results.texts({run.notebook: run for run in runs}, voice, {})["results.txt"]
+
+
 def section(text: str, name: str) -> list[str]:
     """The lines of a Markdown section, headings and empty lines left out."""
-    _, _, rest = text.partition(f"### {name}\n")
-    return [line for line in rest.partition("\n### ")[0].splitlines() if line.strip() and not line.startswith("#")]
+    _, _, rest = text.partition(f"## {name}\n")
+    return [line for line in rest.partition("\n## ")[0].splitlines() if line.strip() and not line.startswith("#")]
 
 
-def test_markdown_has_five_sections_a_notebook() -> None:
-    """Parameters, results, system information, analysis and conclusion, for each notebook in turn."""
-    text = results.markdown({run.notebook: run for run in (RUN, samples.sweep())}, voice)
+def test_markdown_is_one_page_in_five_sections() -> None:
+    """Parameters, results, system, analysis and conclusion stand once each, with a small table per question."""
+    text = markdown(RUN, samples.sweep())
     assert text.startswith("# inferbench results\n")
-    assert re.findall(r"^## (.+)$", text, re.M) == ["cpu_multiprocess", "batch_sweep"]
-    assert re.findall(r"^### (.+)$", text, re.M) == SECTIONS * 2
+    assert re.findall(r"^## (.+)$", text, re.M) == SECTIONS
+    assert re.findall(r"^### (.+)$", text, re.M) == ["One process against several", "Which batch size?"]
+    assert text.count("| CPU | Example CPU @ 2.60 GHz |") == 1
+    assert text.count("| Seed |") == 1
 
 
 def test_markdown_holds_what_was_asked_found_and_concluded() -> None:
-    """Each section holds its run's own facts."""
-    text = results.markdown({RUN.notebook: RUN}, voice)
-    assert "- **n_samples**: 60000" in section(text, "Parameters")
-    assert not any("reuse" in line for line in section(text, "Parameters"))
-    assert "- **verification**: PASSED" in section(text, "Results")
-    assert any(line.startswith("- **speedup**: 3.33 × · 3.33–3.33 · faster") for line in section(text, "Results"))
-    assert "- **CPU**: Example CPU @ 2.60 GHz" in section(text, "System information")
-    assert section(text, "Analysis") == [f"- {reading}" for reading in voice.readings(RUN)]
+    """Each section holds its run's own facts, in words: no key of `summary.json` or of a parameter file."""
+    text = markdown(RUN)
+    assert "| Number of samples | 60,000 |" in section(text, "Parameters")
+    assert not any("Reuse" in line for line in section(text, "Parameters"))
     answer = voice.answer(RUN)
-    assert section(text, "Conclusion") == [f"- {line}" for line in (answer.verdict, *answer.flags)]
+    assert section(text, "Results")[2:] == [
+        f"| {card.label} | {card.value} | {card.interval} |" for card in answer.cards
+    ]
+    assert section(text, "Analysis") == [voice.explanation(RUN)]
+    warnings = [f"Warning: {flag}" for flag in answer.flags]
+    assert section(text, "Conclusion") == [f"- {line}" for line in (answer.verdict, *warnings)]
+    assert re.findall(r"\b(?:n_\w+|\w+\[\w+\])", text) == []
+
+
+def test_analysis_is_at_most_six_sentences() -> None:
+    """The questions share the sentences of the analysis; each opens with its most telling one."""
+    (line,) = section(markdown(RUN, samples.sweep(), samples.hardware_run()), "Analysis")
+    assert 3 <= len(re.findall(r"\.(?: |$)", line)) <= 6
+
+
+def test_a_shared_parameter_is_listed_once() -> None:
+    """What all questions were given stands in one table; a single question has a table of its own."""
+    several = plain_text(RUN, samples.sweep())
+    parameters, _, _ = several.partition("Results\n")
+    assert [line for line in parameters.splitlines() if line[:1].isalpha()][2:] == [
+        "All questions", "One process against several", "Which batch size?",
+    ]  # fmt: skip
+    assert "All questions" not in plain_text(RUN)
+
+
+def test_an_incomplete_notebook_is_named_with_its_reason() -> None:
+    """The conclusion ends with what is missing, in both files, even where nothing was measured."""
+    for text in results.texts({}, voice, {"compare": "failed: no data"}).values():
+        assert text.endswith("- INCOMPLETE: compare, failed: no data\n")
 
 
 def test_plain_text_says_the_same_without_markup() -> None:
-    """The text file holds the same sections and facts, in columns, without Markdown."""
-    text = results.plain_text({RUN.notebook: RUN}, voice)
+    """The text file holds the same sections and facts, in aligned columns and lines of at most 100 characters."""
+    text = plain_text(RUN)
     lines = text.splitlines()
-    assert lines[:4] == ["INFERBENCH RESULTS", "", "CPU_MULTIPROCESS", "=" * 16]
+    assert lines[:3] == ["INFERBENCH RESULTS", "=" * 18, ""]
     assert [line for line, below in pairwise(lines) if below and set(below) == {"-"}] == SECTIONS
     assert "**" not in text
-    assert re.search(r"^  n_samples +60000$", text, re.M)
-    assert f"  {voice.answer(RUN).verdict}" in lines
+    assert re.search(r"^  Number of samples +60,000$", text, re.M)
+    conclusion = text.partition("Conclusion\n----------\n")[2]
+    assert voice.answer(RUN).verdict in " ".join(conclusion.split())
+    assert max(map(len, conclusion.splitlines())) <= 100
 
 
-def test_plain_text_aligns_its_columns() -> None:
-    """Within a section every value begins in the same column."""
-    text = results.plain_text({RUN.notebook: RUN}, voice)
-    parameters = text.partition("Parameters\n----------\n")[2].partition("\n\n")[0].splitlines()
-    starts = {len(line) - len(line.split("  ", 2)[-1].lstrip()) for line in parameters}
-    assert len(parameters) > 5
-    assert len(starts) == 1
+def test_columns_are_aligned() -> None:
+    """Every column begins at the same place, and no line ends in spaces."""
+    assert columns([("a", "1", "x"), ("long", "22", "")]) == ["a     1   x", "long  22"]
+    assert columns([]) == []
 
 
 @pytest.mark.parametrize("run", samples.ALL, ids=samples.NAMES)
 def test_no_run_leaves_a_number_that_is_none(run: Run) -> None:
     """Whatever failed, both files are made and hold neither NaN nor None."""
-    for text in (results.markdown({run.notebook: run}, voice), results.plain_text({run.notebook: run}, voice)):
+    for text in (markdown(run), plain_text(run)):
         assert re.findall(r"\b(?:nan|inf|None)\b", text) == []

@@ -16,9 +16,9 @@ from nbformat.v4 import new_markdown_cell, new_output
 from sample_notebook import code, html, picture, sample_notebook, with_cells
 
 from inferbench_lib import privacy
+from inferbench_lib.privacy import scrub
 from inferbench_lib.report.downloads import data_link
 from inferbench_lib.report.pages import render_page
-from inferbench_lib.report.scrub import scrub
 
 REPO, HOME, TMP = "/srv/canary-repo", "/home/canaryuser", "/var/canary-tmp"
 USER, HOST = "canaryuser", "canaryhost.lan.example"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
-from inferbench_lib.report.downloads import ROOM_BYTES, embed, embed_all
+from inferbench_lib.report.downloads import ROOM_BYTES, embed
 from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from inferbench_lib.report.pictures import PageFigure
+    from inferbench_lib.report.look import PageFigure
 
 NARROW_INCHES = 4.6
 """Width of a figure for a phone, where it is 328 CSS pixels wide: its 9-point letters are 9 pixels high, at two image
@@ -26,8 +26,8 @@ pixels per CSS pixel."""
 class Card:
     """Headline figure: its value, its label and its interval."""
 
-    value: str
     label: str
+    value: str
     interval: str = ""
 
 
@@ -66,8 +66,7 @@ class View:
 
     def figure(self, *, is_narrow: bool = False) -> PageFigure:
         """Draw the figure, for a desktop or narrow for a phone; as the last line of a cell it is shown."""
-        from inferbench_lib.report.look import fit, style
-        from inferbench_lib.report.pictures import PageFigure
+        from inferbench_lib.report.look import PageFigure, fit, style
 
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:
@@ -90,7 +89,7 @@ class Table:
 
     frame: DataFrame
     reading: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def answer(value: Answer) -> None:
@@ -102,7 +101,7 @@ def answer(value: Answer) -> None:
     )
     flags = "".join(f'<p class="flag">{escaped(text)}</p>' for text in value.flags)
     verdict = f'<div class="answer">{escaped(value.verdict)}</div>{code(value.code)}'
-    _html(f'{verdict}<div class="cards">{cards}</div>{flags}')
+    markup(f'{verdict}<div class="cards">{cards}</div>{flags}')
 
 
 def code(lines: str) -> str:
@@ -116,7 +115,7 @@ def show(view: View) -> None:
 
     from IPython.display import Image, display
 
-    from inferbench_lib.report.pictures import png
+    from inferbench_lib.report.look import png
 
     if view.frame.empty:  # the reading says that nothing was measured
         read(view.reading)
@@ -135,7 +134,7 @@ def table(value: Table) -> None:
     import pandas as pd
 
     with pd.option_context("display.max_colwidth", None):
-        _html(value.frame.to_html(index=False, border=0, na_rep="–"))
+        markup(value.frame.to_html(index=False, border=0, na_rep="–"))
     for note in value.notes:
         read(note)
     if value.reading:
@@ -144,7 +143,7 @@ def table(value: Table) -> None:
 
 def read(text: str) -> None:
     """Show a computed sentence."""
-    _html(f'<p class="reading">{escaped(text)}</p>')
+    markup(f'<p class="reading">{escaped(text)}</p>')
 
 
 def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
@@ -152,18 +151,14 @@ def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
 
     At most `room_bytes` of HTML; a note names what is left out.
     """
-    offered = embed(runs[0], room_bytes) if len(runs) == 1 else embed_all(runs, room_bytes)
-    _html(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
+    offered = embed(runs, room_bytes)
+    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
     if offered.note:
         read(offered.note)
 
 
 def markup(text: str) -> None:
     """Show trusted HTML."""
-    _html(text)
-
-
-def _html(text: str) -> None:
     from IPython.display import HTML, display
 
     display(HTML(text))

@@ -6,20 +6,21 @@ import base64
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
-from inferbench_lib import store
 from inferbench_lib.privacy import scrub_text
 from inferbench_lib.records import Run, from_plain, plain
+from inferbench_lib.store import dump_run
 
 PLAIN_BYTES = 2000
 """A smaller file is embedded without compression."""
 ROOM_BYTES = 100_000
 """Raw data that fits into a page of 400 kB beside its pictures, tables and text."""
+TABLE = "table"
 DIGITS = 4
 """Of a time, where there is no room for all: off by at most 0.05 %, far less than rounds differ."""
 
@@ -32,37 +33,46 @@ class Embedded:
     note: str = ""
 
 
-def embed(run: Run, room_bytes: int = ROOM_BYTES) -> Embedded:
-    """Link a notebook's record and a table of its samples, as complete as there is room for."""
-    here = f"data/{run.notebook}.json in the run's folder"
-    for values, has_table, left_out in _shorter_and_shorter(run):
-        links = [_record_link(values)]
-        if has_table and values.measurements:
-            links.append(data_link(f"{run.notebook}.csv", samples_csv(values), "text/csv"))
-        if sum(map(len, links)) <= room_bytes:
-            note = f"To keep the page small, {left_out}; {here} has everything." if left_out else ""
-            return Embedded(links=tuple(links), note=note)
-    return Embedded(links=(), note=f"The raw data is too large for a page: see {here}.")
+def embed(runs: Sequence[Run], room_bytes: int = ROOM_BYTES) -> Embedded:
+    """Link the records of notebooks and one table: the samples of a single one, else the figures of all.
 
-
-def embed_all(runs: Sequence[Run], room_bytes: int = ROOM_BYTES) -> Embedded:
-    """Link the records of a run's notebooks, and one table of all their figures.
-
-    Without room for all, times lose digits first; then the largest records are left to their own pages.
+    Without room for all, times lose digits, then additional series go, then whole files. Of a single notebook the table
+    goes first; of several, the largest records, which are on their own pages.
     """
-    table = data_link("figures.csv", figures_csv(runs), "text/csv")
-    links = {run.notebook: _record_link(_without_spans(run)) for run in runs}
-    left_out: list[str] = []
-    if sum(map(len, links.values())) + len(table) > room_bytes:
-        links = {run.notebook: _record_link(_without_series(_rounded(_without_spans(run)))) for run in runs}
-        left_out = [f"times have {DIGITS} digits and additional timing series are left out"]
-    missing = []
-    while links and sum(map(len, links.values())) + len(table) > room_bytes:
-        missing.append(max(links, key=lambda name: len(links[name])))
-        del links[missing[-1]]
-    left_out += [f"the samples of {name} are in {name}.html" for name in missing]
-    note = f"To keep the page small, {', and '.join(left_out)}; data/ in the run's folder has everything."
-    return Embedded(links=(*links.values(), table), note=note if left_out else "")
+    for offered in _less_and_less(runs):
+        if sum(map(len, offered.links)) <= room_bytes:
+            break
+    return offered
+
+
+def _less_and_less(runs: Sequence[Run]) -> Iterator[Embedded]:
+    where = "data/" if len(runs) > 1 else f"data/{runs[0].notebook}.json"
+    for left_out, shorten in SHORTER.items():
+        links = _links([shorten(_without_spans(run)) for run in runs])
+        yield _offer(links, left_out, where)
+    records = sorted((name for name in links if name != TABLE), key=lambda name: -len(links[name]))
+    reasons = {name: f"the samples of {name} are in {name}.html" for name in records}
+    if len(runs) == 1:
+        reasons = {TABLE: "the table of samples is left out", records[0]: "the record is left out"}
+    for name in filter(links.__contains__, reasons):
+        del links[name]
+        left_out = f"{left_out}, and {reasons[name]}"
+        yield _offer(links, left_out, where)
+
+
+def _links(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the link of each notebook's record and, if there is anything to list, of the table."""
+    links = {run.notebook: data_link(f"{run.notebook}.json", dump_run(run), "application/json") for run in runs}
+    if len(runs) > 1:
+        links[TABLE] = data_link("figures.csv", figures_csv(runs), "text/csv")
+    elif runs[0].measurements:
+        links[TABLE] = data_link(f"{runs[0].notebook}.csv", samples_csv(runs[0]), "text/csv")
+    return links
+
+
+def _offer(links: Mapping[str, str], left_out: str, where: str) -> Embedded:
+    note = f"To keep the page small, {left_out}; {where} in the run's folder has everything."
+    return Embedded(links=tuple(links.values()), note=note if left_out else "")
 
 
 def data_link(name: str, payload: bytes, media_type: str) -> str:
@@ -109,22 +119,6 @@ def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     return scrub_text(text.getvalue()).encode()
 
 
-def _shorter_and_shorter(run: Run) -> Iterator[tuple[Run, bool, str]]:
-    """Yield ever shorter records, whether a table of samples comes with each, and what is left out."""
-    whole = _without_spans(run)
-    yield whole, True, ""
-    short = _rounded(whole)
-    digits = f"times have {DIGITS} digits"
-    yield short, True, digits
-    bare = _without_series(short)
-    yield bare, True, f"{digits} and additional timing series are left out"
-    yield bare, False, f"{digits}, and additional timing series and the table of samples are left out"
-
-
-def _record_link(run: Run) -> str:
-    return data_link(f"{run.notebook}.json", store.dump_run(run), "application/json")
-
-
 def _without_spans(run: Run) -> Run:
     """Leave out the spans of single samples, most of a record's bytes; the run's folder keeps them."""
     return replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
@@ -145,3 +139,11 @@ def _short(values: Any) -> Any:
     if isinstance(values, list):
         return [float(f"{one:.{DIGITS}g}") if isinstance(one, float) else _short(one) for one in values]
     return values
+
+
+SHORTER: Mapping[str, Callable[[Run], Run]] = {
+    "": lambda run: run,
+    f"times have {DIGITS} digits": _rounded,
+    f"times have {DIGITS} digits and additional timing series are left out": lambda run: _without_series(_rounded(run)),
+}
+"""What ever shorter records leave out, and how."""

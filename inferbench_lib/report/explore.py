@@ -28,19 +28,15 @@ def explore(notebook: str) -> None:
 
     Show nothing while a report is made, because controls need a kernel.
     """
+    from IPython.display import display as show
+    from ipywidgets import Dropdown, HBox, Output, VBox
+
     if store.RUN_FOLDER in os.environ:
         return
     ids = store.stored_ids(notebook)
     if not ids:
         display.read(f"There is no stored run of {notebook} yet: run the cells above, or make report.")
         return
-    _show_controls(notebook, ids)
-
-
-def _show_controls(notebook: str, ids: Sequence[str]) -> None:
-    from IPython.display import display as show
-    from ipywidgets import Dropdown, HBox, Output, VBox
-
     runs = Dropdown(options=ids[::-1], description="run", layout={"width": "24rem"})
     filters = {name: Dropdown(description=name.replace("_", " "), layout={"width": "16rem"}) for name in FILTERS}
     shown = Output()
@@ -54,32 +50,24 @@ def _show_controls(notebook: str, ids: Sequence[str]) -> None:
                 shown.clear_output(wait=True)
                 display.read(str(error))
             return
-        for control in filters.values():
-            control.unobserve_all("value")
         for name, values in choices(run).items():
-            kept = filters[name].value
-            filters[name].options = [(ALL, None), *((str(value), value) for value in values)]
-            filters[name].value = kept if kept in values else None
-        for control in filters.values():
+            control, kept = filters[name], filters[name].value
+            control.unobserve_all("value")
+            control.options = [(ALL, None), *((str(value), value) for value in values)]
+            control.value = kept if kept in values else None
             control.observe(partial(update, run), "value")
         update(run)
 
     def update(run: Run, _: Any = None) -> None:
+        cells = chosen(run, **{name: control.value for name, control in filters.items()})
         with shown:
             shown.clear_output(wait=True)
-            _show_cells(run, chosen(run, **{name: control.value for name, control in filters.items()}))
+            show(times(run, cells).figure())  # not saved
+            display.table(rows(run, cells))
 
     runs.observe(offer, "value")
     offer()
     show(VBox([HBox([runs, *filters.values()], layout={"flex_flow": "row wrap"}), shown]))
-
-
-def _show_cells(run: Run, cells: Sequence[Measurement]) -> None:
-    """Show the selected cells as a figure, which is not saved, and as a table."""
-    from IPython.display import display as show
-
-    show(times(run, cells).figure())
-    display.table(rows(run, cells))
 
 
 def choices(run: Run) -> dict[str, list[Any]]:
@@ -98,15 +86,13 @@ def chosen(run: Run, **filters: Any) -> list[Measurement]:
 
 def times(run: Run, cells: Sequence[Measurement]) -> View:
     """Return a figure of the seconds per input in each cell."""
-    found: list[dict[str, Any]] = []
-    known = [(cell, summarize(cell)) for cell in cells]
-    known = [(cell, summary) for cell, summary in known if summary.is_measured]
+    known = [(cell, of) for cell in cells if (of := summarize(cell)).is_measured]
+    found: list[tuple[Any, ...]] = []
     for cell, summary in known[:MOST_ROWS]:
-        n, at = cell.inputs_per_call, {"label": _label(cell)}
-        centre = summary.median_s
+        n, centre = cell.inputs_per_call, summary.median_s
+        found += [(_label(cell), "sample", sample / n, None, None) for sample in cell.samples_s]
         ends = [None if end is None else end / n for end in (centre.low, centre.high)]
-        found += [{**at, "kind": "sample", "value": sample / n} for sample in cell.samples_s]
-        found.append({**at, "kind": "median", "value": centre.value / n, "low": ends[0], "high": ends[1]})
+        found.append((_label(cell), "median", centre.value / n, *ends))
     frame = pd.DataFrame(found, columns=["label", "kind", "value", "low", "high"]).astype({"low": float, "high": float})
     frame.attrs = {"x": "seconds per input (lower is better)", "say": seconds}
     reading = f"{plural(min(len(known), MOST_ROWS), 'cell')} of run {run.run_id}."
@@ -128,17 +114,14 @@ def rows(run: Run, cells: Sequence[Measurement]) -> Table:
     columns = ["cell", f"median ({unit})", f"95 % interval ({unit})", "inputs/s", "samples", "outcome"]
     found = []
     for cell, summary in zip(cells, summaries, strict=True):
-        centre, rate, is_measured = summary.median_s, summary.throughput_per_s, summary.is_measured
-        found.append(
-            (
-                _label(cell),
-                in_unit(centre.value) if is_measured else "–",
-                interval(centre.low, centre.high, in_unit) if is_measured else "–",
-                digits(rate.value) if is_measured else "–",
-                summary.n_samples,
-                f"{summary.outcome}{f': {summary.reason}' if summary.reason else ''}",
-            )
-        )
+        centre = summary.median_s
+        told = [
+            in_unit(centre.value),
+            interval(centre.low, centre.high, in_unit),
+            digits(summary.throughput_per_s.value),
+        ]
+        outcome = ": ".join(filter(None, (summary.outcome, summary.reason)))
+        found.append((_label(cell), *(told if summary.is_measured else ["–"] * 3), summary.n_samples, outcome))
     counted = f"{len(cells)} of {plural(len(run.measurements), 'cell')} of run {run.run_id}, not measured again."
     return Table(frame=pd.DataFrame(found, columns=columns), reading=marked(run, counted))
 

@@ -1,7 +1,7 @@
 """Draw tidy frames on axes. Nothing here aggregates: medians and intervals are columns of the frame.
 
-Each function names the columns that it needs. `frame.attrs["x"]` and `frame.attrs["y"]` are the axis titles with their
-units. Missing intervals (NaN) are not drawn.
+Each function names the columns that it needs. `frame.attrs` holds the axis titles with their units (`x`, `y`), the
+title, and `say`, which writes a value. Missing intervals (NaN) are not drawn; an empty frame is "not measured".
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ if TYPE_CHECKING:
 DataFrame = Any  # pandas' own; its rows have no types to check
 
 
-def _or_says_so(draw: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a drawing function to write "not measured" where the frame is empty."""
+def _drawing(draw: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a function that draws on one axes with titles, and with "not measured" where the frame is empty."""
 
     @wraps(draw)
     def drawn(frame: DataFrame, axes: Sequence[Axes], **options: Any) -> None:
+        ax = axes[0]
+        ax.set_title(frame.attrs.get("title", ""))
         if frame.empty:
-            axes[0].axis("off")
-            axes[0].set_title(frame.attrs.get("title", ""))
-            axes[0].text(0.5, 0.5, "not measured", transform=axes[0].transAxes, ha="center", va="center", color=FAINT)
-        else:
-            draw(frame, axes, **options)
+            ax.axis("off")
+            ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=FAINT)
+            return
+        draw(frame, ax, **options)
+        ax.set_xlabel(frame.attrs.get("x", ""))
+        ax.set_ylabel(frame.attrs.get("y", ""))
 
     return drawn
 
 
-@_or_says_so
-def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
+@_drawing
+def strips(frame: DataFrame, ax: Axes) -> None:
     """Draw raw points with their median and its interval, one row per label. Columns: label, kind, value, low, high.
 
     Rows of kind "sample" are points; one row of kind "median" per label has the interval.
     """
-    ax = axes[0]
     labels = list(dict.fromkeys(frame["label"]))
     for place, label in enumerate(labels):
         rows = frame[frame["label"] == label]
@@ -70,54 +72,47 @@ def strips(frame: DataFrame, axes: Sequence[Axes]) -> None:
     ax.set_ylim(len(labels) - 0.5, -0.7)
     ax.grid(axis="y", visible=False)
     ax.set_xlim(left=0, right=1.06 * float(frame["value"].max()))
-    ax.set_xlabel(frame.attrs["x"])
 
 
-@_or_says_so
-def stacks(frame: DataFrame, axes: Sequence[Axes]) -> None:
+@_drawing
+def stacks(frame: DataFrame, ax: Axes) -> None:
     """Draw one stacked bar per label. Columns: label, part, seconds.
 
     Parts too thin for their value are only in the legend. `frame.attrs["parts"]` lists all possible parts, so that a
     part has the same colour in every figure.
     """
-    ax = axes[0]
-    labels, present = list(dict.fromkeys(frame["label"])), set(frame["part"])
-    left = dict.fromkeys(labels, 0.0)
+    labels = list(dict.fromkeys(frame["label"]))
+    ends = dict.fromkeys(labels, 0.0)
     widest = float(frame.groupby("label")["seconds"].sum().max())
     hatches = ("", "//", "", "..", "", "\\\\", "", "xx", "", "--", "", "oo")
     for number, part in enumerate(frame.attrs["parts"]):
-        if part not in present:
-            continue
         rows = frame[(frame["part"] == part) & (frame["seconds"] > 0)]
+        if rows.empty:
+            continue
         colour = PALETTE[number % len(PALETTE)]
+        drawn = ax.barh(
+            rows["label"].map(labels.index), rows["seconds"], left=rows["label"].map(ends), height=0.62,
+            color=colour, edgecolor="white", hatch=hatches[number % len(hatches)], label=part,
+        )  # fmt: skip
+        thin = (0.18 if is_narrow(ax) else 0.07) * widest
+        values = [frame.attrs["say"](value) if value > thin else "" for value in rows["seconds"]]
+        ax.bar_label(drawn, values, label_type="center", fontsize=9, color="white" if number in (0, 1, 2, 7) else INK,
+                     bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
         for row in rows.itertuples():
-            place = labels.index(row.label)
-            ax.barh(
-                place, row.seconds, left=left[row.label], height=0.62, color=colour, edgecolor="white",
-                hatch=hatches[number % len(hatches)], label=part,
-            )  # fmt: skip
-            if row.seconds > (0.18 if is_narrow(ax) else 0.07) * widest:
-                middle = left[row.label] + row.seconds / 2
-                ax.text(middle, place, frame.attrs["say"](row.seconds), ha="center", va="center", fontsize=9,
-                        color="white" if number in (0, 1, 2, 7) else INK,
-                        bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
-            left[row.label] += row.seconds
+            ends[row.label] += row.seconds
     ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])
-    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     n_columns = 1 if is_narrow(ax) else 2
-    ax.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize=9)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=n_columns, fontsize=9)
 
 
-@_or_says_so
-def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None:
+@_drawing
+def lines(frame: DataFrame, ax: Axes, *, log_y: bool = True) -> None:
     """Draw lines over a log₂ axis, each with its interval as a band and its name. Columns: x, y, low, high, label.
 
     The optional column `mark` puts a ring around a point; `frame.attrs["limit"]` is a value and its name.
     """
-    ax = axes[0]
     labels = list(dict.fromkeys(frame["label"]))
     ends = []
     for number, label in enumerate(labels):
@@ -148,62 +143,51 @@ def lines(frame: DataFrame, axes: Sequence[Axes], *, log_y: bool = True) -> None
         at_left = ax.get_yaxis_transform()  # the y of the data, the x of the axes
         ax.annotate(text, (0, value), (4, 4), at_left, "offset points", fontsize=9, gid=LIMIT_NAME, **outlined())
     ax.margins(x=0.04)
-    ax.set_ylabel(frame.attrs["y"])
-    ax.set_title(frame.attrs.get("title", ""))
 
 
-@_or_says_so
-def bars(frame: DataFrame, axes: Sequence[Axes]) -> None:
+@_drawing
+def bars(frame: DataFrame, ax: Axes) -> None:
     """Draw bars with their values and intervals, grouped by `group`. Columns: label, group, value, low, high."""
-    ax = axes[0]
     labels, groups = list(dict.fromkeys(frame["label"])), list(dict.fromkeys(frame["group"]))
     width = 0.8 / len(groups)
     for number, group in enumerate(groups):
-        for row in frame[frame["group"] == group].itertuples():
-            place = labels.index(row.label) + (number - (len(groups) - 1) / 2) * width
-            ax.bar(place, row.value, width * 0.92, color=PALETTE[number % len(PALETTE)], label=group,
-                   hatch=("", "//", "..", "\\\\")[number % 4], edgecolor="white")  # fmt: skip
-            if row.low == row.low:
-                ax.plot([place, place], [row.low, row.high], color=INK, linewidth=1.5)
-            top = row.high if row.high == row.high else row.value
-            ax.annotate(frame.attrs["say"](row.value), (place, top), (0, 3), textcoords="offset points", ha="center",
+        rows = frame[frame["group"] == group]
+        places = rows["label"].map(labels.index) + (number - (len(groups) - 1) / 2) * width
+        ax.bar(places, rows["value"], width * 0.92, color=PALETTE[number % len(PALETTE)], label=group,
+               hatch=("", "//", "..", "\\\\")[number % 4], edgecolor="white")  # fmt: skip
+        ax.vlines(places, rows["low"], rows["high"], color=INK, linewidth=1.5)
+        for place, value, top in zip(places, rows["value"], rows["high"].fillna(rows["value"]), strict=True):
+            ax.annotate(frame.attrs["say"](value), (place, top), (0, 3), textcoords="offset points", ha="center",
                         fontsize=9)  # fmt: skip
     ax.set_xticks(range(len(labels)), labels)
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.15)
-    ax.set_ylabel(frame.attrs["y"])
-    ax.set_title(frame.attrs.get("title", ""))
     if len(groups) > 1:
-        handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        ax.legend(handles.values(), handles.keys(), fontsize=9)
+        ax.legend(fontsize=9)
 
 
-@_or_says_so
-def boxes(frame: DataFrame, axes: Sequence[Axes]) -> None:
+@_drawing
+def boxes(frame: DataFrame, ax: Axes) -> None:
     """Draw box plots with every sample. Columns: label, value."""
     import seaborn
 
-    ax = axes[0]
     colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(dict.fromkeys(frame["label"]))}
     look = {"data": frame, "x": "label", "y": "value", "hue": "label", "palette": colours, "ax": ax, "legend": False}
     # seaborn gives matplotlib `vert`, which that has deprecated; None takes it back.
     seaborn.boxplot(**look, width=0.55, showfliers=False, fill=False, linewidth=1.4, vert=None)
     seaborn.stripplot(**look, size=3, alpha=0.45)
-    ax.set_xlabel("")
     ax.tick_params(axis="x", labelsize=9 if is_narrow(ax) else 8)
     ax.set_yscale("log")
     plain_ticks(ax.yaxis)
     ax.grid(axis="x", visible=False)
-    ax.set_ylabel(frame.attrs["y"])
-    ax.set_title(frame.attrs.get("title", ""))
 
 
-def ranges(frame: DataFrame, axes: Sequence[Axes]) -> None:
+@_drawing
+def ranges(frame: DataFrame, ax: Axes) -> None:
     """Draw one band per label on a log axis. Columns: label, low, high.
 
     `frame.attrs["here"]` is a measured value and its name.
     """
-    ax = axes[0]
     for place, row in enumerate(frame.itertuples()):
         ax.plot([row.low, row.high], [place, place], color=PALETTE[0], linewidth=7, alpha=0.55, solid_capstyle="butt")
     ax.set_yticks(range(len(frame)), list(frame["label"]))
@@ -215,4 +199,3 @@ def ranges(frame: DataFrame, axes: Sequence[Axes]) -> None:
         ax.annotate(text, (value, len(frame) - 0.4), (5, 0), textcoords="offset points", color=PALETTE[1], fontsize=9)
     ax.set_ylim(-0.7, len(frame) + 0.1)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(frame.attrs["x"])

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup
 
 from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Figure
@@ -72,11 +71,15 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Headline figure over the runs of a machine: its picture and newest value."""
+    """One headline figure over the runs of a machine: its name, newest value and description, and a point per run.
+
+    A point is x, y and the two ends of the interval in y, in a picture of `WIDTH` × `HEIGHT`.
+    """
 
     name: str
-    picture: Markup
     newest: str
+    alt: str
+    points: tuple[tuple[float, ...], ...]
 
 
 def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Line]:
@@ -84,31 +87,24 @@ def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Lin
     for key, name in names.items():
         seen = [(day, figure) for day, figures in runs if (figure := _number(figures, key))]
         if len(seen) > 1:
-            yield Line(name=name, picture=_sparkline(name, seen), newest=said(seen[-1][1]))
+            yield _line(name, [day for day, _ in seen], [figure for _, figure in seen])
 
 
-def _sparkline(name: str, seen: Sequence[tuple[str, Figure]]) -> Markup:
-    values = [float(figure.value or 0) for _, figure in seen]
-    ends = [(figure.low or value, figure.high or value) for (_, figure), value in zip(seen, values, strict=True)]
-    least, most = min(low for low, _ in ends), max(high for _, high in ends)
-
-    def y(value: float) -> float:
-        share = (value - least) / (most - least) if most > least else 0.5
-        return HEIGHT - EDGE - share * (HEIGHT - 2 * EDGE)
-
-    xs = np.linspace(EDGE, WIDTH - EDGE, len(seen))
-    path = " ".join(f"{x:.1f},{y(value):.1f}" for x, value in zip(xs, values, strict=True))
-    spreads = "".join(f"M{x:.1f} {y(low):.1f}V{y(high):.1f}" for x, (low, high) in zip(xs, ends, strict=True))
-    words = (
-        f"{name}: {plural(len(seen), 'run')} from {seen[0][0]} to {seen[-1][0]}; lowest "
-        f"{digits(min(values))}, highest {digits(max(values))}, newest {_plain(seen[-1][1])}"
+def _line(name: str, days: Sequence[str], figures: Sequence[Figure]) -> Line:
+    values = np.array([figure.value for figure in figures], dtype=float)
+    lows = np.array([figure.low or figure.value for figure in figures], dtype=float)
+    highs = np.array([figure.high or figure.value for figure in figures], dtype=float)
+    least, most = lows.min(), highs.max()
+    if least == most:  # a level line runs through the middle
+        least, most = least - 1, most + 1
+    xs = np.linspace(EDGE, WIDTH - EDGE, len(figures))
+    ys = (np.interp(one, [least, most], [HEIGHT - EDGE, EDGE]) for one in (values, lows, highs))
+    alt = (
+        f"{name}: {plural(len(figures), 'run')} from {days[0]} to {days[-1]}; lowest {digits(values.min())}, "
+        f"highest {digits(values.max())}, newest {_plain(figures[-1])}"
     )
-    return Markup(
-        '<svg class="spark" role="img" aria-label="{words}" viewBox="0 0 {width} {height}" width="{width}" '
-        'height="{height}"><title>{words}</title><path d="{spreads}" stroke="currentColor" stroke-width="3" '
-        'opacity=".25"></path><polyline points="{path}" fill="none" stroke="currentColor" stroke-width="1.5">'
-        '</polyline><circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="currentColor"></circle></svg>'
-    ).format(words=words, width=WIDTH, height=HEIGHT, spreads=spreads, path=path, x=xs[-1], y=y(values[-1]))
+    points = np.stack([xs, *ys], axis=1).round(1).tolist()
+    return Line(name=name, newest=said(figures[-1]), alt=alt, points=tuple(map(tuple, points)))
 
 
 def _number(figures: Figures, key: str) -> Figure | None:

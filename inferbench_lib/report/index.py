@@ -75,8 +75,7 @@ class Row:
     trouble: str = ""
     manifest: Manifest | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    changes: tuple[str, ...] = ()
-    is_changed: bool = False
+    changes: history.Changes | None = None
     headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
     front: str = ""
@@ -117,6 +116,8 @@ def write_index(reports: Path, headlines: history.Headlines, front: str = "") ->
         rows=rows,
         n_troubled=sum(not row.is_complete for row in rows),
         histories=list(_histories(oldest_first, headlines)),
+        width=history.WIDTH,
+        height=history.HEIGHT,
     )
     return write_file(reports / "index.html", text)
 
@@ -126,11 +127,8 @@ def _compared_with_previous(oldest_first: Sequence[Row], headlines: history.Head
     newest: dict[tuple[str, str, bool], Row] = {}
     for row in oldest_first:
         before = newest.get(row.series) if row.figures and row.series[0] else None
-        told = replace(row, headlines=tuple(history.headlines(row.figures, headlines)))
-        if before:
-            found = history.changes(before.figures, row.figures, headlines)
-            told = replace(told, changes=found.sentences, is_changed=bool(found.changed))
-        yield told
+        changes = history.changes(before.figures, row.figures, headlines) if before else None
+        yield replace(row, headlines=tuple(history.headlines(row.figures, headlines)), changes=changes)
         if row.figures:
             newest[row.series] = row
 

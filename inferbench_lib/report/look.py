@@ -1,14 +1,26 @@
-"""Style every figure alike: colours, fonts, and axes that fit their width."""
+"""Style every figure alike: colours, fonts, axes that fit their width, and small PNG files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
+from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 # Okabe & Ito (2008): apart for every kind of colour vision, and apart in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
@@ -16,6 +28,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, FAINT = "#1f2328", "#6b7280"
 NARROW_INCHES = 6.0
 """Figures narrower than this are for a phone."""
+DPI = 144
+NEAR = 16
+"""Colours that differ by at most this much, of 255 in red, green and blue, become the most frequent of them.
+
+Flat colours with smoothed edges look the same, and a picture has a quarter of its size in full colour.
+"""
+MOST_COLOURS = 256  # of a PNG's palette
 LINE_NAME, LIMIT_NAME = "line name", "limit name"
 MOST_LETTERS_BESIDE = 8
 """On a phone, a longer line name is placed above or below the end of its line."""
@@ -24,9 +43,6 @@ MOST_LETTERS_BESIDE = 8
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the style of every figure."""
-    import matplotlib as mpl
-    from cycler import cycler
-
     look: dict[Any, Any] = {
         "font.size": 10,
         "axes.titlesize": 11,
@@ -58,15 +74,11 @@ def is_narrow(ax: Axes) -> bool:
 
 def outlined() -> dict[str, Any]:
     """Return options that outline text in white, so that it is readable on a line."""
-    from matplotlib.patheffects import withStroke
-
     return {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 
 
 def fit(figure: Figure) -> None:
     """Wrap titles and labels to the figure's width, and hide tick labels that would overlap."""
-    from textwrap import fill
-
     inches = figure.get_figwidth()
     for ax in figure.axes:
         share = ax.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
@@ -106,8 +118,6 @@ def _separate_line_names(ax: Axes) -> None:
 
 def _line_box(ax: Axes, y: float) -> Any:
     """Return the box of a horizontal line, with a small margin above."""
-    from matplotlib.transforms import Bbox
-
     of_axes, at = ax.get_window_extent(), float(ax.transData.transform((1.0, y))[1])
     return Bbox([[of_axes.x0, at - 1], [of_axes.x1, at + 2]])
 
@@ -116,20 +126,54 @@ def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
     """Set a logarithmic x axis with a tick at each measured value."""
     ax.set_xscale("log", base=2)
     ax.set_xticks(places, [f"{place:,.0f}" if place < 10_000 else f"{place / 1000:,.0f}k" for place in places])
-    ax.xaxis.set_minor_locator(_none())
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(title)
 
 
 def plain_ticks(axis: Any) -> None:
     """Write plain numbers on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
-    axis.set_minor_locator(_none())
+    axis.set_minor_locator(NullLocator())
 
 
-def _none() -> Any:
-    from matplotlib.ticker import NullLocator
+class PageFigure(Figure):
+    """Figure that a notebook shows as the last value of a cell, with its alternative text."""
 
-    return NullLocator()
+    def __init__(self, *, alt: str, **options: Any) -> None:
+        super().__init__(dpi=DPI, **options)
+        self.alt = alt
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return png(self), {"alt": self.alt}
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure's picture with a palette of its own."""
+    canvas, packed = FigureCanvasAgg(figure), BytesIO()
+    canvas.draw()
+    numbers, colours = few_colours(np.asarray(canvas.buffer_rgba())[..., :3])
+    flat = Image.fromarray(numbers)
+    flat.putpalette(colours.tobytes())
+    flat.save(packed, format="PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
+    return packed.getvalue()
+
+
+def few_colours(pixels: NDArray[np.uint8], near: int = NEAR) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the number of each pixel's colour (height × width), and those colours (n × 3), from height × width × 3.
+
+    A colour becomes the most frequent one within `near` of it; where 256 colours do not suffice, `near` is doubled.
+    """
+    packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    values, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    seen = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1)
+    becomes = np.full(len(values), -1)
+    chosen: list[NDArray[np.int32]] = []
+    for place in np.argsort(-counts, kind="stable"):
+        if becomes[place] < 0:
+            is_near = np.abs(seen - seen[place]).max(axis=1) <= near
+            becomes[is_near & (becomes < 0)] = len(chosen)
+            chosen.append(seen[place])
+    if len(chosen) > MOST_COLOURS:
+        return few_colours(pixels, 2 * near)
+    return becomes.astype(np.uint8)[where].reshape(pixels.shape[:2]), np.array(chosen, dtype=np.uint8)

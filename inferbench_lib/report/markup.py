@@ -180,7 +180,7 @@ def sort_key(text: str) -> float | None:
 
 
 def _set_keys(cells: list[Tag], head: Tag, *, is_label: bool) -> None:
-    """Where every cell of a column starts with a number or is blank, store the numbers; right-align all but labels."""
+    """Store the numbers of a column whose cells all start with one or are blank; right-align all but labels."""
     texts = [cell.get_text(" ", strip=True) for cell in cells]
     blanks = [text in _BLANKS or text.startswith("not ") for text in texts]
     keys = [None if blank else sort_key(text) for text, blank in zip(texts, blanks, strict=True)]

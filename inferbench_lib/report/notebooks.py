@@ -1,22 +1,32 @@
-"""Execute a notebook with papermill and tell how it ended. The only file that imports papermill."""
+"""Execute a notebook with papermill, show its progress and tell how it ended. The only file that imports papermill."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
+import shutil
 import signal
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import TracebackType
+from typing import Any, ClassVar, Self, TextIO
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
 
 from inferbench_lib.errors import ReportError, StoreError
+from inferbench_lib.report.words import duration
+
+REDRAW_S = 0.2
+PLAIN_LINE_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +118,13 @@ def execute(source: Path, working_copy: Path, parameters: Mapping[str, Any], tim
 
 def _where(notebook: nbformat.NotebookNode) -> str:
     """Return the last code cell that started, by its number among the code cells and its first line."""
-    number, started = 0, (0, "")
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        number += 1
-        if cell.metadata.get("papermill", {}).get("start_time"):
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            started = (number, lines[0] if lines else "")
-    return f" (code cell {started[0]}: {started[1]})" if started[0] else " (before the first cell)"
+    code = enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1)
+    started = [(number, cell) for number, cell in code if cell.metadata.get("papermill", {}).get("start_time")]
+    if not started:
+        return " (before the first cell)"
+    number, cell = started[-1]
+    first_line, _, _ = cell.source.strip().partition("\n")
+    return f" (code cell {number}: {first_line})"
 
 
 def _end_processes() -> None:
@@ -139,3 +147,59 @@ def environment(**values: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+class Console:
+    """Progress display of one notebook, which follows its progress file; `title` is like `[2/5] a_notebook`."""
+
+    def __init__(self, title: str, progress_file: Path, stream: TextIO | None = None) -> None:
+        self._title = title
+        self._file = progress_file
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._started_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._file.write_text("")
+        if not self._live:
+            print(self._title, file=self._stream, flush=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._live:
+            print("\r\x1b[2K", end="", file=self._stream, flush=True)
+
+    def _follow(self) -> None:
+        said_s = time.monotonic()
+        while not self._stop.wait(REDRAW_S):
+            text = describe(last_line(self._file), time.monotonic() - self._started_s)
+            if self._live:
+                width = shutil.get_terminal_size().columns
+                line = f"{self._title}  {text}"[: width - 1]
+                print(f"\r\x1b[2K{line}", end="", file=self._stream, flush=True)
+            elif time.monotonic() - said_s >= PLAIN_LINE_EVERY_S:
+                said_s = time.monotonic()
+                print(f"    {text}", file=self._stream, flush=True)
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """Return the newest complete progress line, None before the first."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    complete = [line for line in lines if line.endswith("\n")]
+    return json.loads(complete[-1]) if complete else None
+
+
+def describe(line: dict[str, Any] | None, elapsed_s: float) -> str:
+    """Return the share done, the current step and the time left: `37% · round 2: forest … · about 40 s left`."""
+    if line is None:
+        return "starting"
+    share = line["done"] / line["total"] if line["total"] else 0.0
+    left = f" · about {duration(elapsed_s * (1 - share) / share)} left" if share >= 0.1 else ""
+    return f"{share:.0%} · {line['now']}{left}"

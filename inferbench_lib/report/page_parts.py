@@ -30,8 +30,7 @@ FEWEST_ROUNDS = 6
 
 def system(run: Run) -> Table:
     """Return the machine and the software as a table."""
-    rows = [{"what": name, "value": value} for name, value in system_rows(run)]
-    return Table(frame=pd.DataFrame(rows))
+    return Table(frame=pd.DataFrame(system_rows(run), columns=["what", "value"]))
 
 
 def system_rows(run: Run) -> list[tuple[str, str]]:

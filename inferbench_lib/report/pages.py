@@ -29,7 +29,6 @@ _PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 _HIDDEN_TAGS = frozenset({"hide", "explore", "papermill-error-cell-tag"})
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_RELATIVE = re.compile(r"(?:\.\./)*\w[\w.-]*(?:/\w[\w.-]*)*(?:#[\w-]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +48,13 @@ class NavLink:
     href: str
 
 
-def render_page(
-    notebook: NotebookNode,
-    html_path: Path,
-    *,
-    title: str,
-    banner: Banner | None = None,
-    nav: Sequence[NavLink] = (),
-) -> int:
-    """Write `notebook` as a page that loads nothing, whole or not at all; return the number of bytes.
+def render_page(notebook: NotebookNode, html_path: Path, *, title: str, nav: Sequence[NavLink] = ()) -> None:
+    """Write `notebook` as a page that loads nothing, whole or not at all.
 
     `notebook.metadata["inferbench"]` may hold `verdict, machine_line, when, duration, trust, command, status,
-    reason, simulated, run_id, notebook`. Without a `banner`, `find_fault` looks for one, so that a truncated notebook
-    cannot look complete. Raises ReportError for a picture without alternative text and for a link to another folder.
+    reason, simulated, run_id, notebook`; an incomplete notebook gets a banner. Raises ReportError for a picture
+    without alternative text.
     """
-    _require_relative(nav)
     shown = copy.deepcopy(notebook)
     shown.cells = [cell for cell in shown.cells if _is_shown(cell)]
     _describe_pictures(shown.cells)
@@ -75,7 +66,7 @@ def render_page(
         title=title,
         page_name=html_path.name,
         nav=nav,
-        banner=banner or find_fault(notebook),
+        banner=find_fault(notebook),
         about={key: about.get(key, "") for key in keys} | {"when": _moment(about.get("when", ""))},
         answer=Markup(body.answer),
         description=about.get("verdict", ""),
@@ -86,7 +77,6 @@ def render_page(
         has_error=body.has_error,
     )
     write_file(html_path, text)
-    return len(text.encode())
 
 
 def find_fault(notebook: NotebookNode) -> Banner | None:
@@ -98,7 +88,7 @@ def find_fault(notebook: NotebookNode) -> Banner | None:
     reason = f"{raised[0][1].ename}: {plain_text(raised[0][1].evalue)}" if raised else ""
     status = about.get("status", "complete")
     if status != "complete":
-        return Banner(status=status, where=about.get("where", where), reason=about.get("reason", "") or reason)
+        return Banner(status=status, where=where, reason=about.get("reason", "") or reason)
     if raised:
         return Banner(status="failed", where=where, reason=reason)
     code = [(number, cell) for number, cell in numbered if cell.source.strip() and _is_shown(cell)]
@@ -122,23 +112,10 @@ def _moment(when: str) -> str:
         return when
 
 
-def _tags(cell: NotebookNode) -> set[str]:
-    return set(cell.metadata.get("tags", []))
-
-
 def _is_shown(cell: NotebookNode) -> bool:
     """Return whether a cell is on the page: every cell without a hiding tag, and every cell that raised."""
     raised = any(output.output_type == "error" for output in cell.get("outputs", []))
-    return raised or not (_tags(cell) & _HIDDEN_TAGS)
-
-
-def _require_relative(nav: Sequence[NavLink]) -> None:
-    for link in nav:
-        if not _RELATIVE.fullmatch(link.href):
-            raise ReportError(
-                f"navigation link {link.label!r}: expected a relative name such as 'a_page.html', "
-                f"got {link.href!r}; name a file in the reports folder"
-            )
+    return raised or _HIDDEN_TAGS.isdisjoint(cell.metadata.get("tags", []))
 
 
 def _describe_pictures(cells: Sequence[NotebookNode]) -> None:

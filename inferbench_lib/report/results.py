@@ -1,83 +1,78 @@
-"""Write `results.md` and `results.txt`: parameters, results, system, analysis and conclusion of each notebook."""
+"""Write `results.md` and `results.txt`: the whole run as one page that a person reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from inferbench_lib.records import Run
+from inferbench_lib.report import shell
 from inferbench_lib.report.display import Answer
 from inferbench_lib.report.page_parts import system_rows
-from inferbench_lib.report.words import figure_cells
+from inferbench_lib.report.words import capital, machine_line
 
-Row = Sequence[str]
+Row = tuple[str, str]
+ANALYSIS_SENTENCES = 6
+"""Of the whole page, shared by its questions."""
 
 
 class Voice(Protocol):
-    """Access to the texts of a run's pages: first screen and readings of each, and the front page."""
+    """Access to the texts of a run's pages and of the front page."""
+
+    def title(self, run: Run) -> str: ...
 
     def answer(self, run: Run) -> Answer: ...
 
-    def readings(self, run: Run) -> list[str]: ...
+    def explanation(self, run: Run) -> str: ...
 
     def front(self, runs: Mapping[str, Run]) -> Answer: ...
 
     def headlines(self) -> Mapping[str, str]: ...
 
 
-def markdown(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """Return all notebooks of a run as Markdown; of those in `incomplete`, name and status."""
-    lines = ["# inferbench results", "", *(line for run in runs.values() for line in _markdown(run, voice))]
-    lines += [line for name, why in incomplete for line in (f"## {name}", "", f"INCOMPLETE, {why}", "")]
-    return "\n".join(lines)
+def texts(runs: Mapping[str, Run], voice: Voice, incomplete: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each file by its name; `incomplete` holds the reason of each notebook that is left out."""
+    n_sentences = max(1, ANALYSIS_SENTENCES // max(1, len(runs)))
+    told = {
+        "questions": [(voice.title(run), voice.answer(run)) for run in runs.values()],
+        "parameters": _parameters({voice.title(run): run for run in runs.values()}),
+        "machines": list({machine_line(run.machine): system_rows(run) for run in runs.values()}.values()),
+        "analysis": [_opening(voice.explanation(run), n_sentences) for run in runs.values()],
+        "incomplete": incomplete,
+    }
+    return {name: shell.render_text(f"{name}.j2", **told) for name in ("results.md", "results.txt")}
 
 
-def plain_text(runs: Mapping[str, Run], voice: Voice, incomplete: Sequence[tuple[str, str]] = ()) -> str:
-    """Return all notebooks of a run as plain text; of those in `incomplete`, name and status."""
-    lines = ["INFERBENCH RESULTS", "", *(line for run in runs.values() for line in _plain_text(run, voice))]
-    lines += [line for name, why in incomplete for line in (*_title(name), f"  INCOMPLETE, {why}", "")]
-    return "\n".join(lines)
+def _parameters(runs: Mapping[str, Run]) -> list[tuple[str, list[Row]]]:
+    """Return the parameters that all questions share, then those of each."""
+    given = {
+        title: [(_named(name), _valued(value)) for name, value in run.params.items() if value not in (None, [])]
+        for title, run in runs.items()
+    }
+    shared = set.intersection(*map(set, given.values())) if len(given) > 1 else set()
+    common = [row for row in next(iter(given.values()), []) if row in shared]
+    own = [(title, [row for row in rows if row not in shared]) for title, rows in given.items()]
+    return [(title, rows) for title, rows in [("All questions", common), *own] if rows]
 
 
-def parameter_rows(run: Run) -> list[Row]:
-    """Return the parameters as rows of name and value."""
-    return [(name, str(value)) for name, value in run.params.items() if value is not None]
+def _named(name: str) -> str:
+    """Return a parameter's name in words: `n_samples` is "Number of samples", `time_limit_s` "Time limit (s)"."""
+    text = re.sub(r"_(s|bytes)$", r" (\1)", re.sub(r"^n_", "number_of_", name.replace("n_train", "n_training_rows")))
+    return capital(text.replace("_", " "))
 
 
-def _sections(run: Run, voice: Voice) -> list[tuple[str, Sequence[Row] | Sequence[str]]]:
-    answer = voice.answer(run)
-    return [
-        ("Parameters", parameter_rows(run)),
-        ("Results", [tuple(cell for cell in row if cell) for row in figure_cells(list(run.summary.items()))]),
-        ("System information", system_rows(run)),
-        ("Analysis", voice.readings(run)),
-        ("Conclusion", [answer.verdict, *answer.flags]),
-    ]
+def _valued(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return " · ".join(map(_valued, value))
+        case _:
+            return str(value)
 
 
-def _markdown(run: Run, voice: Voice) -> list[str]:
-    lines = [f"## {run.notebook}", ""]
-    for heading, content in _sections(run, voice):
-        lines += [f"### {heading}", ""]
-        lines += [_markdown_line(item) for item in content]
-        lines.append("")
-    return lines
-
-
-def _markdown_line(item: Row | str) -> str:
-    return f"- {item}" if isinstance(item, str) else f"- **{item[0]}**: {' · '.join(item[1:])}"
-
-
-def _plain_text(run: Run, voice: Voice) -> list[str]:
-    lines = _title(run.notebook)
-    for heading, content in _sections(run, voice):
-        lines += [heading, "-" * len(heading)]
-        width = max((len(item[0]) for item in content if not isinstance(item, str)), default=0)
-        for item in content:
-            lines.append(f"  {item}" if isinstance(item, str) else f"  {item[0]:<{width}}  {'  '.join(item[1:])}")
-        lines.append("")
-    return lines
-
-
-def _title(name: str) -> list[str]:
-    return [name.upper(), "=" * len(name), ""]
+def _opening(text: str, n_sentences: int) -> str:
+    return " ".join(re.split(r"(?<=\.) (?=[A-Z])", text)[:n_sentences])

@@ -5,29 +5,30 @@ A notebook that fails leaves a page with the place and the reason; the others st
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nbformat
 
 from inferbench_lib import store
 from inferbench_lib.errors import ReportError
+from inferbench_lib.privacy import scrub
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Run
 from inferbench_lib.report import results
-from inferbench_lib.report.console import Console
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
-from inferbench_lib.report.notebooks import Execution, environment, execute
+from inferbench_lib.report.notebooks import Console, Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.pages import NavLink, render_page
-from inferbench_lib.report.place import new_folder, only_one, terminable
-from inferbench_lib.report.scrub import scrub
 from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +37,10 @@ NOTEBOOKS = ROOT / "notebooks"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Notebooks to execute in order with their parameters, the command that repeats it, and the voice of their pages.
+    """Notebooks to execute in order with their parameters, and what their pages need.
 
-    `front` names the notebook whose page opens the run and speaks for all others.
+    `command` repeats the report. `voice` gives the texts of the pages. `front` names the notebook whose page opens the
+    run and speaks for all others.
     """
 
     profile: str
@@ -69,9 +71,9 @@ class Job:
 def run_report(job: Job) -> int:
     """Execute the job into a new folder under `reports/`; 0, or 1 incomplete, 130 interrupted, 143 terminated."""
     reports = store.reports_folder()
-    with only_one(reports), terminable() as terminated:
+    with store.only_one(reports), _terminable() as terminated:
         started, began_s = datetime.now(UTC), time.monotonic()
-        folder = new_folder(reports, started, job.profile)
+        folder = store.new_folder(reports, started, job.profile)
         pages: list[NotebookEntry] = []
         interrupted = False
         try:
@@ -97,11 +99,28 @@ def run_report(job: Job) -> int:
         return 0 if status == "complete" else 1
 
 
+@contextlib.contextmanager
+def _terminable() -> Iterator[threading.Event]:
+    """Handle SIGTERM as Ctrl-C, so that the kernel is ended and the run is marked; yield an event that it sets."""
+    came = threading.Event()
+
+    def stop(signal_number: int, frame: object) -> NoReturn:
+        came.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime, run_began_s: float) -> NotebookEntry:
     began_s = time.monotonic()
     execution = _execute(job, name, folder, title)
-    notebook, run = execution.notebook, _stored(folder, name)
-    runs = [run] if run else list(store.load_runs(folder).values())  # a front page has no record of its own
+    notebook, stored = execution.notebook, store.load_runs(folder)
+    run = stored.get(name)
+    runs = [run] if run else list(stored.values())  # a front page has no record of its own
     about = {
         "title": job.title(name),
         "notebook": name,
@@ -163,11 +182,6 @@ def _verdict(job: Job, name: str, run: Run | None, runs: Sequence[Run]) -> str:
     return job.voice.front({one.notebook: one for one in runs}).verdict if name == job.front else ""
 
 
-def _stored(folder: Path, name: str) -> Run | None:
-    path = folder / "data" / f"{name}.json"
-    return store.load_run(path) if path.exists() else None
-
-
 def _write_files(
     job: Job, folder: Path, pages: Sequence[NotebookEntry], started: datetime, duration_s: float, *, interrupted: bool
 ) -> str:
@@ -178,9 +192,9 @@ def _write_files(
     runs = store.load_runs(folder)
     store.write_summary(folder)
     incomplete = {page.name: f"{page.status}: {page.reason}" for page in pages if page.status != "complete"}
-    shown = {name: run for name, run in runs.items() if name not in incomplete}
-    store.write_file(folder / "results.md", results.markdown(shown, job.voice, list(incomplete.items())))
-    store.write_file(folder / "results.txt", results.plain_text(shown, job.voice, list(incomplete.items())))
+    shown = {name: runs[name] for name in job.parameters if name in runs and name not in incomplete}
+    for name, text in results.texts(shown, job.voice, incomplete).items():
+        store.write_file(folder / name, text)
     manifest = Manifest(
         schema_version=1,
         run_id=folder.name,

@@ -1,15 +1,17 @@
-"""The frame around every HTML file: one style sheet, one script, and a policy that blocks everything else."""
+"""Render the templates: HTML with one style sheet, one script and a policy that blocks everything else, and text."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from inferbench_lib.report.words import duration
@@ -32,12 +34,22 @@ def moment(when: datetime) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(when.isoformat(timespec="seconds"), text)
 
 
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows of text as lines in which every column begins at the same place."""
+    listed = list(rows)
+    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in listed]
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE_DIR), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATE_DIR),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
-    environment.filters |= {"duration": duration, "moment": moment}
+    environment.filters |= {"duration": duration, "moment": moment, "cells": astuple, "columns": columns}
     return environment
 
 
@@ -48,3 +60,8 @@ def render(template: str, **context: Any) -> str:
     page = _environment().get_template(template)
     policy = content_security_policy(script)
     return page.render({"description": ""} | context, style=Markup(style), script=Markup(script), policy=policy)
+
+
+def render_text(template: str, **context: Any) -> str:
+    """Return the text of `template`, in which nothing is escaped."""
+    return _environment().get_template(template).render(context)

@@ -70,15 +70,14 @@ def times(value: float) -> str:
     return f"{value:.2f}×" if 0.1 <= value < 9.995 else f"{digits(value, 3 if value > 1 else 2)}×"
 
 
-def interval(low: float | None, high: float | None, form: object = digits) -> str:
+def interval(low: float | None, high: float | None, form: Callable[[float], str] = digits) -> str:
     """Return an interval, its unit once where both ends share it: `1.79–1.86`, `23.1–24.6 ms`.
 
     Ends below zero are joined by "to", because a dash beside a minus sign is hard to read.
     """
     if low is None or high is None:
         return "no interval: too few rounds"
-    speak = form if callable(form) else digits
-    first, last = speak(low), speak(high)
+    first, last = form(low), form(high)
     unit = _unit(last)
     is_shared = _unit(first) == unit
     dash = " to " if low < 0 else "–" if is_shared else " – "
@@ -98,10 +97,9 @@ def _ratio_interval(value: Ratio) -> str:
     return interval(value.low, value.high, times).removesuffix("×")
 
 
-def measured(value: Interval, form: object = seconds) -> str:
+def measured(value: Interval, form: Callable[[float], str] = seconds) -> str:
     """Return a value with its interval: `4.61 s (4.52–4.70 s)`."""
-    speak = form if callable(form) else seconds
-    return f"{speak(value.value)} ({interval(value.low, value.high, speak)})"
+    return f"{form(value.value)} ({interval(value.low, value.high, form)})"
 
 
 def compared(value: Ratio, candidate: str, baseline: str) -> str:
@@ -172,16 +170,11 @@ def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, 
 
 
 def _figure_value(figure: Figure) -> str:
-    match figure.value:
-        case None:
-            return "–"
-        case int():
-            value = f"{figure.value:,}"
-        case float():
-            value = digits(figure.value)
-        case str():
-            value = figure.value
-    return f"{value} {figure.unit}".strip()
+    value = figure.value
+    if value is None:
+        return "–"
+    text = digits(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+    return f"{text} {figure.unit}".strip()
 
 
 def escaped(text: str) -> str:

@@ -2,8 +2,8 @@
 
 A folder holds four files. `params.py`: the parameters (`Params`). `measure.py`: `measure(params) -> Run`, the only
 one to measure; may `publish(run)` more than the record. `study.py`: `study(run)` and `figures(study)`, both pure.
-`page.py`: `answer(study)`, `VIEWS`, and what the front page and the index may take from it: `advise(study)`, `PICTURE`,
-`HEADLINES`, `KEY_FIGURES`.
+`page.py`: `answer(study)`, `VIEWS`, and what the front page, `results.md` and the index may take from it:
+`advise(study)`, `PICTURE`, `EXPLANATION`, `HEADLINES`, `KEY_FIGURES`.
 """
 
 from __future__ import annotations

@@ -16,10 +16,17 @@ def answer(run: Run) -> Answer:
     return cast(Answer, studies.page(run.notebook).answer(studies.study(run)))
 
 
-def readings(run: Run) -> list[str]:
-    """List every computed sentence of a run's page, in order."""
-    said = studies.study(run)
-    return [view(said).reading for view in studies.page(run.notebook).VIEWS]
+def title(run: Run) -> str:
+    """Return the question that a run's page answers."""
+    return studies.params(run.notebook).title
+
+
+def explanation(run: Run) -> str:
+    """Return the reading of the view that explains a run: `EXPLANATION`, else `PICTURE`, else the first of `VIEWS`."""
+    page = studies.page(run.notebook)
+    view = getattr(page, "EXPLANATION", None) or getattr(page, "PICTURE", None) or page.VIEWS[0]
+    said: str = view(studies.study(run)).reading
+    return said
 
 
 def front(runs: Mapping[str, Run], notebook: str = "summary") -> Answer:

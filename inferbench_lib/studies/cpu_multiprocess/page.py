@@ -46,6 +46,7 @@ VIEWS = (
     network_spread,
 )
 PICTURE = executor_times
+EXPLANATION = where_the_time_went
 HEADLINES = {"speedup": "shared-memory pool over one process"}
 KEY_FIGURES = {
     r"single_s": "Forest, one process",
