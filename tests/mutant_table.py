@@ -299,7 +299,7 @@ CONDUCT = [
         ("worker start counted as inference", "an executor starts in its first call",
          "        self._executor.ready()\n", ""),
         ("memoised input", "an executor always gets the same window",
-         'n_windows = 1 if case.executor == "ceiling" else N_WINDOWS', "n_windows = 1"),
+         'n_windows = 1 if self._kind.keeps_input else N_WINDOWS', "n_windows = 1"),
     ),
     *in_file("measure/rounds.py", "test_rounds.py::test_every_round_holds_every_cell_once",
         ("", "the order of the cells is always the same",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -243,7 +243,7 @@ def _percent(value: float) -> str:
     return f"{digits(100 * value, 2)} %"
 
 
-def _spread(of: Interval, form: object = _percent) -> str:
+def _spread(of: Interval, form: Callable[[float], str] = _percent) -> str:
     return interval(of.low, of.high, form)
 
 
