@@ -152,8 +152,10 @@ def test_a_death_names_worker_call_and_cause(remote: Remote, call: tuple[str, in
 
 def test_silence_is_ended(remote: Remote) -> None:
     """A call without an answer in time is WorkerHung, and the child is gone."""
+    remote.ready()
+    remote.timeout_s = 0.3
     with pytest.raises(WorkerHung) as caught:
-        remote.call("die", int(signal.SIGSTOP), timeout_s=0.3)
+        remote.call("die", int(signal.SIGSTOP))
     assert str(caught.value) == (
         f"worker 'probe' (pid {remote.pid}): expected an answer to die(19) within 0.3 s, got none, so it was killed; "
         "give it more time or less work at once"
@@ -237,7 +239,7 @@ def test_answers_come_as_they_are_ready(tmp_path: Path) -> None:
         slow.submit("wait_for", tmp_path / "quick has answered")
         quick.submit("pid")
         names = []
-        for remote, _ in as_answered([slow, quick], 60):
+        for remote, _ in as_answered([slow, quick]):
             names.append(remote.name)
             (tmp_path / "quick has answered").touch()
         assert names == ["quick", "slow"]

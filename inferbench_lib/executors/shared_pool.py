@@ -182,7 +182,7 @@ class SharedPool(WorkerPool):
                 self._bury(worker, error, job)
         for worker in busy:
             if worker.is_busy and left_s(worker) <= 0:
-                self._bury(worker, worker.give_up(self._timeout_s), job)
+                self._bury(worker, worker.give_up(), job)
         if job.ledger.has_left:  # a worker died, the caller has begun, or the CPUs can run more than was known
             self._ask_all(job)
 

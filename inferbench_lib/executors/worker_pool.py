@@ -106,5 +106,5 @@ class Ceiling(WorkerPool):
         """Ask every worker the same at once; return their spans, and the shape and dtype of outputs that they hold."""
         for worker in self._workers:
             worker.submit(method, *args, task=task)
-        answers = [answer for _, answer in as_answered(self._workers, self._timeout_s)]
+        answers = [answer for _, answer in as_answered(self._workers)]
         return [span for spans, _ in answers for span in spans], answers[0][1]

@@ -85,14 +85,14 @@ class Remote(AbstractContextManager["Remote"]):
         if not self.is_built:
             self._demand_alive("its start")
             with self._ended_if_interrupted():
-                self._answer(self.timeout_s)
+                self._answer()
 
-    def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+    def call(self, method: str, *args: Any) -> Any:
         """Return the result of `object.method(*args)`; "__call__" calls the object itself."""
         self.ready()
         with self._ended_if_interrupted():
             self.submit(method, *args)
-            return self._answer(self.timeout_s if timeout_s is None else timeout_s)
+            return self._answer()
 
     def submit(self, method: str, *args: Any, task: Task = "") -> None:
         """Send a request without waiting; `as_answered` yields the answer. `task` describes the request in an error.
@@ -108,7 +108,7 @@ class Remote(AbstractContextManager["Remote"]):
         try:
             self.connection.send_bytes(request)
         except BlockingIOError:
-            raise self.give_up(self.timeout_s) from None
+            raise self.give_up() from None
         except OSError:
             raise self._died() from None
 
@@ -117,7 +117,7 @@ class Remote(AbstractContextManager["Remote"]):
         try:
             answer = self.connection.recv_bytes()
         except BlockingIOError:
-            raise self.give_up(self.timeout_s) from None
+            raise self.give_up() from None
         except (EOFError, OSError):
             raise self._died() from None
         task = self._task()
@@ -132,12 +132,12 @@ class Remote(AbstractContextManager["Remote"]):
         self.start_spans = start.lane(self.index, self._started_s)
         return None
 
-    def give_up(self, after_s: float) -> WorkerHung:
-        """Kill the process that did not answer within `after_s`; return the error to raise."""
+    def give_up(self) -> WorkerHung:
+        """Kill the process that did not answer within `timeout_s`; return the error to raise."""
         task = self._task()
         self.kill("hung and was killed; start a new one")
         return WorkerHung(
-            f"{self}: expected an answer to {task} within {after_s:g} s, got none, so it was killed; "
+            f"{self}: expected an answer to {task} within {self.timeout_s:g} s, got none, so it was killed; "
             "give it more time or less work at once"
         )
 
@@ -173,8 +173,8 @@ class Remote(AbstractContextManager["Remote"]):
         if self._end:
             raise WorkerDied(f"{self}: expected a live process for {wanted}, got one that {self._end}")
 
-    def _answer(self, timeout_s: float) -> Any:
-        return next(as_answered([self], timeout_s))[1]
+    def _answer(self) -> Any:
+        return next(as_answered([self]))[1]
 
     @contextmanager
     def _ended_if_interrupted(self) -> Iterator[None]:
@@ -197,16 +197,16 @@ class Remote(AbstractContextManager["Remote"]):
         return WorkerDied(f"{self}: expected an answer to {task}, but it {end}")
 
 
-def as_answered(remotes: Collection[Remote], timeout_s: float) -> Iterator[tuple[Remote, Any]]:
+def as_answered(remotes: Collection[Remote]) -> Iterator[tuple[Remote, Any]]:
     """Yield each answer as it arrives, until none is due; requests may be submitted in between.
 
-    Raises the errors of `Remote.receive`, and WorkerHung for a request without an answer after `timeout_s`.
+    Raises the errors of `Remote.receive`, and WorkerHung for a request without an answer in its `timeout_s`.
     """
     while busy := [remote for remote in remotes if remote.is_busy]:
-        oldest = min(busy, key=lambda remote: remote.asked_s)
-        answered = to_receive(busy, oldest.asked_s + timeout_s - now())
+        first = min(busy, key=lambda remote: remote.asked_s + remote.timeout_s)
+        answered = to_receive(busy, first.asked_s + first.timeout_s - now())
         if not answered:
-            raise oldest.give_up(timeout_s)
+            raise first.give_up()
         for remote in answered:
             yield remote, remote.receive()
 

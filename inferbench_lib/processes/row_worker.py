@@ -46,7 +46,7 @@ class RowWorker:
     def work(self, ledger: Ledger, arrays: bytes) -> Answer:
         """Compute rows until the ledger has none left, or until the outputs need a place.
 
-        `arrays` are the pickled arguments of `attach`: they may be gone when a late worker finds nothing to do.
+        `arrays` are the pickled arguments of `attach`; they may be gone when a late worker finds nothing to do.
         """
         spans: list[Span] = []
         row = None
