@@ -50,7 +50,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     said = summary.answer(whole)
     assert said.verdict == (
         f"Use the shared-memory pool for the forest: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}); "
-        "keep the networks on the processor, since no GPU was measured; "
+        "keep the networks on the CPU: no GPU was measured; "
         "use batches of 10,000 for the forest on cpu and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
@@ -78,14 +78,14 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
         (
             samples.vs_gpu(gpu=True),
             (
-                "run the small network and the large network on cuda:0: 5.00× (5.00× to 5.00×) and "
-                "8.00× (8.00× to 8.00×) the speed of the processor",
+                "run the small network and the large network on cuda:0: 5.00× (5.00–5.00) and 8.00× (8.00–8.00) "
+                "as fast as on the CPU",
                 "each compared within 8 rounds, with a 95 % interval",
             ),
         ),
         (
             samples.vs_gpu(),
-            ("keep the networks on the processor, since no GPU was measured", "the reason: no NVIDIA driver"),
+            ("keep the networks on the CPU: no GPU was measured", "the reason: no NVIDIA driver"),
         ),
     ],
 )
