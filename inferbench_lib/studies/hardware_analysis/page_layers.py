@@ -1,4 +1,4 @@
-"""What a network's layers and a forest's rows cost, beside the least that the hardware allows."""
+"""Figures and tables of a network's layers and a forest's rows, beside the least that the hardware allows."""
 
 from __future__ import annotations
 

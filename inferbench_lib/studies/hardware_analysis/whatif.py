@@ -25,7 +25,7 @@ VALUE_BYTES = {"fp32": 4, "bf16": 2}
 
 
 class Check(StrEnum):
-    """How a prediction compares with what was measured, in the words of the table."""
+    """Comparison of a prediction with the measurement, in the words of the table."""
 
     UNCHECKED = "MODEL, not checked here"
     WITHIN = f"within {100 * TOLERANCE:.0f} % of the measurement"
@@ -66,7 +66,7 @@ class WhatIf:
         """Return the check in words, with the reason why a measured gain counts for nothing."""
         if self.measured is not None and self.error is None:
             return f"{Check.UNCHECKED}, {Verdict.INVALID}: {self.measured.reason}"
-        return self.check
+        return str(self.check)
 
 
 def worst(what_ifs: Sequence[WhatIf]) -> WhatIf | None:
