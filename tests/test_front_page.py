@@ -52,11 +52,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
     said = summary.answer(whole)
     assert said.verdict == (
-<<<<<<< HEAD
         f"Use scikit-learn threads (n_jobs=4) for the forest: 3.20× as fast as one process ({interval(3.2, 3.2)}); "
-=======
-        f"Use the shared-memory pool for the forest: 3.33× as fast as one process ({interval(10 / 3, 10 / 3)}); "
->>>>>>> w-hw
         "keep the networks on the CPU: no GPU was measured; "
         "use batches of 10,000 for the forest on cpu and 4 for the small network on cuda:0."
     )
@@ -85,13 +81,8 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
         (
             samples.vs_gpu(gpu=True),
             (
-<<<<<<< HEAD
                 "run the small network and the large network on cuda:0: 5.00× (5.00–5.00) and 8.00× (8.00–8.00) as "
                 "fast as on the CPU",
-=======
-                "run the small network and the large network on cuda:0: 5.00× (5.00–5.00) and 8.00× (8.00–8.00) "
-                "as fast as on the CPU",
->>>>>>> w-hw
                 "each compared within 8 rounds, with a 95 % interval",
             ),
         ),
