@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -72,6 +73,13 @@ def test_a_shared_parameter_is_listed_once() -> None:
         "All questions", "One process against several", "Which batch size?",
     ]  # fmt: skip
     assert "All questions" not in plain_text(RUN)
+
+
+def test_the_figures_of_a_simulated_run_are_marked() -> None:
+    """Each table of results from a simulated device says so in its heading, in both files."""
+    simulated = replace(RUN, simulated=True)
+    assert "### SIMULATED: One process against several\n" in markdown(simulated)
+    assert "\nSIMULATED: One process against several\n" in plain_text(simulated)
 
 
 def test_an_incomplete_notebook_is_named_with_its_reason() -> None:

@@ -10,7 +10,7 @@ from inferbench_lib.records import Run
 from inferbench_lib.report import shell
 from inferbench_lib.report.display import Answer
 from inferbench_lib.report.page_parts import system_rows
-from inferbench_lib.report.words import capital, machine_line
+from inferbench_lib.report.words import capital, machine_line, marked
 
 Row = tuple[str, str]
 ANALYSIS_SENTENCES = 6
@@ -35,7 +35,7 @@ def texts(runs: Mapping[str, Run], voice: Voice, incomplete: Mapping[str, str]) 
     """Return the text of each file by its name; `incomplete` holds the reason of each notebook that is left out."""
     n_sentences = max(1, ANALYSIS_SENTENCES // max(1, len(runs)))
     told = {
-        "questions": [(voice.title(run), voice.answer(run)) for run in runs.values()],
+        "questions": [(marked(run, voice.title(run)), voice.answer(run)) for run in runs.values()],
         "parameters": _parameters({voice.title(run): run for run in runs.values()}),
         "machines": list({machine_line(run.machine): system_rows(run) for run in runs.values()}.values()),
         "analysis": [_opening(voice.explanation(run), n_sentences) for run in runs.values()],
