@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studies.common": MEASURING - {"studies.common"},
     "params": {"config", "work", "executors"},
     "study": {"records", "findings", "stats"},
-    "page": SHOWING | {"report", "study", "executors", "studies", "studies.voice"},
+    "page": SHOWING | {"report", "study", "executors", "work", "studies", "studies.voice"},
     "measuring": MEASURING | {"study", "params", "studies"},
     "plan": GROUND | {"config", "store", "report", "studies", "studies.voice", "params", "measuring"},
     "__main__": GROUND | {"plan", "report", "store", "studies", "studies.voice", "params", "measuring"},

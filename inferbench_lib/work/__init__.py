@@ -20,6 +20,11 @@ WORKLOADS: Mapping[str, Callable[..., Workload]] = {
 }
 
 
+def title_of(name: str) -> str:
+    """Return what a sentence calls a workload; of one that is not here, such as a stored one, its name."""
+    return WORKLOADS[name]().title if name in WORKLOADS else name
+
+
 def known_workload(name: str) -> str:
     """Return the name of a workload; raises ValueError naming those that there are."""
     if name not in WORKLOADS:

@@ -26,9 +26,8 @@ from inferbench_lib.report.words import (
 )
 from inferbench_lib.studies.batch_sweep.study import TOLERANCE, BestBatch, Series, SweepStudy
 from inferbench_lib.studies.batch_sweep.study import study as study
+from inferbench_lib.work import title_of
 
-WORKLOADS = {"forest": "the forest", "cnn-small": "the small network", "cnn-medium": "the medium network",
-             "cnn-large": "the large network"}  # fmt: skip
 CODE = {
     "sklearn": """\
 batches = [rows[i : i + {n}] for i in range(0, len(rows), {n})]
@@ -238,7 +237,7 @@ def _row(series: Series, batch_size: int) -> dict[str, str]:
 
 
 def _name(series: Series) -> str:
-    workload = WORKLOADS.get(series.case.workload, series.case.workload)
+    workload = title_of(series.case.workload)
     return ", ".join((f"{workload} on {series.case.device}", *series.label.more))
 
 

@@ -17,6 +17,7 @@ from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE
 from inferbench_lib.report.words import capital, digits, interval, joined, plural, seconds, share
 from inferbench_lib.stats.verdict import WITHIN_RUN
+from inferbench_lib.work import title_of
 from inferbench_lib.studies.calibration.false_alarms import ROW, alarm_rate
 from inferbench_lib.studies.calibration.study import (
     AGREEMENT_LIMIT,
@@ -31,7 +32,6 @@ from inferbench_lib.studies.calibration.study import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = {"forest": "the forest", "cnn-small": "the small CNN"}
 QUIET = 1.05
 """A machine on which a slowdown of 5 % is found is quiet enough: that much makes an optimisation worthwhile."""
 
@@ -105,7 +105,7 @@ def identical_ratios(said: CalibrationStudy) -> View:
     """Return the figure of the ratios of identical variants, false alarms marked."""
     alike = said.identical
     rows = [
-        (NAMES[one.workload], one.ratio.value, one.ratio.low, one.ratio.high, one.ratio.is_difference)
+        (title_of(one.workload], one.ratio.value, one.ratio.low, one.ratio.high, one.ratio.is_difference)
         for one in sorted(alike.comparisons, key=lambda one: one.ratio.value)
     ]
     frame = pd.DataFrame(rows, columns=["label", "value", "low", "high", "alarm"]).astype({"low": float, "high": float})
@@ -188,7 +188,7 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
         is_rare = alike.n_alarms <= ALARM_LIMIT * n
         yield name, f"{alike.n_alarms} of {n}", _spread(alike.alarm_rate, share), expected, is_rare
     for workload, ratio in said.agreement.items():
-        name, times = f"{NAMES[workload]} by our loop over torch.utils.benchmark.Timer", "{:.3f}×".format
+        name, times = f"{title_of(workload]} by our loop over torch.utils.benchmark.Timer", "{:.3f}×".format
         is_near = ratio.verdict is not Verdict.INVALID and abs(ratio.value - 1) <= AGREEMENT_LIMIT
         yield name, times(ratio.value), _spread(ratio, times), f"1 ± {share(AGREEMENT_LIMIT)}", is_near
 
@@ -196,7 +196,7 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    rows = [(NAMES[name], _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in alike.detectable.items()]
+    rows = [(title_of(name], _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in alike.detectable.items()]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (

@@ -15,13 +15,7 @@ from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.bounds import ABOVE, Bindable, LayerProfile, WholePoint
 from inferbench_lib.studies.hardware_analysis.study import HardwareStudy
 from inferbench_lib.studies.hardware_analysis.whatif import gain_at_the_roof
-
-WORKLOADS = {
-    "forest": "the forest",
-    "cnn-small": "the small network",
-    "cnn-medium": "the medium network",
-    "cnn-large": "the large network",
-}
+from inferbench_lib.work import title_of
 
 
 class BoundWords(NamedTuple):
@@ -48,7 +42,7 @@ WORDS: dict[Bound, BoundWords] = {
 def workload(name: str) -> str:
     """Return what a sentence calls a workload; a name of its own stays as it is."""
     base, _, more = name.partition(",")
-    return f"{WORKLOADS.get(base, base)} ({more})" if more else WORKLOADS.get(base, base)
+    return f"{title_of(base)} ({more})" if more else title_of(base)
 
 
 def short(name: str) -> str:
