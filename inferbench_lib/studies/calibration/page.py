@@ -188,7 +188,7 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
         is_rare = alike.n_alarms <= ALARM_LIMIT * n
         yield name, f"{alike.n_alarms} of {n}", _spread(alike.alarm_rate, share), expected, is_rare
     for workload, ratio in said.agreement.items():
-        name, times = f"{title_of(workload]} by our loop over torch.utils.benchmark.Timer", "{:.3f}×".format
+        name, times = f"{title_of(workload)} by our loop over torch.utils.benchmark.Timer", "{:.3f}×".format
         is_near = ratio.verdict is not Verdict.INVALID and abs(ratio.value - 1) <= AGREEMENT_LIMIT
         yield name, times(ratio.value), _spread(ratio, times), f"1 ± {share(AGREEMENT_LIMIT)}", is_near
 
@@ -196,7 +196,7 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    rows = [(title_of(name], _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in alike.detectable.items()]
+    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in alike.detectable.items()]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (
