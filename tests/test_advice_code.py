@@ -105,6 +105,7 @@ def test_the_loop_over_the_best_batches_predicts_the_same() -> None:
     seen = {"torch": torch, "images": images, "model": torch.nn.Identity()}
     exec(other, seen)
     assert torch.equal(seen["outputs"], images)
+    assert 'torch.cat([model(batch.to("cuda:0")).cpu() for batch' in voice.answer(run).code
     onnx = replace(run, measurements=on_cpu(forest, engine="onnxruntime"))
     seen = {"rows": np.arange(25), "predict": len}
     exec(voice.answer(onnx).code.replace("10_000", "10"), seen)

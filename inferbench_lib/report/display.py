@@ -106,7 +106,7 @@ def answer(value: Answer) -> None:
 
 def code(lines: str) -> str:
     """Return lines of code to copy, as HTML; nothing for none."""
-    return f'<pre class="copy"><code>{escaped(lines)}</code></pre>' if lines else ""
+    return f'<pre class="copy" tabindex="0"><code>{escaped(lines)}</code></pre>' if lines else ""
 
 
 def show(view: View) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.findings import Advice, Refusal
-from inferbench_lib.records import Outcome
+from inferbench_lib.records import CPU, Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import (
@@ -34,7 +34,7 @@ batches = [rows[i : i + {n}] for i in range(0, len(rows), {n})]
 outputs = np.concatenate([model.predict(batch) for batch in batches])""",
     "torch": """\
 with torch.inference_mode():
-    outputs = torch.cat([model(batch.to({device})).cpu() for batch in images.split({n})])""",
+    outputs = torch.cat([{call} for batch in images.split({n})])""",
     "any other": "outputs = [predict(rows[i : i + {n}]) for i in range(0, len(rows), {n})]",
 }
 """The loop over batches by engine: a fitted `model` and its `rows`, a network on its device and its `images`."""
@@ -111,8 +111,9 @@ def _code(said: SweepStudy) -> str:
     """Return the loop over the best batches of each workload."""
     loops = []
     for series, best in said.fastest:
-        case = series.case
-        loop = CODE.get(case.engine, CODE["any other"]).format(n=f"{best.batch_size:_}", device=f'"{case.device}"')
+        device = series.case.device
+        call = "model(batch)" if device == CPU else f'model(batch.to("{device}")).cpu()'
+        loop = CODE.get(series.case.engine, CODE["any other"]).format(n=f"{best.batch_size:_}", call=call)
         loops.append(f"# {_name(series)}\n{loop}" if len(said.fastest) > 1 else loop)
     return "\n\n".join(loops)
 
@@ -201,7 +202,7 @@ def _memory(series: Series) -> str:
     if not seen:
         return f"{name}: memory was not measured."
     peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in dict.fromkeys((min(seen), max(seen))))
-    whose = "the whole process, in a pass of its own" if series.case.device == "cpu" else "allocated on the device"
+    whose = "the whole process, in a pass of its own" if series.case.device == CPU else "allocated on the device"
     return f"{name}: peak {peaks} ({whose})."
 
 

@@ -17,7 +17,6 @@ from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE
 from inferbench_lib.report.words import capital, digits, interval, joined, plural, seconds, share
 from inferbench_lib.stats.verdict import WITHIN_RUN
-from inferbench_lib.work import title_of
 from inferbench_lib.studies.calibration.false_alarms import ROW, alarm_rate
 from inferbench_lib.studies.calibration.study import (
     AGREEMENT_LIMIT,
@@ -28,6 +27,7 @@ from inferbench_lib.studies.calibration.study import (
     Bias,
     CalibrationStudy,
 )
+from inferbench_lib.work import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +105,7 @@ def identical_ratios(said: CalibrationStudy) -> View:
     """Return the figure of the ratios of identical variants, false alarms marked."""
     alike = said.identical
     rows = [
-        (title_of(one.workload], one.ratio.value, one.ratio.low, one.ratio.high, one.ratio.is_difference)
+        (title_of(one.workload), one.ratio.value, one.ratio.low, one.ratio.high, one.ratio.is_difference)
         for one in sorted(alike.comparisons, key=lambda one: one.ratio.value)
     ]
     frame = pd.DataFrame(rows, columns=["label", "value", "low", "high", "alarm"]).astype({"low": float, "high": float})
@@ -196,7 +196,8 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in alike.detectable.items()]
+    found = alike.detectable.items()
+    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in found]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (

@@ -121,13 +121,13 @@ def _why_one_process(choice: Choice) -> list[str]:
 
 
 def _others(choice: Choice) -> str:
-    """Return what the recommended way gains over a simpler one, or a more complicated one over it, and the ties."""
+    """Return what the recommended way gains over a simpler one, else a more complicated one over it; and the ties."""
     found = []
     if choice.simpler and (before := choice.simpler[0].ratio):
         simpler, gain = choice.simpler
         named = f"setting {parameter}" if (parameter := setting(simpler)) else title(simpler)
         found.append(f"{named} already gives {times(before.value)}; {_adds(choice.way, gain)}")
-    if choice.faster:
+    elif choice.faster:
         found.append(_adds(*choice.faster[0]))
     if choice.tied:
         found.append(f"statistically tied: {joined(map(title, choice.tied))}")

@@ -56,8 +56,10 @@ def side_by_side(said: MultiprocessStudy) -> View:
         if reached and is_known(ceiling)
         else "The ceiling was not measured, so no share of it is given.",
         f"Speed relative to scikit-learn's own threads: {threads}." if threads else "",
-        _too_many(said),
     ]
+    if said.usable_cpus < said.n_processes:
+        processes, cpus = plural(said.n_processes, "process", "processes"), plural(said.usable_cpus, "usable CPU")
+        sentences.append(f"{processes} share {cpus}: expect at most {said.usable_cpus}× one process.")
     return View(
         name="side_by_side",
         frame=bars(known, "times as fast as one process (more is better)", marks, times),
@@ -71,17 +73,6 @@ def side_by_side(said: MultiprocessStudy) -> View:
 def _best_first(ratios: Mapping[str, Ratio | None]) -> str:
     known = sorted(((name, r) for name, r in ratios.items() if is_known(r)), key=lambda item: -item[1].value)
     return joined(f"{name} {r.value:.2f} ({interval(r.low, r.high, '{:.2f}'.format)})" for name, r in known)
-
-
-def _too_many(said: MultiprocessStudy) -> str:
-    """Return a warning where there are more processes than CPUs."""
-    usable = said.usable_cpus
-    if usable >= said.n_processes:
-        return ""
-    return (
-        f"{plural(said.n_processes, 'process', 'processes')} share {plural(usable, 'usable CPU')}: expect at most "
-        f"{usable}× one process."
-    )
 
 
 def where_the_time_went(said: MultiprocessStudy) -> View:

@@ -17,6 +17,7 @@ from inferbench_lib.studies.cpu_multiprocess.ways import (
     Way,
     ceilings,
     cold_ways,
+    is_known,
     warm_ways,
     way_figures,
 )
@@ -119,7 +120,7 @@ def choose(ways: Iterable[Way]) -> Choice | None:
         gain = compare(best.cell, way.cell)
         if gain.verdict is Verdict.FASTER and ((gain.low or 0.0) > WORTH or _is_parameter(way, best)):
             best, simpler = way, (best, gain)
-    others = [(way, compare(best.cell, way.cell)) for way in order if way is not best]
+    others = [(way, gain) for way in order if way is not best and is_known(gain := compare(best.cell, way.cell))]
     others.sort(key=lambda other: -other[1].value)
     return Choice(
         way=best,
