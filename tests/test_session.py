@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inferbench_lib.timing.sampler import Sampler
 
 from inferbench_lib import store, studies
 from inferbench_lib.measure.bench import Bench
@@ -64,15 +63,6 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
         "the control workload could not go on, so a change of the machine's speed was not seen: worker 'control'"
     )
     assert not flag.invalidates
-
-
-def test_sessions_and_probes_inside_them_share_one_observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second session, and the sampler of the machine's limits, use the observer of the first session."""
-    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
-    config = studies.params("batch_sweep")()
-    with Session("batch_sweep", config) as first, Session("batch_sweep", config) as second, Sampler() as probe:
-        assert first._sampler.pid is not None
-        assert first._sampler.pid == second._sampler.pid == probe.pid
 
 
 def test_a_scheduler_that_does_not_answer_fails_its_cells_alone(

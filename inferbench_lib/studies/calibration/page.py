@@ -196,8 +196,8 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    found = alike.detectable.items()
-    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in found]
+    detectable = alike.detectable.items()
+    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in detectable]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (
