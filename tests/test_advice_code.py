@@ -115,7 +115,7 @@ def test_the_loop_over_the_best_batches_predicts_the_same() -> None:
 def test_the_code_stands_under_its_recommendation(monkeypatch: pytest.MonkeyPatch) -> None:
     """On its own page and on the front page, as a block to copy; without code there is no block."""
     run, html = samples.multiprocess(), list[str]()
-    monkeypatch.setattr(display, "_html", html.append)
+    monkeypatch.setattr(display, "markup", html.append)
     display.answer(voice.answer(run))
     for text in (html[0], summary.to_do({run.notebook: run})):
         assert [block.get_text() for block in BeautifulSoup(text, "html.parser").select("pre.copy code")] == [

@@ -147,7 +147,7 @@ def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
     assert rows.loc["verification", ["BASE", "HEAD"]].tolist() == ["PASSED", "PASSED"]
     assert said.run.summary[f"{NOTEBOOK}/multi_s"].verdict == "slower"
     assert said.run.summary[f"{NOTEBOOK}/multi_s"].value == pytest.approx(1 / 1.5, rel=0.05)
-    assert "slower" in results.markdown({"compare": said.run}, voice)
+    assert "slower" in results.texts({"compare": said.run}, voice, {})["results.md"]
 
 
 def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:

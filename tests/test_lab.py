@@ -28,7 +28,7 @@ Lab = tuple[Page, list[str]]
 START_S, RUN_S = 120, 240
 MORE: dict[str, Any] = {
     "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"], "cold_executors": []},
-    "cpu_vs_gpu": {"sizes": ["small"]},
+    "cpu_vs_gpu": {"iterations": {"cnn-small": 2}},
 }
 """What keeps the runs here short; progress is followed all the same."""
 MEASURING = [name for name in NOTEBOOKS if name != "summary"]
@@ -167,12 +167,14 @@ def followed(page: Page) -> list[str]:
     seen: list[str] = []
     bar = page.locator(".jp-OutputArea .widget-hbox, .jp-OutputArea .jupyter-widgets.widget-box")
     answer = page.locator(".jp-OutputArea .answer")
+    failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")
     deadline = time.monotonic() + RUN_S
-    while answer.count() == 0 and time.monotonic() < deadline:
+    while answer.count() == 0 and failed.count() == 0 and time.monotonic() < deadline:
         text = " ".join(" ".join(bar.all_inner_texts()).split())  # the bar's spaces are as wide as digits
         if text and text not in seen:
             seen.append(text)
         page.wait_for_timeout(50)
+    assert failed.count() == 0, failed.first.inner_text()
     answer.first.wait_for()
     return seen
 

@@ -196,8 +196,7 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    detectable = alike.detectable.items()
-    rows = [(title_of(name), _percent(ratio - 1), f"{alike.n_rounds}", "80 %") for name, ratio in detectable]
+    rows = [(title_of(name), _percent(of - 1), f"{alike.n_rounds}", "80 %") for name, of in alike.detectable.items()]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (
