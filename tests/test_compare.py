@@ -238,7 +238,7 @@ def test_the_index_gives_the_verdict_of_this_comparison(unit: str, ratio: float,
 
 
 def test_other_work_is_refused_by_name() -> None:
-    """Other trees or rows refuse the notebook; more rounds, other executors and a newer parameter do not."""
+    """Other trees or rows refuse the notebook; more rounds, other executors or batches and a newer parameter do not."""
     run = samples.multiprocess()
 
     def refused(**params: Any) -> str:
@@ -247,6 +247,11 @@ def test_other_work_is_refused_by_name() -> None:
     assert refused(n_trees=100) == "other work: n_trees: 50 in BASE, 100 in HEAD"
     assert refused(n_trees=100, seed=1) == "other work: seed: 0 in BASE, 1 in HEAD; n_trees: 50 in BASE, 100 in HEAD"
     assert refused(max_rounds=20, time_limit_s=1.0, executors=["single"], brand_new=1) == ""
+    sweep = samples.sweep()
+    sized = [
+        replace(sweep, params={**sweep.params, "batch_sizes": sizes}) for sizes in ({"forest": [1]}, {"forest": [2]})
+    ]
+    assert pair(*sized).notebooks[0].refused == ""
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_given_values_replace_defaults_and_stay() -> None:
         (
             "cpu_vs_gpu",
             {"iterations": {"small": 3}},
-            "iterations.small: expected one of the workloads forest, cnn-small, cnn-medium, cnn-large, got 'small'",
+            "iterations.small: expected one of the networks cnn-small, cnn-medium, cnn-large, got 'small'",
         ),
         ("batch_sweep", {"engines": ["nope"]}, "engines.0: expected one of the engines sklearn, torch, got 'nope'"),
         ("cpu_vs_gpu", {"batch_sizes": [1, 0]}, "batch_sizes.1: expected greater than or equal to 1, got 0"),
@@ -210,6 +210,7 @@ def test_parameters_of_a_notebook_leave_its_other_variables() -> None:
         (["seed: int = 3", "# Parameters\nbatch_size = [1]\n"], {"seed": 3, "batch_size": [1]}),
         (["seed: int = 2\nbatch_size = [1]", "# Parameters\nseed = 3\n"], {"seed": 3, "batch_size": [1]}),
         (["seed = 2\nbatch_size = [1]", "seed = 3", "%pwd", "path = 1"], {"seed": 3}),
+        (["seed = 3\npath = ib.batch_sweep(seed=seed)"], {"seed": 3}),
     ],
 )
 def test_misspelt_parameter_of_a_notebook_comes_along(cells: list[str], taken: dict[str, Any]) -> None:
@@ -222,6 +223,18 @@ def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
     """The message is that of a parameter file, before anything is measured."""
     with pytest.raises(ConfigError, match=r"^parameters: 'batch_size': expected one of the parameters of batch_"):
         studies.run("batch_sweep", seed=3, batch_size=[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"batch_sizes": {"forest": [1]}, "engines": ["torch"]}, "engines that load one of forest, got torch"),
+        ({"engines": ["sklearn"]}, "one that loads cnn-small, got sklearn"),
+    ],
+)
+def test_engine_that_would_measure_nothing_is_refused(values: dict[str, Any], expected: str) -> None:
+    """Each engine loads one of the workloads at least, and each workload is loaded by one of them."""
+    assert refused("batch_sweep", **values) == f"p.yaml: engines: expected {expected}"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +255,10 @@ def test_misspelt_parameter_of_a_notebook_is_refused_as_in_a_file() -> None:
          "n_trees: has no effect, because workload is not the forest"),
         ("batch_sweep", {"batch_sizes": {"cnn-small": [1]}, "n_trees": 3},
          "n_trees: has no effect, because batch_sizes holds no forest"),
+        ("hardware_analysis", {"workloads": ["cnn-small"], "n_trees": 200},
+         "n_trees: has no effect, because workloads holds no forest"),
+        ("hardware_analysis", {"workloads": ["forest"], "image_sides": [32]},
+         "image_sides: has no effect, because workloads holds no network"),
         ("batch_sweep", {"device": "cpu", "memory_cap_bytes": 1},
          "memory_cap_bytes: has no effect, because device is cpu, which has no cap"),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib.errors import WorkerDied
+from inferbench_lib.errors import MeasurementError, WorkerDied
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.studies.common import with_largest_batches
@@ -50,13 +50,21 @@ def test_it_is_looked_for_once_between_what_ran_and_what_did_not() -> None:
     assert [(name, case.batch_size, *ends) for name, case, *ends in host.asked] == [("largest_batch", 16, 4, 16)]
 
 
+def test_it_is_looked_for_below_the_smallest_that_did_not_fit() -> None:
+    """A batch of 64 that ran, when 16 did not, is no lower end of the search."""
+    host = Host(9)
+    told(host, {4: Outcome.OK, 16: Outcome.OOM, 64: Outcome.OK})
+    assert [ends for *_, low, high in host.asked for ends in [(low, high)]] == [(4, 16)]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
         (None, ("oom; not even one input fits", {"largest_batch": 0})),
         (WorkerDied("it is gone"), ("oom; the largest batch that fits was not found: it is gone", {})),
+        (MeasurementError("it is lost"), ("oom; the largest batch that fits was not found: it is lost", {})),
     ],
-    ids=["none fits", "the device is lost"],
+    ids=["none fits", "the process ended", "the device is lost"],
 )
 def test_where_there_is_none_the_cell_says_so(answer: Exception | None, expected: tuple[str, dict[str, float]]) -> None:
     """Where not even one image fits, and where the search fails: in words, beside the reason of the cell."""

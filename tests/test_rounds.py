@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from inferbench_lib.errors import ConfigError, MeasurementError, NotAvailable, OutOfMemory, WorkerDied, WorkerHung
+from inferbench_lib.errors import (
+    ConfigError,
+    MeasurementError,
+    NotAvailable,
+    OutOfMemory,
+    WorkerDied,
+    WorkerHung,
+    WorkerRaised,
+)
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.measure.session import control_flag
 from inferbench_lib.measure.source import WarmUp
@@ -271,6 +279,14 @@ def test_process_that_ends_takes_all_its_cells_along(error: Exception, world: Wo
     assert [row.case.workload for row in schedule.measurements] == ["a", "b", "c"]
 
 
+def test_what_one_cell_raised_is_its_own(world: World, progress: Progress) -> None:
+    """An exception in the code of one cell fails its row alone: its process lives, and the others there go on."""
+    host = FakeHost(world, samples=noisy, fault=failing("turn", 1, "b", WorkerRaised("b: ValueError: no such batch")))
+    rows = run(world, [Entry(case=case(name), host=host) for name in "abc"], progress).measurements
+    assert [row.outcome for row in rows] == [Outcome.OK, Outcome.FAILED, Outcome.OK]
+    assert [row.reason for row in rows] == ["", "b: ValueError: no such batch", ""]
+
+
 def test_failed_cell_is_not_called_again_in_the_rounds(world: World, progress: Progress) -> None:
     """After its failure a cell takes no more turns; it is only asked at the end what it saw."""
     calls: list[str] = []
@@ -399,6 +415,5 @@ def test_drifting_control_is_a_flag_with_its_figure() -> None:
     (flag,) = control_flag([[1.0, 1.0, 1.0], [1.3, 1.3, 7.0]])
     assert (flag.name, flag.invalidates) == ("drift", False)
     assert flag.text == (
-        "the same fixed work took up to 30% longer in one round than in another (limit 10%): "
-        "the machine's speed changed while it measured; comparisons within a round hold, times less so"
+        "the machine's speed changed by up to 30% during the run (limit 10%): ratios hold, seconds less so"
     )

@@ -289,6 +289,14 @@ def test_knee_is_where_throughput_stops_rising() -> None:
     )
 
 
+def test_device_asked_for_by_name_that_is_not_there_is_said() -> None:
+    """A sweep on `cuda:7` of a machine without it says so first of all; `auto` asks for none."""
+    run = replace(samples.sweep(device="cuda:7"), tables={"accelerator_reason": "no accelerator: a CPU build"})
+    assert "cuda:7 was not measured: no accelerator: a CPU build" in voice.answer(run).flags
+    alone = replace(run, params={**run.params, "device": "auto"})
+    assert not any("was not measured" in flag for flag in voice.answer(alone).flags)
+
+
 def test_memory_is_said_to_be_whose_it_is() -> None:
     """On the processor it is the process, on a device allocated on the device; not measured is said."""
     reading = sweep.memory_by_batch(sweep.study(samples.sweep())).reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 from collections.abc import Callable
@@ -193,6 +194,15 @@ def test_every_parameter_has_its_own_files(tiny: Forest) -> None:
     paths = [forest.inputs_path(10) for forest in (tiny, *others)]
     assert len(set(paths)) == len(paths) == 1 + len(asdict(tiny))
     assert tiny.inputs_path(11) != tiny.inputs_path(10)
+
+
+def test_edited_workload_makes_its_files_anew(tiny: Forest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Inputs and references of another text of the workload's file are not taken for its own."""
+    edited, before = tmp_path / "forest.py", tiny.key()
+    edited.write_text(Path(inspect.getfile(Forest)).read_text() + "# edited\n")
+    monkeypatch.setattr(inspect, "getfile", lambda kind: str(edited))
+    assert tiny.key() != before
+    assert {**tiny.key(), "source": before["source"]} == before
 
 
 def test_training_is_repeatable(tiny: Forest) -> None:

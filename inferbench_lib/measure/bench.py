@@ -53,10 +53,11 @@ class Bench:
         self._ending: Ending | None = None
 
     def start(self) -> dict[str, float]:
-        """Load the model, open the device and bring the model there; the seconds of each part.
+        """Import the library, load the model, open the device and bring the model there; the seconds of each part.
 
         A model that does not fit ends every cell of this bench.
         """
+        self._startup_s |= self.source.imports()
         self._accelerator = self.source.accelerator
         self._ending = self._attempt(self._cold_start)
         return self._startup_s
@@ -86,7 +87,7 @@ class Bench:
         """Measure a device's memory, which empties its caches, and return everything seen of the cell."""
         opened = self._open[case]
         cell = opened.cell
-        if cell.ending is None and self._accelerator.backend.memory_statistics:
+        if "runner" in vars(opened) and cell.ending is None and self._accelerator.backend.memory_statistics:
             key, batch = next(opened.inputs.full)
             measure = partial(device_passes.memory, cell, self._accelerator, opened.runner, batch)
             cell.ending = self._attempt(lambda: self._check(opened, key, measure()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerError
+from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerDied, WorkerHung
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
@@ -98,11 +98,13 @@ class _Cells:
             return act()
         except OutOfMemory as error:
             self.failures[index] = (Outcome.OOM, str(error))
-        except WorkerError as error:
+        except (WorkerDied, WorkerHung) as error:
             for other, entry in enumerate(self.entries):
                 if entry.host is host:
                     self.failures.setdefault(other, (Outcome.FAILED, str(error)))
-        except InferbenchError as error:  # also a device, scheduler or memory cap that is not here
+        except (
+            InferbenchError
+        ) as error:  # what the cell itself raised, or a device, scheduler or memory cap that is not here
             self.failures[index] = (Outcome.FAILED, str(error))
         return None
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from inferbench_lib import store
 from inferbench_lib.config import Rounds, Seeded
-from inferbench_lib.errors import WorkerError
+from inferbench_lib.errors import NotAvailable, WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.control import ControlWork
@@ -176,12 +176,15 @@ def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[
     return (Flag(name="drift", text=text),)
 
 
-def _peak_memory(entry: Entry) -> int:
-    """Measure the process tree's peak while it runs the cell untimed."""
+def _peak_memory(entry: Entry) -> int | None:
+    """Measure the process tree's peak while it runs the cell untimed; None where this system does not tell it."""
     host = entry.host
     assert isinstance(host, Remote)
-    with PeakMemory(host.pid) as peak:
-        host.call("run", entry.case, 3)
+    try:
+        with PeakMemory(host.pid) as peak:
+            host.call("run", entry.case, 3)
+    except NotAvailable:
+        return None
     return peak.n_bytes
 
 

@@ -48,6 +48,10 @@ class Source(ABC):
         """The device that computes; raises NotAvailable where it is not here."""
         return CpuAccelerator()
 
+    def imports(self) -> Mapping[str, float]:
+        """Import the libraries, before anything looks for a device; the seconds of each part."""
+        return {}
+
     def load(self) -> Mapping[str, float]:
         """Load what all cells share on the host; the seconds of each part."""
         return {}

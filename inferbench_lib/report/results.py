@@ -70,6 +70,8 @@ def _valued(value: Any) -> str:
             return f"{value:,}"
         case list() | tuple():
             return " · ".join(map(_valued, value))
+        case dict():
+            return "; ".join(f"{name}: {_valued(each)}" for name, each in value.items())
         case _:
             return str(value)
 

@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent
 def names() -> tuple[str, ...]:
     """List the questions in the order of a report; those that are not part of one come last."""
     found = sorted(path.parent.name for path in FOLDER.glob("*/params.py"))
-    return tuple(sorted(found, key=lambda name: params(name).position or 1000))
+    return tuple(sorted(found, key=lambda name: (params(name).position is None, params(name).position)))
 
 
 def in_report() -> tuple[str, ...]:
@@ -132,9 +132,15 @@ def _assigned(source: str) -> Iterator[str]:
     except SyntaxError:  # a cell with a magic command
         return
     for node in body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.AnnAssign(target=target, value=value):
+                targets = [target]
+            case _:
+                continue
+        if value and any(isinstance(part, ast.Call) for part in ast.walk(value)):
+            continue  # a result, such as `run = ib.batch_sweep(...)` in the same cell
         yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 

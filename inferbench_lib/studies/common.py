@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from inferbench_lib.errors import WorkerError
+from inferbench_lib.errors import MeasurementError
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.rounds import Entry
@@ -83,11 +83,12 @@ def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) 
     @cache
     def what_fits(alike: Case) -> tuple[str, dict[str, float]]:
         beside = [row for row in rows if replace(row.case, batch_size=0) == alike]
-        low = max((row.case.batch_size for row in beside if row.samples_s), default=1)
         lost = min((row.case for row in beside if row.outcome is Outcome.OOM), key=lambda case: case.batch_size)
+        fitted = [row.case.batch_size for row in beside if row.samples_s]
+        low = max((size for size in fitted if size < lost.batch_size), default=1)
         try:
             largest = hosts[lost].call("largest_batch", lost, low, lost.batch_size) or 0
-        except WorkerError as error:
+        except MeasurementError as error:
             return f"the largest batch that fits was not found: {error}", {}
         words = f"the largest batch that fits is {largest}" if largest else "not even one input fits"
         return words, {LARGEST_BATCH: largest}

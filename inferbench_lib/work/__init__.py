@@ -32,6 +32,14 @@ def known_workload(name: str) -> str:
     return name
 
 
+def known_network(name: str) -> str:
+    """Return the name of a workload that is a network; raises ValueError naming those that there are."""
+    networks = [of for of, make in WORKLOADS.items() if make().kind == "network"]
+    if name not in networks:
+        raise ValueError(f"one of the networks {', '.join(networks)}")
+    return name
+
+
 def known_engine(name: str) -> str:
     """Return the name of an engine; raises ValueError naming those that there are."""
     if name not in ENGINES:

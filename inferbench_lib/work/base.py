@@ -6,6 +6,8 @@ line in the dictionary of its folder's `__init__.py`. `fake.py` has a small one 
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -113,9 +115,10 @@ class Workload(ABC):
         return cached(f"{self.name}-outputs", ".npy", self.key() | {"n_rows": n_inputs}, write)
 
     def key(self) -> dict[str, Any]:
-        """Return all that the workload's files depend on: its fields, and the libraries that make them."""
+        """Return all that the workload's files depend on: its fields, its source file, and the libraries it uses."""
         libraries = {name: version(name) for name in ("numpy", *self.depends_on)}
-        return asdict(self) | libraries  # type: ignore[call-overload, no-any-return]
+        source = hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()
+        return asdict(self) | libraries | {"source": source}  # type: ignore[call-overload, no-any-return]
 
 
 class Engine(ABC):

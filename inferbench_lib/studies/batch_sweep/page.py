@@ -61,6 +61,9 @@ def answer(said: SweepStudy) -> Answer:
         if summary.outcome is not Outcome.OK
     ]
     ended += [f"{capital(_name(series))}: {refusal.reason}" for series, refusal in said.refused]
+    device, reason = said.run.params.get("device", "auto"), said.run.tables.get("accelerator_reason")
+    if reason and device not in ("auto", CPU):
+        ended.append(f"{device} was not measured: {reason}")
     verdict = marked(said.run, _verdict(said))
     return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended), code=_code(said))
 

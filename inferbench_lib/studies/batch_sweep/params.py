@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from inferbench_lib.config import Counts, Each, PositiveFloat, PositiveInt, Rounds
-from inferbench_lib.work import known_engine, known_workload
+from inferbench_lib.work import WORKLOADS, known_engine, known_workload
+from inferbench_lib.work.engines import ENGINES
 
 Workload = Annotated[str, AfterValidator(known_workload)]
 Engine = Annotated[str, AfterValidator(known_engine)]
@@ -41,3 +42,14 @@ class Params(Rounds):
                 yield name, "batch_sizes holds no forest"
         if self.device == "cpu":
             yield "memory_cap_bytes", "device is cpu, which has no cap"
+
+    @model_validator(mode="after")
+    def _engines_load(self) -> Self:
+        kinds = {name: WORKLOADS[name]().kind for name in self.batch_sizes}
+        for engine in self.engines:
+            if not {*ENGINES[engine].kinds} & {*kinds.values()}:
+                raise ValueError(f"engines: expected engines that load one of {', '.join(kinds)}, got {engine}")
+        for name, kind in kinds.items():
+            if self.engines and not any(kind in ENGINES[engine].kinds for engine in self.engines):
+                raise ValueError(f"engines: expected one that loads {name}, got {', '.join(self.engines)}")
+        return self

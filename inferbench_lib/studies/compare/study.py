@@ -200,7 +200,7 @@ def _refusal(base: Run, head: Run) -> str:
     work = [
         f"{name}: {value} in BASE, {head.params[name]} in HEAD"
         for name, value in base.params.items()
-        if name not in SAME_WORK and not isinstance(value, list | tuple)
+        if name not in SAME_WORK and not isinstance(value, list | tuple | dict)
         if name in head.params and value != head.params[name]
     ]
     return f"other work: {'; '.join(work)}" if work else ""

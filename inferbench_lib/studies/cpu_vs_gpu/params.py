@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from inferbench_lib.config import Counts, PositiveFloat, PositiveInt, Rounds
-from inferbench_lib.work import known_workload
+from inferbench_lib.work import known_network
 
-Workload = Annotated[str, AfterValidator(known_workload)]
+Network = Annotated[str, AfterValidator(known_network)]
 
 
 class Params(Rounds):
@@ -19,9 +19,9 @@ class Params(Rounds):
     title = "The CPU against the GPU"
     position = 20
 
-    iterations: Annotated[dict[Workload, PositiveInt], Field(min_length=1)] = Field(
+    iterations: Annotated[dict[Network, PositiveInt], Field(min_length=1)] = Field(
         {"cnn-small": 50, "cnn-medium": 20, "cnn-large": 10},
-        description="workloads, and measured iterations of each",
+        description="networks, and measured iterations of each",
     )
     batch_sizes: Annotated[Counts, Field(min_length=1)] = Field([1, 2, 4, 8, 16], description="inputs per batch")
     device: str = Field("auto", description="auto, cpu, or a device such as cuda:1")

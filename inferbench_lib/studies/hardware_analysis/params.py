@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -32,6 +33,14 @@ class Params(Rounds):
     tree_counts: Counts = Field([10, 25, 50, 100], description="of the trees of the forest")
     tree_depths: Counts = Field([2, 4, 8, 16], description="how deep a small forest may grow")
     time_limit_s: PositiveFloat = Field(60.0, description="seconds of rounds, once there are min_rounds")
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield each parameter that has no effect beside the others, and the reason."""
+        if "forest" not in self.workloads:
+            for name in ("n_features", "n_trees", "n_train", "feature_counts", "tree_counts", "tree_depths"):
+                yield name, "workloads holds no forest"
+        if not any(name.startswith("cnn-") for name in self.workloads):
+            yield "image_sides", "workloads holds no network"
 
     @model_validator(mode="after")
     def _trees_there(self) -> Self:

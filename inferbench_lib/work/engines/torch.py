@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Torch(Engine):
         if (device, precision) not in self._models:
             # In inference mode the moved weights could not be used outside of it.
             with torch.inference_mode(False):
-                self._models[device, precision] = self.workload.model().to(device, dtype)
+                self._models[device, precision] = deepcopy(self._models["cpu", "fp32"]).to(device, dtype)
         return Runner(
             run=partial(forward, self._models[device, precision]),
             place=partial(_placed, device, dtype),
