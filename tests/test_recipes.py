@@ -22,8 +22,9 @@ FOREST = {"n_features": 4, "n_trees": 3, "n_train": 200}
 PARAMS = {
     "batch_sweep": {**TINY, **FOREST, "batch_sizes": {"forest": [1, 20], "digits": [1, 20]}}
     | {"engines": ["sklearn", "proba"]},
-    "cpu_multiprocess": {**TINY, **FOREST, "n_samples": 400, "batch_size": 100, "n_processes": 2}
+    "cpu_multiprocess": {**TINY, "workload": "digits", "n_samples": 400, "batch_size": 100, "n_processes": 2}
     | {"executors": ["single", "joblib_threads"], "cold_executors": [], "measure_memory": False},
+    "hardware_analysis": {**TINY, "workloads": ["digits"], "budget_s": 8.0},
     "first_call": TINY,
 }
 ALLOWED = {"engine": 2, "workload": 2, "executor": 1, "notebook": 6}
@@ -126,6 +127,8 @@ def test_new_engine_and_workload_are_measured_and_verified(report: Path) -> None
         for size in (1, 20)
     }
     assert all(cell["verification"]["passed"] for cell in cells)
+    hardware = json.loads((report / "data" / "hardware_analysis.json").read_text())["measurements"]
+    assert {(cell["case"]["workload"], cell["outcome"]) for cell in hardware} == {("digits", "ok")}
 
 
 def test_new_executor_is_measured_and_verified(report: Path) -> None:

@@ -38,7 +38,7 @@ def texts(runs: Mapping[str, Run], voice: Voice, incomplete: Mapping[str, str]) 
         "questions": [(marked(run, voice.title(run)), voice.answer(run)) for run in runs.values()],
         "parameters": _parameters({voice.title(run): run for run in runs.values()}),
         "machines": list({machine_line(run.machine): system_rows(run) for run in runs.values()}.values()),
-        "analysis": [_opening(voice.explanation(run), n_sentences) for run in runs.values()],
+        "analysis": [_opening(said, n_sentences) for run in runs.values() if (said := voice.explanation(run))],
         "incomplete": incomplete,
     }
     return {name: shell.render_text(f"{name}.j2", **told) for name in ("results.md", "results.txt")}

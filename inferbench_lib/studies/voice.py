@@ -22,11 +22,13 @@ def title(run: Run) -> str:
 
 
 def explanation(run: Run) -> str:
-    """Return the reading of the view that explains a run: `EXPLANATION`, else `PICTURE`, else the first of `VIEWS`."""
+    """Return the reading of the view that explains a run: `EXPLANATION`, else `PICTURE`, else the first of `VIEWS`.
+
+    Empty where a page has none of them.
+    """
     page = studies.page(run.notebook)
-    view = getattr(page, "EXPLANATION", None) or getattr(page, "PICTURE", None) or page.VIEWS[0]
-    said: str = view(studies.study(run)).reading
-    return said
+    views = [getattr(page, "EXPLANATION", None), getattr(page, "PICTURE", None), *page.VIEWS]
+    return next((str(view(studies.study(run)).reading) for view in views if view), "")
 
 
 def front(runs: Mapping[str, Run], notebook: str = "summary") -> Answer:
