@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -40,7 +41,6 @@ from inferbench_lib.machine.overheads import (
 )
 from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.machine.transfer import transfer_costs
-from inferbench_lib.processes import shared_array
 from inferbench_lib.records import Flag, Machine
 from inferbench_lib.timing.clock import WallClock
 from inferbench_lib.timing.loop import Budget, Probe, interleave, take_turns
@@ -476,10 +476,10 @@ def test_transfers_of_this_machine() -> None:
 def test_shared_memory_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other methods are measured where the system refuses the memory."""
 
-    def refuse(n_bytes: int) -> int:
+    def refuse(name: str) -> int:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(shared_array, "_reserved_memory", refuse)
+    monkeypatch.setattr(os, "memfd_create", refuse)
     assert {method for method, _, _ in transfer.transfer_seconds(0.0, (KIB,))} == {"pickle", "pipe", "memory map"}
 
 

@@ -60,7 +60,8 @@ def transfer_seconds(budget_s: float, sizes: Sequence[int]) -> list[tuple[str, i
         SharedArray.empty(max(sizes), "u1") as memory,
         SharedArray.empty(max(sizes), "u1", in_memory=False) as file,
     ):
-        shared = {"memory map": file} | ({"shared memory": memory} if hasattr(os, "memfd_create") else {})
+        in_memory = "memfd:" in os.path.realpath(memory.handle.path)  # else it had no room there, and is a file too
+        shared = {"memory map": file} | ({"shared memory": memory} if in_memory else {})
         receiver = context.Process(target=_receive, args=(theirs, shared), daemon=True)
         receiver.start()
         cells = [(method, size) for size in sizes for method in METHODS if method in COPIED or method in shared]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -24,8 +24,9 @@ from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.forest import Forest
 
 INPUTS_A_TURN = 32
-Pass = tuple[str, str, Callable[[], Any]]
-"""What is measured apart from the rounds: the table that it fills, what it is in words, and the call."""
+Pass = tuple[str, str, str, tuple[Any, ...]]
+"""What is measured apart from the rounds: the table that it fills, what it is in words, the bench's method and its
+arguments."""
 
 
 def measure(params: Params) -> Run:
@@ -33,8 +34,14 @@ def measure(params: Params) -> Run:
     usable, _ = usable_cpus()
     works = [workload(name, params) for name in params.workloads]
     with Session("hardware_analysis", params) as session:
-        n_cells = sum(len(cases_of(work, engine, usable)) for work in works for engine in engines_for(work))
-        session.progress.expect(len(limits.PARTS) + n_cells * (1 + params.max_rounds))
+        cells = [
+            (work, engine, cases, list(_passes(work, cases, params)))
+            for work in works
+            for engine in engines_for(work)
+            for cases in [cases_of(work, engine, usable)]
+        ]
+        n_calls = sum(len(cases) * (1 + params.max_rounds) + len(passes) for *_, cases, passes in cells)
+        session.progress.expect(len(limits.PARTS) + n_calls)
 
         def on_part(name: str) -> None:
             session.progress.now(f"measuring {name}")
@@ -42,23 +49,20 @@ def measure(params: Params) -> Run:
 
         measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
         entries: list[Entry] = []
-        passes: list[Pass] = []
-        for work in works:
+        hosted: list[tuple[Remote, Pass]] = []
+        for work, engine, cases, passes in cells:
             session.progress.now(f"preparing {work.name}, its inputs and references")
-            for engine in engines_for(work):
-                source = Calls(workload=work, engine=engine, n_pool=pool_size(work, max(work.batches)))
-                host = session.host(partial(bench_for(work), source), work.name, n_threads=usable)
-                cases = cases_of(work, engine, usable)
-                entries += [
-                    Entry(case=case, host=host, n_samples=samples_a_turn(INPUTS_A_TURN, case.batch_size))
-                    for case in cases
-                ]
-                passes += _passes(work, cases, host, params)
+            source = Calls(workload=work, engine=engine, n_pool=pool_size(work, max(work.batches)))
+            host = session.host(partial(bench_for(work), source), work.name, n_threads=usable)
+            entries += [
+                Entry(case=case, host=host, n_samples=samples_a_turn(INPUTS_A_TURN, case.batch_size)) for case in cases
+            ]
+            hosted += [(host, of) for of in passes]
         rows = session.measure(entries).measurements
         tables = {
             "limits": {**asdict(measured), "memory": asdict(measured.memory)},
             "operations": {work.name.removeprefix("cnn-"): operations(work) for work in works if work.operators()},
-            **_taken_apart(session, passes),
+            **_taken_apart(session, hosted),
         }
         return session.finish(rows, tables)
 
@@ -73,31 +77,30 @@ def cases_of(work: Workload, engine: type[Engine], usable: int) -> list[Case]:
     return cases + [case(batch_size=most, n_threads=own, precision=of) for of in engine.precisions if of != "fp32"]
 
 
-def _passes(work: Workload, cases: Sequence[Case], host: Remote, params: Params) -> Iterator[Pass]:
+def _passes(work: Workload, cases: Sequence[Case], params: Params) -> Iterator[Pass]:
     """Yield what a workload is taken apart into, a network's layers and growth or a forest's nodes and growth."""
     n = params.profile_rounds
     if isinstance(work, Cnn):
         plain = [case for case in cases if case.precision == "fp32"]
         for case in plain:
-            yield "layers", f"each layer of {case}", partial(host.call, "layers", case, n)
+            yield "layers", f"each layer of {case}", "layers", (case, n)
         if work.name == next(name for name in params.workloads if name.startswith("cnn-")):
             threads = max(case.n_threads for case in plain)
-            yield "growth", "growth with images", partial(host.call, "growth", params.image_sides, threads, n)
+            yield "growth", "growth with images", "growth", (params.image_sides, threads, n)
     if isinstance(work, Forest):
-        yield "visits", "the forest's node visits", partial(host.call, "counts")
+        yield "visits", "the forest's node visits", "counts", ()
         sizes = (params.feature_counts, params.tree_counts, params.tree_depths)
-        yield "growth", "growth with rows and trees", partial(host.call, "growth", *sizes, n)
+        yield "growth", "growth with rows and trees", "growth", (*sizes, n)
 
 
-def _taken_apart(session: Session, passes: Sequence[Pass]) -> dict[str, Any]:
+def _taken_apart(session: Session, passes: Sequence[tuple[Remote, Pass]]) -> dict[str, Any]:
     """Make every pass; one that fails leaves its reason and the others go on."""
     tables: dict[str, Any] = {"layers": [], "visits": {}, "growth": []}
     reasons: list[str] = []
-    session.progress.expect(session.progress.done + len(passes))
-    for table, what, act in passes:
+    for host, (table, what, method, arguments) in passes:
         session.progress.now(f"measuring {what}")
         try:
-            found = act()
+            found = host.call(method, *arguments)
         except MeasurementError as error:
             reasons.append(f"{what} was not measured: {error}")
         else:
