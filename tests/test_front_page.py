@@ -19,7 +19,7 @@ from tiny import ROOT
 
 from inferbench_lib import store
 from inferbench_lib.errors import StoreError
-from inferbench_lib.records import Run
+from inferbench_lib.records import Flag, Run
 from inferbench_lib.report import downloads
 from inferbench_lib.report.page_parts import trust
 from inferbench_lib.report.words import interval, times
@@ -185,6 +185,16 @@ def test_trust_is_said_with_its_reason(name: str, expected: str) -> None:
     """Stable or not, verified or not, and over how many rounds."""
     assert expected in trust([samples.RUNS[name]])
     assert trust([]) == ""
+
+
+def test_a_disturbed_run_is_not_called_stable() -> None:
+    """Where the control workload drifted beside each cell, that is said first, though every cell has a result."""
+    run = samples.multiprocess()
+    drift = Flag(name="drift", text="the machine's speed changed")
+    cells = tuple(replace(cell, flags=(drift,)) for cell in run.measurements)
+    assert trust([replace(run, measurements=cells)]).startswith(
+        "Disturbed: the control workload drifted in 5 of 5 cells. "
+    )
 
 
 def test_tables_hold_every_sample_and_every_figure(whole: dict[str, Run]) -> None:

@@ -108,7 +108,8 @@ def _stability(cells: Sequence[Measurement]) -> str:
     causes = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in flagged.most_common())
     beside = f"; {causes}" if causes else ""
     if not n_unstable and not n_failed:
-        return f"Stable: none of {plural(len(cells), 'cell')} drifted or failed{beside}."
+        n_cells = plural(len(cells), "cell")
+        return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
     troubles = [f"{n_unstable} too unstable for a verdict"] * bool(n_unstable)
     troubles += [f"{n_failed} without a result"] * bool(n_failed)
     return f"Not stable: of {plural(len(cells), 'cell')}, {joined(troubles)}{beside}."
