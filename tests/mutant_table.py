@@ -84,7 +84,8 @@ DEVICE = [
          "        enqueued_ns = self._read_ns()\n        self._synchronize()\n",
          "        self._synchronize()\n        enqueued_ns = self._read_ns()\n"),
         ("", "host time instead of device time",
-         "        return seconds\n\n    def side", "        return self._wall_s[-1]\n\n    def side"),
+         "        return seconds\n\n    def side",
+         "        return (ended_ns - self._started_ns) / 1e9\n\n    def side"),
     ),
     Mutant(
         item="event on the wrong stream", name="the begin event alone",

@@ -192,9 +192,7 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
     series = {name: ns(values) for name, values in seen.series.items() if name.endswith("_s")}
     assert series | {"throughput_per_s": None} == {
         "warmup_ragged_s": [LAUNCH + compute(RAGGED) + 2 * AUTOTUNE] + [LAUNCH + compute(RAGGED)] * 2,
-        "wall_s": [EVENT + latency] * n,
         "enqueue_s": [2 * EVENT + 2 * LAUNCH] * n,
-        "window_s": windows,
         "throughput_per_s": None,
         "host_to_device_s": [LAUNCH + INPUT_BYTES * PAGEABLE] * n,
         "host_to_device_pinned_s": [LAUNCH + INPUT_BYTES * PINNED] * n,
@@ -202,17 +200,13 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
         "device_to_host_pinned_s": [LAUNCH + OUTPUT_BYTES * PINNED] * n,
         "end_to_end_s": [2 * LAUNCH + (INPUT_BYTES + OUTPUT_BYTES) * PAGEABLE + compute(BATCH)] * n,
     }
-    assert seen.series["window_inputs"] == tuple(n_inputs * each for each in passes)
     assert seen.series["throughput_per_s"] == pytest.approx(
         [n_inputs * each * 1e9 / window_ns for each, window_ns in zip(passes, windows, strict=True)], rel=1e-12
     )
     baseline = 60 + MODEL_BYTES + INPUT_BYTES
     peak = baseline + 2 * OUTPUT_BYTES  # the layer's output and the activation's live at once
     assert seen.figures == {
-        "input_bytes": INPUT_BYTES,
-        "output_bytes": OUTPUT_BYTES,
         "launch_bound_share": 0.0,
-        "baseline_bytes": baseline,
         "peak_allocated_bytes": peak,
         "peak_reserved_bytes": -(-peak // SEGMENT) * SEGMENT,
     }
@@ -264,8 +258,8 @@ def test_every_shape_is_tuned_before_the_throughput_window(device: SimulatedDevi
     """Autotuning the ragged last batch happens in the warm-up, and its inputs count as what they are."""
     device.configure(**SCRIPT | {"autotune_ns": 10_000_000})
     seen = run(bench_on(device))
-    assert ns(seen.series["window_s"]) == [LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)]
-    assert seen.series["window_inputs"] == (14,)
+    window_s = (LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)) / 1e9
+    assert seen.series["throughput_per_s"] == pytest.approx([14 / window_s], rel=1e-12)
 
 
 def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
@@ -389,7 +383,7 @@ def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: Simula
     seen = bench.finish(case())
     assert seen.outcome is Outcome.FAILED
     assert ns(seen.samples_s) == [LAUNCH + compute(BATCH)] * 4
-    assert {len(values) for name, values in seen.series.items() if name in ("wall_s", "enqueue_s")} == {4}
+    assert {len(values) for name, values in seen.series.items() if name == "enqueue_s"} == {4}
 
 
 def test_other_errors_of_the_model_are_not_hidden(device: SimulatedDevice) -> None:

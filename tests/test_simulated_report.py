@@ -26,7 +26,7 @@ LAUNCH_NS, OPERATION_NS, PAGEABLE_NS_PER_BYTE, PINNED_NS_PER_BYTE, CONTEXT_NS = 
 CONVOLUTIONS, RELUS, POOLINGS, LINEARS = 3, 4, 3, 2
 LATENCY_NS = LAUNCH_NS + (CONVOLUTIONS + RELUS + POOLINGS + LINEARS) * OPERATION_NS
 PARAMETERS = 8_765_066
-IMAGE_BYTES, LOGITS_BYTES = 4 * 3 * 64 * 64, 4 * 10
+IMAGE_BYTES = 4 * 3 * 64 * 64
 FIRST_LAYER_BYTES = 4 * 64 * 64 * 64  # what the first convolution, and its ReLU, give for one image
 FITS, TOO_LARGE = 1, 16
 CAP_BYTES = 4 * PARAMETERS + 20_000_000
@@ -81,13 +81,16 @@ def test_event_figures_equal_the_script(report: Report, run: Run) -> None:
 
 
 def test_memory_figures_equal_the_network(run: Run) -> None:
-    """What the device holds before a call is the parameters and the batch; a transfer moves the batch's bytes."""
+    """At its peak the device holds the parameters, the batch and what one call makes, and no more than the cap."""
     (cell,) = [row for row in run.measurements if (row.case.device, row.case.batch_size) == (DEVICE, FITS)]
-    assert cell.figures["input_bytes"] == FITS * IMAGE_BYTES
-    assert cell.figures["output_bytes"] == FITS * LOGITS_BYTES
-    assert cell.figures["baseline_bytes"] == 4 * PARAMETERS + FITS * IMAGE_BYTES
     assert cell.figures["memory_cap_bytes"] == CAP_BYTES
-    assert cell.peak_memory_bytes == cell.figures["peak_allocated_bytes"] <= CAP_BYTES
+    assert cell.peak_memory_bytes is not None
+    assert (
+        4 * PARAMETERS + FITS * IMAGE_BYTES
+        < cell.peak_memory_bytes
+        == cell.figures["peak_allocated_bytes"]
+        <= CAP_BYTES
+    )
 
 
 def test_a_batch_beyond_the_cap_is_a_row(report: Report, run: Run) -> None:

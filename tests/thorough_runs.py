@@ -24,7 +24,7 @@ from inferbench_lib.work.cnn import Cnn
 
 N_CPUS = 16
 ON = ("cpu", "cuda:0")
-GPU_SERIES = ("wall_s", "enqueue_s", "end_to_end_s", "to_device_pageable_s", "to_device_pinned_s",
+GPU_SERIES = ("enqueue_s", "end_to_end_s", "to_device_pageable_s", "to_device_pinned_s",
               "from_device_pageable_s", "from_device_pinned_s")  # fmt: skip
 """What a device's clock and transfers leave beside each sample."""
 IMAGE_S = {"small": 0.004, "medium": 0.012, "large": 0.04}

@@ -78,7 +78,6 @@ class EventClock:
         self._end = torch.Event(device, enable_timing=True)
         self._stream: torch.Stream | None = None
         self._started_ns = 0
-        self._wall_s: list[float] = []
         self._enqueue_s: list[float] = []
 
     def start(self) -> None:
@@ -102,11 +101,9 @@ class EventClock:
                 "measure with time.perf_counter_ns, which is monotonic"
             )
         self._enqueue_s.append((enqueued_ns - self._started_ns) / 1e9)
-        self._wall_s.append((ended_ns - self._started_ns) / 1e9)
         return seconds
 
     def side_series(self) -> Mapping[str, tuple[float, ...]]:
-        seen = {"wall_s": tuple(self._wall_s), "enqueue_s": tuple(self._enqueue_s)}
-        self._wall_s.clear()
+        seen = {"enqueue_s": tuple(self._enqueue_s)}
         self._enqueue_s.clear()
         return seen

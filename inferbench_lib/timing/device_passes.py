@@ -51,8 +51,6 @@ def throughput(
     for key, output in outputs:
         check(key, output)
     n_inputs = n_passes * sum(len(batch) for _, batch in placed)
-    cell.series["window_s"].append(window_s)
-    cell.series["window_inputs"].append(n_inputs)
     cell.series["throughput_per_s"].append(n_inputs / window_s)
 
 
@@ -88,8 +86,6 @@ def transfers(
         }
     for name, (sources, to) in ways.items():
         cell.series[name] += copy_times(accelerator, sources, to, n_samples, cell.verify)
-    cell.figures["input_bytes"] = inputs[0].nbytes
-    cell.figures["output_bytes"] = outputs[0].nbytes
 
 
 def copy_times(
@@ -142,9 +138,9 @@ def end_to_end(
 
 
 def memory(cell: Cell, accelerator: Accelerator, runner: Runner, batch: np.ndarray) -> Any:
-    """Note the peaks of one call, over the baseline of the model and that batch; return the call's output."""
+    """Note the peaks of one call; return its output."""
     placed = runner.place(batch)
-    cell.figures["baseline_bytes"] = reset_peak_memory(accelerator)
+    reset_peak_memory(accelerator)
     output = runner.run(placed)
     peak = peak_memory(accelerator)
     cell.figures["peak_allocated_bytes"] = peak.allocated_bytes
