@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import calibration_runs
 import nbformat
 import pytest
 import sample_runs as samples
+from calibration_runs import CNN
 from playwright.sync_api import Browser, Page, Route
 from processes import eventually
 from tiny import NOTEBOOKS, OF_RUNS, ROOT, TINY
@@ -26,12 +28,15 @@ from inferbench_lib import store
 pytestmark = pytest.mark.timeout(600)
 Lab = tuple[Page, list[str]]
 START_S, RUN_S = 120, 240
+STORED = "20260712-140302-standard"
 MORE: dict[str, Any] = {
     "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"], "cold_executors": []},
     "cpu_vs_gpu": {"iterations": {"cnn-small": 2}},
+    "calibration": {"reuse": STORED},
 }
-"""What keeps the runs here short; progress is followed all the same."""
-MEASURING = [name for name in NOTEBOOKS if name != "summary"]
+"""What keeps the runs here short: what takes the same time at any size shows a stored run."""
+WITH_PARAMETERS = [name for name in NOTEBOOKS if name != "summary"]
+MEASURING = [name for name in WITH_PARAMETERS if "reuse" not in MORE.get(name, {})]
 ORDER = [*NOTEBOOKS, *sorted(OF_RUNS)]
 """Those that measure first; what they leave is the summary's run."""
 
@@ -42,14 +47,16 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lab")
     (root / "inferbench_lib").symlink_to(ROOT / "inferbench_lib")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    for name in MEASURING:
+    for name in WITH_PARAMETERS:
         path = root / "notebooks" / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
         (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
         values = {**TINY[name], **MORE.get(name, {})}
         cell.source += "".join(f"\n{parameter} = {value!r}" for parameter, value in values.items())
         nbformat.write(notebook, path)
-    store.save_run(samples.multiprocess(), root / "reports" / "20260712-140302-standard")
+    stored = root / "reports" / STORED
+    store.save_run(samples.multiprocess(), stored)
+    store.save_run(calibration_runs.a_run(calibration_runs.variants(CNN, n_rounds=72)), stored)
     return root
 
 
@@ -191,11 +198,11 @@ def look_around(page: Page) -> None:
     """The controls of the last cell: the run of here and the stored one; a filter leaves fewer cells of it."""
     said = page.locator(".jp-OutputArea .reading", has_text="measured again")
     controls = page.locator(".jp-OutputArea select")
-    assert controls.first.locator("option").all_inner_texts() == ["lab", "20260712-140302-standard"]
-    controls.first.select_option("20260712-140302-standard")
-    page.get_by_text("5 of 5 cells of run 20260712-140302-standard").wait_for()
+    assert controls.first.locator("option").all_inner_texts() == ["lab", STORED]
+    controls.first.select_option(STORED)
+    page.get_by_text(f"5 of 5 cells of run {STORED}").wait_for()
     controls.nth(2).select_option("threads")
-    page.get_by_text("1 of 5 cells of run 20260712-140302-standard").wait_for()
+    page.get_by_text(f"1 of 5 cells of run {STORED}").wait_for()
     assert said.count() == 1
 
 
