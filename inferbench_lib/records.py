@@ -99,8 +99,9 @@ class Verification:
 class Measurement:
     """The record of one cell: every raw sample, the warm-ups beside them, and its outcome.
 
-    `samples_s` holds all samples in order; `round_sizes` says how many belong to each round. A sample is the seconds of
-    `calls_per_sample` calls, divided by their number. `series` holds what a clock saw beside each sample (`wall_s`), or
+    `samples_s` holds all samples in order; `round_sizes` says how many belong to each round, `process_sizes` how many
+    rounds to each process (empty: one process). A sample is the seconds of `calls_per_sample` calls, divided by their
+    number. `series` holds what a clock saw beside each sample (`wall_s`), or
     a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`). `spans` says for
     each sample where every worker's time went; the span of kind "call" is the sample itself.
     """
@@ -108,6 +109,7 @@ class Measurement:
     case: Case
     samples_s: tuple[float, ...] = ()
     round_sizes: tuple[int, ...] = ()
+    process_sizes: tuple[int, ...] = ()
     warmup_s: tuple[float, ...] = ()
     cold_s: float | None = None
     calls_per_sample: int = 1

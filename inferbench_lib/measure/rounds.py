@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerDied, WorkerHung
+from inferbench_lib.measure.host import joined
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
@@ -21,11 +22,13 @@ from inferbench_lib.timing.loop import take_turns
 
 
 class Host(Protocol):
-    """A bench in a process of its own, which `ready` waits for."""
+    """A bench in a process of its own, which `ready` waits for and `renew` starts again."""
 
     def ready(self) -> None: ...
 
     def call(self, method: str, *arguments: Any) -> Any: ...
+
+    def renew(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,9 @@ class Entry:
 class Plan:
     """The number of rounds: at least, at most, until every median is narrow enough or the time is up.
 
-    `min_rounds` are made whatever the time, because fewer carry no interval.
+    `min_rounds` are made whatever the time, because fewer carry no interval. After each `rounds_a_process` rounds every
+    host starts anew (None: never), because processes of one program differ more than rounds of one process (Kalibera &
+    Jones 2013, "Rigorous benchmarking in reasonable time").
     """
 
     min_rounds: int
@@ -50,6 +55,15 @@ class Plan:
     target_width: float
     time_limit_s: float
     seed: int = 0
+    rounds_a_process: int | None = None
+
+    def n_processes(self, n_rounds: int) -> int:
+        """Return how many processes of each host so many rounds take."""
+        return -(-n_rounds // self.rounds_a_process) if self.rounds_a_process else 1
+
+    def steps(self, n_cells: int) -> int:
+        """Return the steps of progress that so many cells take at most: a warm-up in each process, and every turn."""
+        return n_cells * (self.max_rounds + self.n_processes(self.max_rounds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +83,7 @@ class _Cells:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
         self.failures: dict[int, tuple[Outcome, str]] = {}
+        self.seen: list[list[Measurement]] = [[] for _ in entries]
         self.round_medians: list[list[float]] = [[] for _ in entries]
         self.windows: list[list[tuple[float, float]]] = [[] for _ in entries]
 
@@ -78,16 +93,37 @@ class _Cells:
         return self.attempt(index, lambda: entry.host.call(method, entry.case, *arguments))
 
     def start(self, progress: Progress) -> None:
-        """Wait for every host, then start their benches; a bench that fails is the end of all its cells."""
-        hosts: dict[int, list[int]] = {}
-        for index, entry in enumerate(self.entries):
-            hosts.setdefault(id(entry.host), []).append(index)
-        for first, *_ in hosts.values():
+        """Wait for every host, start their benches one after another, and warm up every cell.
+
+        A bench that fails is the end of all its cells.
+        """
+        hosts = self._living()
+        for first, *_ in hosts:
             self.attempt(first, self.entries[first].host.ready)
-        for first, *others in hosts.values():
+        for first, *others in hosts:
             progress.now(f"starting {self.entries[first].case}")
             self.attempt(first, partial(self.entries[first].host.call, "start"))
             self.failures |= {other: self.failures[first] for other in others if first in self.failures}
+        for index, entry in enumerate(self.entries):
+            progress.now(f"warming up {entry.case}")
+            self.ask(index, "prepare", entry.warmup)
+            progress.step()
+
+    def renew(self, progress: Progress) -> None:
+        """Keep what every process saw, and start new ones."""
+        for index in range(len(self.entries)):
+            self._collect(index)
+        for first, *_ in self._living():
+            self.attempt(first, self.entries[first].host.renew)
+        self.start(progress)
+
+    def _living(self) -> list[list[int]]:
+        """Return the cells that have not failed, by host."""
+        hosts: dict[int, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            if index not in self.failures:
+                hosts.setdefault(id(entry.host), []).append(index)
+        return list(hosts.values())
 
     def attempt(self, index: int, act: Callable[[], Any]) -> Any:
         """Return what `act` returns; note a failure of the cell, or of every cell of a process that ended."""
@@ -114,13 +150,20 @@ class _Cells:
         return all(relative_width(medians) <= target_width for medians in living)
 
     def measurement(self, index: int) -> Measurement:
-        """Return the cell's row, whatever became of it; a host that still answers tells what it saw before."""
-        entry, failure = self.entries[index], self.failures.pop(index, None)
-        measured: Measurement | None = self.ask(index, "finish")
-        outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
-        if measured is None:
-            return Measurement(case=entry.case, outcome=outcome, reason=reason)
-        return measured if measured.outcome is not Outcome.OK else replace(measured, outcome=outcome, reason=reason)
+        """Return the cell's row, whatever became of it."""
+        self._collect(index)
+        return joined(self.seen[index])
+
+    def _collect(self, index: int) -> None:
+        """Keep the row of the cell's present process; one that still answers tells what it saw before a failure."""
+        seen, failure = self.seen[index], self.failures.pop(index, None)
+        if failure is None or not seen or seen[-1].outcome is Outcome.OK:
+            measured: Measurement | None = self.ask(index, "finish")
+            outcome, reason = failure or self.failures.get(index, (Outcome.OK, ""))
+            row = measured or Measurement(case=self.entries[index].case, outcome=outcome, reason=reason)
+            seen.append(row if row.outcome is not Outcome.OK else replace(row, outcome=outcome, reason=reason))
+        if failure is not None:
+            self.failures[index] = failure
 
 
 def run_rounds(
@@ -140,10 +183,6 @@ def run_rounds(
     """
     cells = _Cells(entries)
     cells.start(progress)
-    for index, entry in enumerate(entries):
-        progress.now(f"warming up {entry.case}")
-        cells.ask(index, "prepare", entry.warmup)
-        progress.step()
     turns = take_turns(range(len(entries)), plan.seed)
     orders: list[tuple[int, ...]] = []
     control_s: list[tuple[float, ...]] = []
@@ -165,11 +204,14 @@ def run_rounds(
         orders.append(order)
         control_s.append(tuple(controls))
         stopped_because = _reason_to_stop(cells, plan, len(orders), read_s() - started_s)
+        if not stopped_because and plan.rounds_a_process and len(orders) % plan.rounds_a_process == 0:
+            cells.renew(progress)
     peaks: list[int | None] = [None] * len(entries)
     if peak_memory:
         peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]
     measurements = tuple(replace(cells.measurement(index), peak_memory_bytes=peak) for index, peak in enumerate(peaks))
-    progress.expect(max(progress.done, progress.total - len(entries) * (plan.max_rounds - len(orders))))
+    spared = plan.steps(len(entries)) - replace(plan, max_rounds=len(orders)).steps(len(entries))
+    progress.expect(max(progress.done, progress.total - spared))
     return Schedule(
         measurements=measurements,
         orders=tuple(orders),

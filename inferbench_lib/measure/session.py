@@ -19,11 +19,12 @@ from inferbench_lib.errors import NotAvailable, WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.control import ControlWork
+from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.processes.child import thread_limits
-from inferbench_lib.processes.remote import Remote
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Flag, Measurement, Run
+from inferbench_lib.stats.processes import with_process_scatter
 from inferbench_lib.timing.memory import PeakMemory
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
 
@@ -44,8 +45,8 @@ class Session:
         self._began_s = time.monotonic()
         self._stack = ExitStack()
         self.sampler = Sampler()
-        self._hosts: list[Remote] = []
-        self._control: Remote | None = None
+        self._hosts: list[Host] = []
+        self._control: Host | None = None
         self._lost_control = ""
 
     def __enter__(self) -> Self:
@@ -62,10 +63,10 @@ class Session:
             host.hang_up()  # all of them end at the same time
         self._stack.close()
 
-    def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Remote:
+    def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Host:
         """Start a process for a bench, its thread limits set before anything is imported there."""
         self.progress.now(f"starting {name}")
-        host = Remote(factory, environment=thread_limits(n_threads), name=name)
+        host = Host(factory, environment=thread_limits(n_threads), name=name)
         self._hosts.append(host)
         return self._stack.enter_context(host)
 
@@ -80,7 +81,7 @@ class Session:
             self._control = self.host(ControlWork, "control")
         schedule = run_rounds(
             entries,
-            plan or _plan(self.config),
+            plan or plan_of(self.config),
             self.progress,
             control=partial(self._control_s, self._control),
             peak_memory=_peak_memory if memory else None,
@@ -90,10 +91,10 @@ class Session:
             replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
-        self.schedules[name] = replace(schedule, measurements=tuple(flagged))
+        self.schedules[name] = replace(schedule, measurements=with_process_scatter(flagged))
         return self.schedules[name]
 
-    def _control_s(self, control: Remote) -> float | None:
+    def _control_s(self, control: Host) -> float | None:
         """Time the control workload; return None once its process has failed, which costs no cell its row."""
         if self._lost_control:
             return None
@@ -146,7 +147,7 @@ class Session:
         )
 
 
-def _plan(config: Seeded) -> Plan:
+def plan_of(config: Seeded) -> Plan:
     """Return the rounds that a notebook's parameters ask for."""
     assert isinstance(config, Rounds)
     return Plan(
@@ -155,6 +156,7 @@ def _plan(config: Seeded) -> Plan:
         target_width=config.target_width,
         time_limit_s=config.time_limit_s,
         seed=config.seed,
+        rounds_a_process=config.rounds_a_process,
     )
 
 
@@ -179,7 +181,7 @@ def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[
 def _peak_memory(entry: Entry) -> int | None:
     """Measure the process tree's peak while it runs the cell untimed; None where this system does not tell it."""
     host = entry.host
-    assert isinstance(host, Remote)
+    assert isinstance(host, Host)
     try:
         with PeakMemory(host.pid) as peak:
             host.call("run", entry.case, 3)

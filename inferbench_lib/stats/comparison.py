@@ -15,6 +15,7 @@ from scipy import stats
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import values_needed
+from inferbench_lib.stats.processes import levelled, widened
 from inferbench_lib.stats.series import drift
 from inferbench_lib.stats.verdict import WITHIN_RUN, judge, paired_ratio, shared_level
 
@@ -38,18 +39,22 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     if not pairs:
         reason = "baseline and candidate share no round"
         return Ratio(value=math.nan, verdict=Verdict.TOO_FEW, reason=reason)
-    ratio = compare_rounds(*zip(*pairs, strict=True), level=level)
+    ratio = compare_rounds(*zip(*pairs, strict=True), level=level, cells=(baseline, candidate))
     why = first_fault(_instability, baseline=baseline, candidate=candidate)
     return replace(ratio, verdict=Verdict.UNSTABLE, reason=why) if why else ratio
 
 
-def compare_rounds(baseline_s: Sequence[float], candidate_s: Sequence[float], *, level: float = 0.95) -> Ratio:
+def compare_rounds(
+    baseline_s: Sequence[float], candidate_s: Sequence[float], *, level: float = 0.95, cells: Sequence[Measurement] = ()
+) -> Ratio:
     """Return the ratio of two samples of round medians (seconds), paired by round, with its verdict.
 
-    Raises ValueError as `paired_ratio` does.
+    The scatter between the processes of `cells` widens the interval. Raises ValueError as `paired_ratio` does.
     """
-    ratio = replace(judge(paired_ratio(baseline_s, candidate_s, level), WITHIN_RUN), n_rounds=len(baseline_s))
-    found = drift([first / second for first, second in zip(baseline_s, candidate_s, strict=True)])
+    interval = widened(paired_ratio(baseline_s, candidate_s, level), *cells)
+    ratio = replace(judge(interval, WITHIN_RUN), n_rounds=len(baseline_s))
+    ratios = [first / second for first, second in zip(baseline_s, candidate_s, strict=True)]
+    found = drift(levelled(ratios, min(cells, key=lambda cell: len(cell.round_sizes))) if cells else ratios)
     if ratio.verdict is Verdict.TOO_FEW or found.is_level:
         return ratio
     reason = f"their ratio drifts: {found.change:+.0%} from the first half of the rounds to the second"

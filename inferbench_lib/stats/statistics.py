@@ -11,6 +11,7 @@ import numpy as np
 from inferbench_lib.findings import Interval, Percentile, Summary
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import percentile, signed_rank_interval, values_needed
+from inferbench_lib.stats.processes import levelled, widened
 from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
@@ -77,7 +78,7 @@ def summarize(measurement: Measurement) -> Summary:
     samples = measurement.samples_s
     outcome, reason = _outcome(measurement)
     is_usable = bool(samples) and outcome is not Outcome.INVALID
-    centre = median_interval(rounds) if is_usable else Interval(value=math.nan, reason=reason)
+    centre = widened(median_interval(rounds), measurement) if is_usable else Interval(value=math.nan, reason=reason)
     return Summary(
         n_samples=len(samples),
         n_rounds=len(rounds),
@@ -100,7 +101,7 @@ def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
         if flag.invalidates:
             return Outcome.UNSTABLE, flag.text
     rounds = [samples for samples in measurement.rounds() if samples]
-    found = drift(_in_order(rounds))
+    found = drift(levelled(_in_order(rounds), measurement))
     if found.is_level:
         return Outcome.OK, measurement.reason
     what = "the series is not level" if len(rounds) == 1 else "the rounds' medians drift"

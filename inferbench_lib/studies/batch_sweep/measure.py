@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.records import CPU, Run
 from inferbench_lib.studies.batch_sweep.params import Params
 from inferbench_lib.studies.common import call_entries, engines_for, samples_a_turn, with_largest_batches
@@ -30,6 +30,6 @@ def measure(params: Params) -> Run:
                         session, work, engine, batch_sizes, usable=usable, device=device,
                         n_samples=partial(samples_a_turn, work.inputs_a_turn), memory_cap_bytes=params.memory_cap_bytes,
                     )  # fmt: skip
-        session.progress.expect(len(entries) * (1 + params.max_rounds))
+        session.progress.expect(plan_of(params).steps(len(entries)))
         rows = with_largest_batches(entries, session.measure(entries, memory=True).measurements)
         return session.finish(rows, {"accelerator_reason": found.reason}, simulated=found.is_simulated)

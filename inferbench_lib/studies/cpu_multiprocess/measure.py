@@ -12,10 +12,10 @@ from inferbench_lib.errors import ConfigError
 from inferbench_lib.executors import listed
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.executor_passes import ColdPasses, Passes, prepare_files
+from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
-from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.measure.source import WarmUp
-from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.common import engines_for, flagged
 from inferbench_lib.studies.cpu_multiprocess import study
@@ -42,7 +42,7 @@ class _Way:
     passes: Passes
     warmup: WarmUp = WARM_UP
 
-    def host(self, session: Session) -> Remote:
+    def host(self, session: Session) -> Host:
         """Start its process."""
         return session.host(partial(Bench, self.passes), str(self.cases[0]), n_threads=self.cases[0].n_threads)
 
@@ -56,7 +56,7 @@ def measure(params: Params) -> Run:
         study.SCALING: _scaling(work, params.scaling_processes or (*process_counts(usable), 2 * usable), params),
         study.NETWORK: _network(params),
     }
-    steps = {name: sum(len(way.cases) for way in ways) * (1 + params.max_rounds) for name, ways in parts.items()}
+    steps = {name: plan_of(params).steps(sum(len(way.cases) for way in ways)) for name, ways in parts.items()}
     rows: list[Measurement] = []
     with Session("cpu_multiprocess", params, steps=sum(steps.values())) as session:
         session.progress.now("preparing models, inputs and references")

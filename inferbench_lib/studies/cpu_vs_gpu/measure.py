@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferbench_lib.machine import bandwidth, gemm, limits
-from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import CPU, Machine, Run
 from inferbench_lib.studies.common import call_entries, engines_for, operations, with_largest_batches
@@ -33,7 +33,7 @@ def measure(params: Params) -> Run:
                         session, work, engine, params.batch_sizes, usable=usable, device=device,
                         n_samples=n_samples.__getitem__, memory_cap_bytes=params.memory_cap_bytes, warmup=warmup,
                     )  # fmt: skip
-        session.progress.expect(len(entries) * (1 + params.max_rounds))
+        session.progress.expect(plan_of(params).steps(len(entries)))
         rows = with_largest_batches(entries, session.measure(entries).measurements)
         counted = {name.removeprefix("cnn-"): work for name, work in works.items() if work.operators()}
         tables = {

@@ -10,9 +10,9 @@ from typing import Any
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine import limits
 from inferbench_lib.measure.calls import Calls, pool_size
+from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
-from inferbench_lib.processes.remote import Remote
 from inferbench_lib.records import Case, Run
 from inferbench_lib.studies.common import engines_for, operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis.params import Params
@@ -49,7 +49,7 @@ def measure(params: Params) -> Run:
 
         measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
         entries: list[Entry] = []
-        hosted: list[tuple[Remote, Pass]] = []
+        hosted: list[tuple[Host, Pass]] = []
         for work, engine, cases, passes in cells:
             session.progress.now(f"preparing {work.name}, its inputs and references")
             source = Calls(workload=work, engine=engine, n_pool=pool_size(work, max(work.batches)))
@@ -93,7 +93,7 @@ def _passes(work: Workload, cases: Sequence[Case], params: Params) -> Iterator[P
         yield "growth", "growth with rows and trees", "growth", (*sizes, n)
 
 
-def _taken_apart(session: Session, passes: Sequence[tuple[Remote, Pass]]) -> dict[str, Any]:
+def _taken_apart(session: Session, passes: Sequence[tuple[Host, Pass]]) -> dict[str, Any]:
     """Make every pass; one that fails leaves its reason and the others go on."""
     tables: dict[str, Any] = {"layers": [], "visits": {}, "growth": []}
     reasons: list[str] = []

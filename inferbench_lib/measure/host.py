@@ -1,0 +1,78 @@
+"""The process of a bench, which can start anew, and the row that its processes leave together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from inferbench_lib.processes.remote import Remote
+from inferbench_lib.records import Measurement, Outcome
+
+
+class Host(AbstractContextManager["Host"]):
+    """A bench in a process of its own, which starts at once; `renew` replaces the process by a new one."""
+
+    def __init__(self, factory: Callable[[], Any], *, environment: Mapping[str, str], name: str) -> None:
+        self._start = partial(Remote, factory, environment=environment, name=name)
+        self._remote = self._start()
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the process."""
+        return self._remote.pid
+
+    def ready(self) -> None:
+        """Wait until the bench is built."""
+        self._remote.ready()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Return the result of the bench's method."""
+        return self._remote.call(method, *arguments)
+
+    def renew(self) -> None:
+        """End the process and start the next one."""
+        self._remote.close()
+        self._remote = self._start()
+
+    def hang_up(self) -> None:
+        """Begin `close`."""
+        self._remote.hang_up()
+
+    def close(self) -> None:
+        """End the process and wait for its end."""
+        self._remote.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def joined(rows: Sequence[Measurement]) -> Measurement:
+    """Return what several processes saw of one cell as one row, in the order of its rounds.
+
+    Samples, series and spans follow each other. The first process tells how the cell started; the first that did not
+    end well, how it ended.
+    """
+    if len(rows) == 1:
+        return rows[0]
+    verified = [row.verification for row in rows if row.verification]
+    verification = verified[0] if verified else None
+    for later in verified[1:]:
+        verification = verification.followed_by(later) if verification else later
+    ended = next((row for row in rows if row.outcome is not Outcome.OK), rows[0])
+    names = dict.fromkeys(name for row in rows for name in row.series)
+    return replace(
+        rows[0],
+        samples_s=tuple(chain.from_iterable(row.samples_s for row in rows)),
+        round_sizes=tuple(chain.from_iterable(row.round_sizes for row in rows)),
+        process_sizes=tuple(len(row.round_sizes) for row in rows if row.round_sizes),
+        series={name: tuple(chain.from_iterable(row.series.get(name, ()) for row in rows)) for name in names},
+        figures={name: value for row in rows for name, value in row.figures.items()},
+        spans=tuple(chain.from_iterable(row.spans for row in rows)),
+        verification=verification,
+        outcome=ended.outcome,
+        reason=ended.reason,
+    )
