@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from inferbench_lib.findings import Interval
 from inferbench_lib.measure.host import joined
 from inferbench_lib.records import Case, Measurement, Outcome, Verification
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.processes import DEGREES, SD, widened, with_process_scatter
+from inferbench_lib.stats.processes import DEGREES, SD, difference, widened, with_process_scatter
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.timing.clock import UsageClock, WallClock
 
 
 def row(levels: list[float], noise: list[float], name: str = "x", **more: object) -> Measurement:
@@ -129,3 +131,49 @@ def test_processes_that_differ_are_no_drift() -> None:
 def test_drift_within_a_process_still_shows() -> None:
     """Rounds that slow down by 20 % in the only process make a cell unstable as before."""
     assert summarize(row([1.0], [1.0, 1.0, 1.0, 1.0, 1.2, 1.2, 1.2, 1.2])).outcome is Outcome.UNSTABLE
+
+
+def faulting(faults: tuple[int, ...]) -> Measurement:
+    """A second process that takes 31 % longer; `faults` are the page faults of each process's samples."""
+    return row([1.0, 1.31], NOISE, series={"minor_faults": tuple(float(n) for n in faults for _ in NOISE)})
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (
+            faulting((41, 7468)),
+            "one process of this cell was 31% slower than another: 7,468 page faults per call against 41",
+        ),
+        (faulting((41, 45)), "one process of this cell was 31% slower than another"),
+        (row([1.0, 1.31], NOISE), "one process of this cell was 31% slower than another"),
+    ],
+)
+def test_processes_that_differ_are_named_with_their_page_faults(cell: Measurement, text: str) -> None:
+    """The flag says by how much, and names page faults where the slow process has many more."""
+    flag = difference(cell)
+    assert flag is not None
+    assert (flag.name, flag.text, flag.invalidates) == ("processes", text, False)
+
+
+def test_processes_that_agree_are_not_named() -> None:
+    """Up to 10 % is no flag, and a single process has nothing to differ from."""
+    assert difference(row([1.0, 1.09], NOISE)) is None
+    assert difference(row([1.0], NOISE)) is None
+
+
+def test_usage_clock_counts_the_pages_that_a_call_touches() -> None:
+    """A call that writes to 4 MB of new memory maps about a thousand pages; one that touches nothing maps none."""
+    clock = UsageClock(WallClock())
+    clock.start()
+    memory = mmap.mmap(-1, 4 << 20)
+    memory.write(b"\1" * (4 << 20))
+    assert clock.stop() > 0
+    clock.start()
+    clock.stop()
+    seen = clock.side_series()
+    memory.close()
+    assert seen["minor_faults"][0] >= 2  # huge pages map 2 MB at once
+    assert seen["minor_faults"][1] <= 1
+    assert len(seen["involuntary_switches"]) == 2
+    assert clock.side_series() == {"minor_faults": (), "involuntary_switches": ()}

@@ -18,7 +18,7 @@ from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.timing import device_passes
 from inferbench_lib.timing.accelerator import wall_clock
 from inferbench_lib.timing.cell import Cell, Ending, Inputs, Keyed
-from inferbench_lib.timing.clock import Clock
+from inferbench_lib.timing.clock import Clock, UsageClock
 from inferbench_lib.timing.device_memory import cap_memory, device_failure, empty_cache, largest_batch_that_fits
 from inferbench_lib.timing.loop import Enough, after, collect
 from inferbench_lib.work.base import Runner
@@ -43,7 +43,7 @@ class Bench:
     OutOfMemory or MeasurementError; `finish` still returns the cell's row. A wrong output makes the row invalid.
     """
 
-    _clock: Clock  # there from start on
+    _clock: UsageClock  # there from start on
 
     def __init__(self, source: Source, *, memory_cap_bytes: int | None = None) -> None:
         self.source = source
@@ -96,7 +96,7 @@ class Bench:
         if self._memory_cap_bytes is not None:
             cell.figures["memory_cap_bytes"] = self._memory_cap_bytes
         cell.figures.update(self.source.figures(case))
-        notes = {"clock": type(self._clock).__name__} if self._ending is None else {}
+        notes = {"clock": type(self._clock.clock).__name__} if self._ending is None else {}
         return cell.measurement(self._startup_s, {**self.source.notes(), **notes})
 
     def fits(self, n_inputs: int, case: Case) -> bool:
@@ -152,7 +152,7 @@ class Bench:
         self.source.to_device()
         if accelerator.backend.is_device:
             self._startup_s["model_to_device_s"] = clock.stop()
-        self._clock = accelerator.clock()
+        self._clock = UsageClock(accelerator.clock())
 
     def _warm_up(self, opened: _Open, warmup: WarmUp) -> None:
         opened.runner = self.source.runner(opened.cell.case)

@@ -24,7 +24,7 @@ from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.processes.child import thread_limits
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Flag, Measurement, Run
-from inferbench_lib.stats.processes import with_process_scatter
+from inferbench_lib.stats.processes import difference, with_process_scatter
 from inferbench_lib.timing.memory import PeakMemory
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
 
@@ -91,7 +91,8 @@ class Session:
             replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
-        self.schedules[name] = replace(schedule, measurements=with_process_scatter(flagged))
+        rows = [replace(row, flags=(*row.flags, *filter(None, [difference(row)]))) for row in flagged]
+        self.schedules[name] = replace(schedule, measurements=with_process_scatter(rows))
         return self.schedules[name]
 
     def _control_s(self, control: Host) -> float | None:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import median
 
 import numpy as np
 from scipy import stats
 
 from inferbench_lib.findings import Interval
-from inferbench_lib.records import Measurement
+from inferbench_lib.records import Flag, Measurement
 
 SD, DEGREES = "process_sd", "process_degrees"
 """Figures of a cell: the standard deviation between its processes, as a share, and the degrees of freedom behind it."""
+
+FLAG = "processes"
+FAULTS = "minor_faults"
+DIFFERENCE = 0.10
+"""Processes of one cell that differ by more are named: a reader would act on it."""
 
 Processes = Sequence[Sequence[float]]
 
@@ -63,6 +68,29 @@ def widened(interval: Interval, *cells: Measurement) -> Interval:
         low=interval.value * math.exp(-math.hypot(down, arm)),
         high=interval.value * math.exp(math.hypot(up, arm)),
     )
+
+
+def difference(cell: Measurement) -> Flag | None:
+    """Return a flag that names two processes of one cell that differ, with their page faults; None where none do."""
+    medians = [math.exp(median(of)) for of in _log_medians(cell)]
+    if len(medians) < 2 or max(medians) <= (1 + DIFFERENCE) * min(medians):
+        return None
+    slow, fast = medians.index(max(medians)), medians.index(min(medians))
+    text = f"one process of this cell was {medians[slow] / medians[fast] - 1:.0%} slower than another"
+    faults = _faults_per_sample(cell)
+    if faults and faults[slow] > 2 * faults[fast] + 100:
+        text += f": {faults[slow]:,.0f} page faults per call against {faults[fast]:,.0f}"
+    return Flag(name=FLAG, text=text)
+
+
+def _faults_per_sample(cell: Measurement) -> list[float]:
+    """Return the median page faults of a sample, by process; nothing where they were not counted."""
+    faults = cell.series.get(FAULTS, ())
+    if len(faults) != len(cell.samples_s):
+        return []
+    ends = [0, *accumulate(cell.round_sizes)]
+    rounds = [0, *accumulate(cell.process_sizes)]
+    return [median(faults[ends[first] : ends[last]]) for first, last in pairwise(rounds)]
 
 
 def levelled(values: Sequence[float], cell: Measurement) -> list[float]:

@@ -20,14 +20,15 @@ from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
+from inferbench_lib.stats.processes import FLAG
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
 SAME = "no significant difference"
 DISTURBED_SHARE = 1 / 3
 """A figure that rests on several cells is disturbed when more than this share of the notebook's cells is."""
-OWN_DOING = frozenset({"oversubscribed"})
-"""Flags about what was asked for, not about what disturbed it."""
+OWN_DOING = frozenset({"oversubscribed", FLAG})
+"""Flags about the program itself, not about what disturbed it."""
 CHOSEN = "inputs per call"
 """The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
 
