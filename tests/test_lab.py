@@ -33,6 +33,7 @@ MORE: dict[str, Any] = {
     "cpu_multiprocess": {"executors": ["single", "threads", "shared_pool"], "cold_executors": []},
     "cpu_vs_gpu": {"iterations": {"cnn-small": 2}},
     "calibration": {"reuse": STORED},
+    "hardware_analysis": {"reuse": STORED},
 }
 """What keeps the runs here short: what takes the same time at any size shows a stored run."""
 WITH_PARAMETERS = [name for name in NOTEBOOKS if name != "summary"]
@@ -56,6 +57,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nbformat.write(notebook, path)
     stored = root / "reports" / STORED
     store.save_run(samples.multiprocess(), stored)
+    store.save_run(samples.hardware_run(), stored)
     store.save_run(calibration_runs.a_run(calibration_runs.variants(CNN, n_rounds=72)), stored)
     return root
 

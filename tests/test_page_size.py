@@ -8,6 +8,7 @@ import pytest
 import sample_runs as samples
 import yaml
 from page_texts import UNSAID
+from thorough_hardware import thorough_hardware
 from thorough_runs import thorough_runs
 from tiny import Report, make_report
 
@@ -17,7 +18,8 @@ from inferbench_lib.report.downloads import embed
 
 LIMIT_BYTES = 400_000
 STORED = tuple(f"2026071{day}-140302-thorough" for day in (2, 3))
-NOTEBOOKS = ("cpu_multiprocess", "cpu_vs_gpu", "batch_sweep", "compare", "summary")
+MEASURED = ("cpu_multiprocess", "cpu_vs_gpu", "batch_sweep", "hardware_analysis")
+NOTEBOOKS = (*MEASURED, "compare", "summary")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     for seed, name in enumerate(STORED):
         for run in thorough_runs(seed):
             store.save_run(replace(run, run_id=name), work / "reports" / name)
-    asked = {name: {"reuse": STORED[0]} for name in NOTEBOOKS[:3]}
+    store.save_run(replace(thorough_hardware(), run_id=STORED[0]), work / "reports" / STORED[0])
+    asked = {name: {"reuse": STORED[0]} for name in MEASURED}
     asked["compare"] = {"base": STORED[0], "heads": [STORED[1], STORED[0]]}
     for name in NOTEBOOKS:
         path = work / "params" / "thorough" / f"{name}.yaml"
@@ -40,7 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.mark.timeout(300)
 def test_no_page_of_a_thorough_run_is_too_large(report: Report) -> None:
-    """At most 400 kB each, with thousands of samples and a GPU's series beside them; three runs compared too."""
+    """At most 400 kB each, with thousands of samples, 16 CPUs and a GPU's series; three runs compared too."""
     sizes = {page.name: page.stat().st_size for page in report.folder.glob("*.html")}
     assert len(sizes) == len(NOTEBOOKS)
     assert {name: size for name, size in sizes.items() if size > LIMIT_BYTES} == {}
