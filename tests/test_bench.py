@@ -19,7 +19,7 @@ from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.executor_passes import N_WINDOWS, ColdPasses, Passes, prepare_files, step
 from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Outcome, Span, Verification
-from inferbench_lib.timing.accelerator import CpuAccelerator
+from inferbench_lib.timing.accelerator import Accelerator
 from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.work.base import Runner, Workload
 from inferbench_lib.work.cnn import Cnn
@@ -44,8 +44,8 @@ class FakeSource(Source):
         self.returns_warm = False
 
     @property
-    def accelerator(self) -> CpuAccelerator:
-        return CpuAccelerator(lambda: self.now_ns)
+    def accelerator(self) -> Accelerator:
+        return Accelerator(read_ns=lambda: self.now_ns)
 
     def load(self) -> dict[str, float]:
         return {"load_s": 0.5}
@@ -55,7 +55,7 @@ class FakeSource(Source):
 
     def inputs(self, case: Case) -> Inputs:
         return Inputs(
-            full=((number, number) for number in count()),
+            batches=((number, number) for number in count()),
             check=lambda key, output: equal(np.asarray(output), np.asarray(key + 1)),
         )
 

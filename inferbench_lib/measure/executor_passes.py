@@ -83,7 +83,7 @@ class Passes(Source):
         self._windows = windows
         self._input_bytes = windows[0][1].array[0].nbytes
         return Inputs(
-            full=(windows[number % n_windows] for number in count()),  # the memory pass empties the list
+            batches=(windows[number % n_windows] for number in count()),  # the memory pass empties the list
             check=lambda start, output: self.workload.agree(output, reference[start : start + n_inputs]),
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from inferbench_lib.records import Case, Span
 from inferbench_lib.stats.level import is_level
-from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator
+from inferbench_lib.timing.accelerator import Accelerator
 from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.timing.loop import Enough, once_level
 from inferbench_lib.work.base import Runner
@@ -46,7 +46,7 @@ class Source(ABC):
     @property
     def accelerator(self) -> Accelerator:
         """The device that computes; raises NotAvailable where it is not here."""
-        return CpuAccelerator()
+        return Accelerator()
 
     def imports(self) -> Mapping[str, float]:
         """Import the libraries, before anything looks for a device; the seconds of each part."""
