@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
-from inferbench_lib.config import Rounds, Seeded
+from inferbench_lib.config import Seeded
 from inferbench_lib.errors import NotAvailable, WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.machine.sampler import Sampler
@@ -80,7 +80,7 @@ class Session:
             self._control = self.host(ControlWork, "control")
         schedule = run_rounds(
             entries,
-            plan or _plan(self.config),
+            plan or Plan(**{of.name: getattr(self.config, of.name) for of in fields(Plan)}),
             self.progress,
             control=partial(self._control_s, self._control),
             peak_memory=_peak_memory if memory else None,
@@ -144,18 +144,6 @@ class Session:
             for name, flag in texts.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )
-
-
-def _plan(config: Seeded) -> Plan:
-    """Return the rounds that a notebook's parameters ask for."""
-    assert isinstance(config, Rounds)
-    return Plan(
-        min_rounds=config.min_rounds,
-        max_rounds=config.max_rounds,
-        target_width=config.target_width,
-        time_limit_s=config.time_limit_s,
-        seed=config.seed,
-    )
 
 
 def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
