@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from inferbench_lib.work import cnn as cnn_module
-from inferbench_lib.work.cache import cache_folder, cached
+from inferbench_lib.work.base import cache_folder, cached
 from inferbench_lib.work.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.forest import Forest, load_model

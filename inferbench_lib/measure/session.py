@@ -10,7 +10,6 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
-from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
@@ -55,9 +54,7 @@ class Session:
         self._stack.enter_context(self.sampler)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for host in self._hosts:
             host.hang_up()  # all of them end at the same time
         self._stack.close()
@@ -65,9 +62,8 @@ class Session:
     def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Remote:
         """Start a process for a bench, its thread limits set before anything is imported there."""
         self.progress.now(f"starting {name}")
-        host = Remote(factory, environment=thread_limits(n_threads), name=name)
-        self._hosts.append(host)
-        return self._stack.enter_context(host)
+        self._hosts.append(Remote(factory, environment=thread_limits(n_threads), name=name))
+        return self._stack.enter_context(self._hosts[-1])
 
     def measure(
         self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
@@ -103,22 +99,10 @@ class Session:
             self._lost_control = str(error)
             return None
 
-    def finish(
-        self,
-        measurements: Sequence[Measurement],
-        tables: Mapping[str, Any],
-        *,
-        simulated: bool = False,
-    ) -> Run:
+    def finish(self, measurements: Sequence[Measurement], tables: Mapping[str, Any], *, simulated: bool = False) -> Run:
         """Return the run as a value, before anything is concluded from it."""
-        schedules = {
-            name: {
-                "orders": schedule.orders,
-                "control_s": schedule.control_s,
-                "stopped_because": schedule.stopped_because,
-            }
-            for name, schedule in self.schedules.items()
-        }
+        kept = ("orders", "control_s", "stopped_because")
+        schedules = {name: {of: getattr(seen, of) for of in kept} for name, seen in self.schedules.items()}
         return Run(
             notebook=self.notebook,
             run_id=store.run_folder().name,
@@ -133,35 +117,26 @@ class Session:
 
     def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
         """Return what the observer flagged in more than a third of a cell's turns."""
-        texts: dict[str, Flag] = {}
-        counts: Counter[str] = Counter()
-        for start_s, end_s in windows:
-            for flag in telemetry_flags(self.sampler.window(start_s, end_s)):
-                counts[flag.name] += 1
-                texts[flag.name] = flag
+        seen = [flag for window in windows for flag in telemetry_flags(self.sampler.window(*window))]
+        counts = Counter(flag.name for flag in seen)
         return tuple(
             replace(flag, text=f"in {counts[name]} of {len(windows)} rounds {flag.text}")
-            for name, flag in texts.items()
+            for name, flag in {flag.name: flag for flag in seen}.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )
 
 
 def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
     """Return a flag when the control workload's round medians differ by more than `CONTROL_LIMIT`, or it was lost."""
-    if lost:
-        text = f"the control workload could not go on, so a change of the machine's speed was not seen: {lost}"
-        return (Flag(name="drift", text=text),)
-    medians = [median(values) for values in control_s if values]
-    if len(medians) < 2:
-        return ()
+    medians = [median(values) for values in control_s if values] or [1.0]
     spread = max(medians) / min(medians) - 1
-    if spread <= CONTROL_LIMIT:
-        return ()
     text = (
         f"the machine's speed changed by up to {spread:.0%} during the run (limit {CONTROL_LIMIT:.0%}): "
         "ratios hold, seconds less so"
     )
-    return (Flag(name="drift", text=text),)
+    if lost:
+        text = f"the control workload could not go on, so a change of the machine's speed was not seen: {lost}"
+    return (Flag(name="drift", text=text),) if lost or spread > CONTROL_LIMIT else ()
 
 
 def _peak_memory(entry: Entry) -> int | None:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from inferbench_lib.records import Verification
-from inferbench_lib.work.base import Workload
-from inferbench_lib.work.cache import cached
+from inferbench_lib.work.base import Workload, cached
 from inferbench_lib.work.outputs import equal
 
 
