@@ -23,7 +23,7 @@ from inferbench_lib.work.cnn import Cnn, layer_counts
 from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.engines.torch import Torch
-from inferbench_lib.work.forest import Forest, load_model, visit_counts
+from inferbench_lib.work.forest import Forest, visit_counts
 
 ONCE = WarmUp(min_calls=1, max_calls=1, time_limit_s=0.1)
 
@@ -156,7 +156,7 @@ def test_the_forest_runs_on_the_threads_of_its_cell(forest: Forest) -> None:
 
 def test_visits_are_those_of_the_paths(forest: Forest) -> None:
     """Walking each tree by hand, from the root to a leaf, meets as many nodes."""
-    model, rows = load_model(forest.model_path), np.load(forest.inputs_path(1200))[:50]
+    model, rows = forest.model(), np.load(forest.inputs_path(1200))[:50]
     walked, met = 0, set()
     for estimator in model.estimators_:
         tree = estimator.tree_
@@ -187,7 +187,7 @@ def test_forests_grow_in_features_trees_and_depth(forest: Forest) -> None:
         *(("trees", 1), ("trees", 4)),
     ]
     assert [row["bytes"] for row in rows][:2] == [4 * 3 * 4000, 4 * 6 * 4000]
-    shallow = load_model(Forest(n_features=6, n_trees=2, n_train=200, max_depth=1).model_path)
+    shallow = Forest(n_features=6, n_trees=2, n_train=200, max_depth=1).model()
     assert max(estimator.get_depth() for estimator in shallow.estimators_) == 1
 
 

@@ -177,7 +177,7 @@ class Bench:
             for _, batch in islice(batches, N_PLACED if on_device else 1):
                 runner.run(batch)
         self._clock.side_series()  # what it saw of the warm-up is no part of the samples
-        samples = self._collect(opened, batches, self._clock, after(n_samples), self._note_spans)
+        samples = self._collect(opened, batches, self._clock, after(n_samples), with_spans=True)
         cell.samples_s += samples
         cell.round_sizes.append(len(samples))
         for name, values in self._clock.side_series().items():
@@ -190,17 +190,8 @@ class Bench:
             device_passes.transfers(*passes, hosted, batches, n_samples)
             device_passes.end_to_end(*passes, hosted, n_samples, opened.inputs)
 
-    def _note_spans(self, cell: Cell) -> None:
-        if spans := self.source.spans():
-            cell.spans.append(spans)
-
     def _collect(
-        self,
-        opened: _Open,
-        batches: Iterable[Keyed],
-        clock: Clock,
-        enough: Enough,
-        note: Callable[[Cell], None] = lambda cell: None,
+        self, opened: _Open, batches: Iterable[Keyed], clock: Clock, enough: Enough, *, with_spans: bool = False
     ) -> list[float]:
         """Time single calls on these batches, a list over and over; check each output outside the timed region."""
         run = opened.runner.run
@@ -208,7 +199,8 @@ class Bench:
 
         def check(keyed: Keyed, output: Any) -> None:
             self._check(opened, keyed, output)
-            note(opened.cell)
+            if with_spans and (spans := self.source.spans()):
+                opened.cell.spans.append(spans)
 
         return collect(lambda keyed: run(keyed[1]), endless, clock=clock, enough=enough, check=check)
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.records import CPU, Outcome
-from inferbench_lib.timing.clock import Clock, EventClock, WallClock
-
-ReadNs = Callable[[], int]
+from inferbench_lib.timing.clock import Clock, EventClock, ReadNs, WallClock
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise, repeat
 from statistics import median
 
-from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.clock import ReadNs, WallClock
 from inferbench_lib.timing.loop import after, collect
-
-ReadNs = Callable[[], int]
 
 EDGE_SPIN_NS = 1000
 """Length of the spins that measure a spin's own cost: shorter than any spin that is compared with its true time."""
@@ -52,7 +50,7 @@ def overhead(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> Overhead:
     readings = [read_ns() for _ in range(n)]
     return Overhead(
         timer_pair_ns=timer_pair_ns(read_ns, n),
-        timer_step_ns=min((after - before for before, after in pairwise(readings) if after > before), default=0),
+        timer_step_ns=min((later - one for one, later in pairwise(readings) if later > one), default=0),
         clock_ns=clock_ns,
         loop_ns=1e9 * median(samples_s) - clock_ns,
         between_ns=(whole_ns - 1e9 * sum(samples_s)) / n,

@@ -39,7 +39,7 @@ class Forest(Workload):
 
     def model(self) -> Any:
         """Return the trained model, set to one thread."""
-        return load_model(self.model_path)
+        return pickle.loads(self.model_path.read_bytes())
 
     @cached_property
     def model_path(self) -> Path:
@@ -97,9 +97,3 @@ def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
         "n_nodes": float(sum(len(node) for node in nodes)),
         "depth": float(max(tree.max_depth for tree in trees)),
     }
-
-
-def load_model(path: Path) -> Any:
-    """Read a model from a file that this module wrote into its own cache."""
-    with path.open("rb") as file:
-        return pickle.load(file)
