@@ -299,7 +299,7 @@ def limits() -> Limits:
         transfer=(TransferCost(method="pickle over a pipe", size_bytes=1 << 20, limit=limit(0.002, "s")),),
         calls={"python call": limit(60e-9, "s"), "torch operator": limit(1.5e-6, "s")},
         flags=(Flag(name="load", text="matrix multiplication: another program took 12 % of the CPUs (limit 5 %)"),),
-        telemetry={part: Telemetry(start_s=1.0, end_s=2.0, n_samples=3) for part in PARTS},
+        telemetry={part: Telemetry(start_s=1.0, end_s=2.0) for part in PARTS},
     )
 
 

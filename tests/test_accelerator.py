@@ -6,35 +6,27 @@ import time
 from collections.abc import Iterator
 from dataclasses import astuple
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from simulated_device import NAME, SimulatedDevice
 from simulated_device.ready import ready_device
 
 from inferbench_lib.errors import MeasurementError, NotAvailable
-from inferbench_lib.records import Case
+from inferbench_lib.measure.device_passes import launch_bound_share, memory
+from inferbench_lib.records import Case, Outcome
 from inferbench_lib.timing import accelerator as accelerators
 from inferbench_lib.timing.accelerator import (
     BACKENDS,
+    Accelerator,
     Backend,
-    CpuAccelerator,
-    TorchAccelerator,
+    device_failure,
     find_accelerator,
     require_accelerator,
 )
 from inferbench_lib.timing.cell import Cell
 from inferbench_lib.timing.clock import EventClock, WallClock
-from inferbench_lib.timing.device_memory import (
-    cap_memory,
-    empty_cache,
-    is_out_of_memory,
-    largest_batch_that_fits,
-    peak_memory,
-    reset_peak_memory,
-)
-from inferbench_lib.timing.device_passes import launch_bound_share
+from inferbench_lib.work.base import Runner
 
 LAUNCH_NS, EVENT_NS, OP_NS = 50, 3, 7_000
 
@@ -47,8 +39,8 @@ def device() -> Iterator[SimulatedDevice]:
 
 
 @pytest.fixture
-def accelerator(device: SimulatedDevice) -> TorchAccelerator:
-    return TorchAccelerator(NAME, read_ns=device.read_ns)
+def accelerator(device: SimulatedDevice) -> Accelerator:
+    return Accelerator(NAME, read_ns=device.read_ns)
 
 
 def ns(seconds: float) -> int:
@@ -60,7 +52,7 @@ def ns(seconds: float) -> int:
 
 
 def test_the_clock_measures_its_call_alone_from_a_dirty_start(
-    device: SimulatedDevice, accelerator: TorchAccelerator
+    device: SimulatedDevice, accelerator: Accelerator
 ) -> None:
     """Work queued before, on this stream and on another, is in none of the three times."""
     x = torch.empty(2, device=NAME)
@@ -77,7 +69,7 @@ def test_the_clock_measures_its_call_alone_from_a_dirty_start(
     assert [ns(value) for value in beside["enqueue_s"]] == [2 * EVENT_NS + 2 * LAUNCH_NS]
 
 
-def test_the_clock_follows_the_current_stream(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+def test_the_clock_follows_the_current_stream(device: SimulatedDevice, accelerator: Accelerator) -> None:
     """A call on a stream of its own is measured there, not on the default stream."""
     x = torch.empty(2, device=NAME)
     clock = accelerator.clock()
@@ -88,7 +80,7 @@ def test_the_clock_follows_the_current_stream(device: SimulatedDevice, accelerat
 
 
 def test_the_clock_keeps_one_value_a_sample_and_hands_them_over_once(
-    device: SimulatedDevice, accelerator: TorchAccelerator
+    device: SimulatedDevice, accelerator: Accelerator
 ) -> None:
     """Side series grow with the samples and are empty after they were read."""
     x = torch.empty(2, device=NAME)
@@ -101,7 +93,7 @@ def test_the_clock_keeps_one_value_a_sample_and_hands_them_over_once(
     assert clock.side_series() == {"enqueue_s": ()}
 
 
-def test_a_host_clock_that_runs_backwards_is_refused(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+def test_a_host_clock_that_runs_backwards_is_refused(device: SimulatedDevice, accelerator: Accelerator) -> None:
     """Readings that fall raise, with the readings in the message."""
     torch.empty(2, device=NAME)
     readings = iter([100, 90, 120])
@@ -117,7 +109,7 @@ def test_a_host_clock_that_runs_backwards_is_refused(device: SimulatedDevice, ac
 
 def test_without_events_the_clock_is_the_wall_with_the_device_idle_at_both_ends(device: SimulatedDevice) -> None:
     """A backend without events (MPS) is timed from idle to idle: launches included, earlier work not."""
-    accelerator = TorchAccelerator(NAME, backend=BACKENDS["mps"], read_ns=device.read_ns)
+    accelerator = Accelerator(NAME, backend=BACKENDS["mps"], read_ns=device.read_ns)
     x = torch.empty(2, device=NAME)
     clock = accelerator.clock()
     assert isinstance(clock, WallClock)
@@ -139,7 +131,7 @@ def test_host_times_come_from_the_monotonic_wall_clock(device: SimulatedDevice) 
     """Unless a test gives another, every accelerator reads time.perf_counter_ns: wall time, not CPU time."""
     found = find_accelerator().accelerator
     assert found is not None
-    for each in (found, TorchAccelerator(NAME), CpuAccelerator()):
+    for each in (found, Accelerator(NAME), Accelerator()):
         assert each.read_ns is time.perf_counter_ns
 
 
@@ -150,19 +142,19 @@ def test_the_accelerator_is_found_and_says_its_name(device: SimulatedDevice) -> 
     """auto takes the one that torch has; a name takes that one; an unknown kind counts as an out-of-tree device."""
     for name in ("auto", NAME, f"{NAME}:0"):
         found = find_accelerator(name).accelerator
-        assert isinstance(found, TorchAccelerator)
+        assert isinstance(found, Accelerator)
         assert found.device == f"{NAME}:0"
         assert found.backend is accelerators.OUT_OF_TREE
         assert found.description() == "SIMULATED device (virtual time) (simgpu:0)"
-    assert TorchAccelerator(NAME, backend=Backend()).description() == f"{NAME}:0"
-    assert TorchAccelerator("cuda:1").device == "cuda:1"
-    assert TorchAccelerator("cuda").backend is BACKENDS["cuda"]
+    assert Accelerator(NAME, backend=Backend()).description() == f"{NAME}:0"
+    assert Accelerator("cuda:1").device == "cuda:1"
+    assert Accelerator("cuda").backend is BACKENDS["cuda"]
 
 
 def test_what_each_backend_offers_is_written_down() -> None:
     """CUDA and out-of-tree devices time by events, XPU too; MPS does not; the CPU is no device and offers nothing."""
     assert all(astuple(BACKENDS["cuda"]))
-    assert not any(astuple(CpuAccelerator.backend))
+    assert not any(astuple(BACKENDS["cpu"]))
     assert [name for name, backend in BACKENDS.items() if backend.events] == ["cuda", "xpu"]
     assert [name for name, backend in BACKENDS.items() if backend.memory_statistics] == ["cuda", "xpu"]
     assert BACKENDS["xpu"] == accelerators.OUT_OF_TREE
@@ -220,7 +212,7 @@ def math_settings() -> Iterator[None]:
 
 def test_math_settings_are_recorded_where_they_apply(math_settings: None) -> None:
     """TF32 and cuDNN settings go with CUDA devices only, as torch has them at that moment."""
-    assert accelerators.math_settings(CpuAccelerator.backend) == {}
+    assert accelerators.math_settings(BACKENDS["cpu"]) == {}
     assert accelerators.math_settings(BACKENDS["cuda"]) == {
         "cudnn_benchmark": "True",
         "cudnn_deterministic": "False",
@@ -232,75 +224,53 @@ def test_math_settings_are_recorded_where_they_apply(math_settings: None) -> Non
 # ---- memory -------------------------------------------------------------------------------------------------------
 
 
-def test_peaks_are_those_since_the_reset(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+def test_peaks_are_those_since_the_reset(device: SimulatedDevice, accelerator: Accelerator) -> None:
     """Earlier peaks and cached memory are forgotten; what tensors still hold is the baseline."""
     kept = torch.empty(40, dtype=torch.uint8, device=NAME)
     torch.empty(2_000, dtype=torch.uint8, device=NAME)
-    assert reset_peak_memory(accelerator) == 40
-    torch.empty(130, dtype=torch.uint8, device=NAME)
-    peak = peak_memory(accelerator)
-    assert (peak.allocated_bytes, peak.reserved_bytes) == (170, 200)
+    cell = Cell(case=Case(workload="x", batch_size=1))
+    call = Runner(run=lambda _: torch.empty(130, dtype=torch.uint8, device=NAME))
+    memory(cell, accelerator, call, np.zeros(1))
+    assert cell.figures == {"peak_allocated_bytes": 170, "peak_reserved_bytes": 200}
     del kept
 
 
-def test_a_memory_cap_makes_a_large_batch_fail(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+def test_a_memory_cap_makes_a_large_batch_fail(device: SimulatedDevice, accelerator: Accelerator) -> None:
     """A cap of 1 KiB lets 1,000 bytes through and not 1,001 (memory is held in segments of 100); a larger one than
     the device has, changes nothing."""
-    cap_memory(accelerator, 1_024)
+    accelerator.cap_memory(1_024)
     torch.empty(1_000, dtype=torch.uint8, device=NAME)
     with pytest.raises(torch.OutOfMemoryError):
         torch.empty(1_001, dtype=torch.uint8, device=NAME)
-    cap_memory(accelerator, 1 << 40)
+    accelerator.cap_memory(1 << 40)
     torch.empty(4_000, dtype=torch.uint8, device=NAME)
 
 
-def test_emptying_the_cache_waits_for_the_device(device: SimulatedDevice, accelerator: TorchAccelerator) -> None:
+def test_emptying_the_cache_waits_for_the_device(device: SimulatedDevice, accelerator: Accelerator) -> None:
     """Cached memory goes back once the queue is empty; on the CPU there is nothing to do."""
     torch.empty(500, dtype=torch.uint8, device=NAME)
     device.occupy(1_000)
-    empty_cache(accelerator)
+    accelerator.empty_cache()
     assert device.read_ns() == 1_000
     assert torch.accelerator.memory_reserved() == 0
-    empty_cache(CpuAccelerator())
+    Accelerator().empty_cache()
 
 
 def test_what_a_backend_lacks_is_refused_by_name() -> None:
-    """No statistics and no cap on the CPU: errors that say what to do, never zeros."""
+    """No cap on the CPU: an error that says what to do."""
     with pytest.raises(NotAvailable) as raised:
-        cap_memory(CpuAccelerator(), 1_024)
+        Accelerator().cap_memory(1_024)
     assert str(raised.value) == (
         "memory cap: expected a device whose memory can be capped, got cpu; "
         "leave the cap out to measure it with all its memory"
     )
-    for ask in (reset_peak_memory, peak_memory):
-        with pytest.raises(NotAvailable) as raised:
-            ask(CpuAccelerator())
-        assert str(raised.value) == (
-            "memory statistics: expected a device that keeps them, got cpu; "
-            "read the process's own memory from outside instead"
-        )
 
 
 def test_running_out_of_memory_is_told_from_other_errors() -> None:
     """The device's error, Python's and the CPU allocator's count; other runtime errors do not."""
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60)
-    assert is_out_of_memory(raised.value)
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(torch.OutOfMemoryError("simgpu"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not is_out_of_memory(ValueError("DefaultCPUAllocator: can't allocate memory"))
-
-
-@given(low=st.integers(1, 50), span=st.integers(0, 1_000), limit=st.integers(0, 1_100))
-def test_bisection_finds_the_largest_batch_that_fits(low: int, span: int, limit: int) -> None:
-    """The same answer as trying every size, in about log2 of the tries."""
-    tried: list[int] = []
-
-    def fits(batch_size: int) -> bool:
-        tried.append(batch_size)
-        return batch_size <= limit
-
-    expected = max((size for size in range(low, low + span + 1) if size <= limit), default=None)
-    assert largest_batch_that_fits(fits, low, low + span) == expected
-    assert len(tried) <= 2 + span.bit_length()
+    for error in (raised.value, MemoryError(), torch.OutOfMemoryError("simgpu")):
+        assert device_failure(error, "cpu") == (Outcome.OOM, f"out of memory on cpu: {error}")
+    for other in (RuntimeError("shape mismatch"), ValueError("DefaultCPUAllocator: can't allocate memory")):
+        assert device_failure(other, "cpu") is None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_work import FakeEngine, FakeWorkload
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.measure.bench import Bench
@@ -19,13 +20,12 @@ from inferbench_lib.measure.control import ControlWork
 from inferbench_lib.measure.executor_passes import N_WINDOWS, ColdPasses, Passes, prepare_files, step
 from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Outcome, Span, Verification
-from inferbench_lib.timing.accelerator import CpuAccelerator
+from inferbench_lib.timing.accelerator import Accelerator
 from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.work.base import Runner, Workload
 from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.engines.torch import Torch
-from inferbench_lib.work.fake import FakeEngine, FakeWorkload
 from inferbench_lib.work.forest import Forest
 from inferbench_lib.work.outputs import equal
 
@@ -44,8 +44,8 @@ class FakeSource(Source):
         self.returns_warm = False
 
     @property
-    def accelerator(self) -> CpuAccelerator:
-        return CpuAccelerator(lambda: self.now_ns)
+    def accelerator(self) -> Accelerator:
+        return Accelerator(read_ns=lambda: self.now_ns)
 
     def load(self) -> dict[str, float]:
         return {"load_s": 0.5}
@@ -55,7 +55,7 @@ class FakeSource(Source):
 
     def inputs(self, case: Case) -> Inputs:
         return Inputs(
-            full=((number, number) for number in count()),
+            batches=((number, number) for number in count()),
             check=lambda key, output: equal(np.asarray(output), np.asarray(key + 1)),
         )
 

@@ -19,7 +19,7 @@ from inferbench_lib.errors import WrongOutput
 from inferbench_lib.machine import device as device_module
 from inferbench_lib.machine.device import DeviceGemm, DeviceLimits, device_limits, limits_in_a_process
 from inferbench_lib.machine.limit import Limit
-from inferbench_lib.timing.accelerator import TorchAccelerator
+from inferbench_lib.timing.accelerator import Accelerator
 
 MIB = 1 << 20
 LAUNCH_NS = 10
@@ -45,7 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measured(device: SimulatedDevice, **arguments: Any) -> DeviceLimits:
     """Two rounds of everything, small."""
-    accelerator = TorchAccelerator(NAME, read_ns=device.read_ns)
+    accelerator = Accelerator(NAME, read_ns=device.read_ns)
     usual: dict[str, Any] = {"dtypes": ("fp32", "bf16"), "copy_bytes": MIB, "transfer_bytes": (4096,), "largest": 512}
     return device_limits(accelerator, budget_s=0.0, now_s=lambda: device.read_ns() / 1e9, **usual | arguments)
 
@@ -85,7 +85,7 @@ def test_every_limit_of_a_device_is_exact(device: SimulatedDevice) -> None:
 
 def test_a_device_without_pinned_memory_has_pageable_transfers_only(device: SimulatedDevice) -> None:
     """What the backend does not offer is not asked of it."""
-    accelerator = TorchAccelerator(NAME, read_ns=device.read_ns)
+    accelerator = Accelerator(NAME, read_ns=device.read_ns)
     accelerator.backend = replace(accelerator.backend, pinned_memory=False)
     found = device_limits(accelerator, dtypes=(), copy_bytes=MIB, transfer_bytes=(4096,), budget_s=0.0)
     assert [(one.direction, one.is_pinned) for one in found.transfers] == [

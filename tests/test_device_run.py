@@ -6,9 +6,9 @@ costs below and nothing of the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from simulated_device import NAME, SimulatedDevice
 from simulated_device.ready import ready_device
 from torch import Tensor, nn
@@ -23,11 +25,11 @@ from torch import Tensor, nn
 from inferbench_lib.errors import MeasurementError, OutOfMemory
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import import_s
+from inferbench_lib.measure.device_passes import copy_times
 from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Measurement, Outcome, Verification
-from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, TorchAccelerator
-from inferbench_lib.timing.cell import Inputs, listed
-from inferbench_lib.timing.device_passes import copy_times
+from inferbench_lib.timing.accelerator import Accelerator
+from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.work.base import Runner
 from inferbench_lib.work.engines.torch import fetched, forward
 from inferbench_lib.work.outputs import close
@@ -36,7 +38,7 @@ LAUNCH, EVENT = 50, 3
 LINEAR_PER_ROW, RELU = 7_000, 1_100
 CONTEXT, FIRST_CALL, AUTOTUNE = 70_000, 9_000, 500
 PAGEABLE, PINNED = 11, 4  # per byte
-N_IN, N_OUT, BATCH, RAGGED, N_FULL = 5, 3, 4, 2, 3
+N_IN, N_OUT, BATCH, N_BATCHES = 5, 3, 4, 3
 INPUT_BYTES, OUTPUT_BYTES, MODEL_BYTES = 4 * BATCH * N_IN, 4 * BATCH * N_OUT, 4 * (N_IN * N_OUT + N_OUT)
 SEGMENT = 100
 
@@ -84,9 +86,9 @@ def case(batch_size: int = BATCH) -> Case:
 
 
 def batches(batch_size: int = BATCH) -> list[np.ndarray]:
-    """Distinct batches, the last one ragged."""
+    """Distinct batches."""
     torch.manual_seed(1)
-    return [torch.rand(size, N_IN).numpy() for size in [batch_size] * N_FULL + [RAGGED]]
+    return [torch.rand(batch_size, N_IN).numpy() for _ in range(N_BATCHES)]
 
 
 def check(batch_size: int) -> Callable[[int, np.ndarray], Verification]:
@@ -100,12 +102,10 @@ Call = Callable[[Tensor], Tensor]
 
 
 class TorchSource(Source):
-    """`load(device)` brings a model there; each cell has three batches and a ragged one, or those of `given`."""
+    """`load(device)` brings a model there; each cell has three batches, over and over."""
 
-    def __init__(
-        self, accelerator: Accelerator, load: Callable[[str], Call], given: Sequence[np.ndarray] | None = None
-    ) -> None:
-        self._accelerator, self._load, self._given = accelerator, load, given
+    def __init__(self, accelerator: Accelerator, load: Callable[[str], Call]) -> None:
+        self._accelerator, self._load = accelerator, load
 
     @property
     def accelerator(self) -> Accelerator:
@@ -122,14 +122,14 @@ class TorchSource(Source):
         )
 
     def inputs(self, case: Case) -> Inputs:
-        return listed(case, self._given or batches(case.batch_size), check(case.batch_size))
+        return Inputs(batches=cycle(enumerate(batches(case.batch_size))), check=check(case.batch_size))
 
     def some_batch(self, n_inputs: int) -> np.ndarray:
         return torch.rand(n_inputs, N_IN).numpy()
 
 
 def bench_on(device: SimulatedDevice, load: Callable[[str], Call] | None = None, **options: Any) -> Bench:
-    accelerator = TorchAccelerator(NAME, read_ns=device.read_ns)
+    accelerator = Accelerator(NAME, read_ns=device.read_ns)
     return Bench(TorchSource(accelerator, load or (lambda where: model().to(where))), **options)
 
 
@@ -186,12 +186,11 @@ def test_every_figure_of_a_run_is_exact_from_a_dirty_start(device: SimulatedDevi
     assert seen.round_sizes == (4, 9)
     assert (seen.calls_per_sample, seen.inputs_per_call) == (1, BATCH)
 
-    n_inputs = N_FULL * BATCH + RAGGED
-    window = LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)
-    windows, passes = [window, 2 * window - LAUNCH], [1, 2]
+    n_inputs = N_BATCHES * BATCH
+    window = LAUNCH + N_BATCHES * compute(BATCH)
+    windows, passes = [window, 3 * window - 2 * LAUNCH], [1, 3]
     series = {name: ns(values) for name, values in seen.series.items() if name.endswith("_s")}
     assert series | {"throughput_per_s": None} == {
-        "warmup_ragged_s": [LAUNCH + compute(RAGGED) + 2 * AUTOTUNE] + [LAUNCH + compute(RAGGED)] * 2,
         "enqueue_s": [2 * EVENT + 2 * LAUNCH] * n,
         "throughput_per_s": None,
         "host_to_device_s": [LAUNCH + INPUT_BYTES * PAGEABLE] * n,
@@ -254,14 +253,6 @@ def test_the_clock_ramp_ends_in_the_warm_up(device: SimulatedDevice) -> None:
     assert ns(seen.samples_s) == [fast] * 4
 
 
-def test_every_shape_is_tuned_before_the_throughput_window(device: SimulatedDevice) -> None:
-    """Autotuning the ragged last batch happens in the warm-up, and its inputs count as what they are."""
-    device.configure(**SCRIPT | {"autotune_ns": 10_000_000})
-    seen = run(bench_on(device))
-    window_s = (LAUNCH + N_FULL * compute(BATCH) + compute(RAGGED)) / 1e9
-    assert seen.series["throughput_per_s"] == pytest.approx([14 / window_s], rel=1e-12)
-
-
 def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
     """In every timed path, successive calls run on different inputs: batch 0, 1, 2, 0, ..."""
     known = {batch[0, 0].item(): index for index, batch in enumerate(batches())}
@@ -280,10 +271,10 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
     bench = bench_on(device, load)
     bench.start()
     bench.prepare(case(), calls(4))
-    assert called == [0, *(0, 1, 2, 0), *(3, 3, 3, 3)]
+    assert called == [0, *(0, 1, 2, 0)]
     called.clear()
     bench.turn(case(), 8)
-    warm, latency, window = [0, 1, 2, 3], [0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2, 3] * 2
+    warm, latency, window = [0, 1, 2], [0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2] * 2
     outputs_to_copy, end_to_end = [0, 1, 2], [2, 0, 1, 2, 0, 1, 2, 0, 1]
     assert called == warm + latency + window + outputs_to_copy + end_to_end
 
@@ -291,13 +282,13 @@ def test_each_call_gets_another_batch(device: SimulatedDevice) -> None:
 def test_the_cpu_takes_the_same_way_without_a_devices_figures() -> None:
     """On a fake host clock: latency as on a device; no throughput window, transfers, events or device memory."""
     ticks = count(0, 1_000)
-    accelerator = CpuAccelerator(lambda: next(ticks))
+    accelerator = Accelerator(read_ns=lambda: next(ticks))
     seen = run(Bench(TorchSource(accelerator, lambda where: model().to(where))), turns=(4, 5))
     assert seen.startup_s == {}
     assert seen.cold_s == 1e-6
     assert seen.samples_s == (1e-6,) * 9
     assert seen.round_sizes == (4, 5)
-    assert dict(seen.series) == {"warmup_ragged_s": (1e-6,) * 3}
+    assert dict(seen.series) == {}
     assert seen.figures == {}
     assert seen.notes == {"clock": "WallClock"}
     assert seen.verification is not None
@@ -320,7 +311,7 @@ def test_an_import_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("rows", "tried", "allocated"),
     [
         (32, 32 * N_IN * 4, MODEL_BYTES + 32 * N_IN * 4),  # the second batch of inputs finds no room
-        (12, 12 * N_OUT * 4, MODEL_BYTES + (3 * 12 + RAGGED) * N_IN * 4 + 12 * N_OUT * 4),  # the second layer's output
+        (12, 12 * N_OUT * 4, MODEL_BYTES + 3 * 12 * N_IN * 4 + 12 * N_OUT * 4),  # the second layer's output
     ],
 )
 def test_a_batch_that_does_not_fit_is_a_row_and_the_others_go_on(
@@ -358,6 +349,22 @@ def test_the_largest_batch_that_fits_is_found(device: SimulatedDevice) -> None:
     bench.prepare(case(), calls(1))
 
 
+@given(low=st.integers(1, 50), span=st.integers(0, 1_000), limit=st.integers(0, 1_100))
+def test_bisection_finds_the_largest_batch_that_fits(low: int, span: int, limit: int) -> None:
+    """The same answer as trying every size, in about log2 of the tries."""
+    tried: list[int] = []
+
+    class Trying(Bench):
+        def fits(self, n_inputs: int, case: Case) -> bool:
+            tried.append(n_inputs)
+            return n_inputs <= limit
+
+    expected = max((size for size in range(low, low + span + 1) if size <= limit), default=None)
+    bench = Trying(TorchSource(Accelerator(), lambda where: model()))
+    assert bench.largest_batch(case(), low, low + span) == expected
+    assert len(tried) <= 2 + span.bit_length()
+
+
 def test_a_model_that_does_not_fit_gives_every_batch_its_row(device: SimulatedDevice) -> None:
     """Out of memory while the model is moved: no batch size can be measured, each says why."""
     bench = bench_on(device, memory_cap_bytes=64)
@@ -371,7 +378,7 @@ def test_a_model_that_does_not_fit_gives_every_batch_its_row(device: SimulatedDe
 
 def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: SimulatedDevice) -> None:
     """A device that fails in the second turn: the first turn's samples stay, the row says what happened."""
-    before_second_turn = 2 * (1 + 3 + 3) + 2 * (4 + 4 + 4 + 3 + 5)
+    before_second_turn = 2 * (1 + 3) + 2 * (3 + 4 + 3 + 3 + 5)
     device.configure(**SCRIPT | {"fail_after": before_second_turn + 9})
     bench = bench_on(device)
     bench.start()
@@ -388,7 +395,7 @@ def test_a_lost_device_fails_the_cell_and_keeps_what_was_measured(device: Simula
 
 def test_other_errors_of_the_model_are_not_hidden(device: SimulatedDevice) -> None:
     """An error that is neither memory nor device is the caller's to see."""
-    bench = Bench(TorchSource(TorchAccelerator(NAME), lambda where: nn.Linear(N_IN + 1, N_OUT).to(where)))
+    bench = Bench(TorchSource(Accelerator(NAME), lambda where: nn.Linear(N_IN + 1, N_OUT).to(where)))
     bench.start()
     with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         bench.prepare(case(), calls(1))
@@ -426,7 +433,7 @@ def test_a_runner_that_does_not_do_its_work_is_invalid(
     runner: Callable[[nn.Module], Callable[[Tensor], Tensor]], detail: str
 ) -> None:
     """Half a batch, NaN, nothing at all or an old answer: the row is invalid and says how the outputs differ."""
-    bench = Bench(TorchSource(CpuAccelerator(), lambda where: runner(model().to(where))))
+    bench = Bench(TorchSource(Accelerator(), lambda where: runner(model().to(where))))
     seen = run(bench)
     assert seen.outcome is Outcome.INVALID
     assert seen.reason.startswith("outputs differ from the reference: ")
@@ -445,7 +452,7 @@ def wrong_from(call_number: int) -> Callable[[str], Callable[[Tensor], Tensor]]:
     return load
 
 
-COLD, WARM, PLACED, LATENCY, WINDOW, COPIED, END_TO_END = 1, 3 + 3, 4, 4, 4, 3, 5
+COLD, WARM, PLACED, LATENCY, WINDOW, COPIED, END_TO_END = 1, 3, 3, 4, 3, 3, 5
 IN_ORDER = {"cold": COLD, "warm-up": WARM, "placed": PLACED, "latency": LATENCY, "window": WINDOW, "copied": COPIED}
 
 
@@ -469,31 +476,9 @@ def test_a_copy_that_differs_from_its_source_is_seen() -> None:
 
     seen: list[Verification] = []
     target: Any = SimpleNamespace(copy_=copy)
-    copy_times(CpuAccelerator(), [torch.zeros(3), torch.ones(3)], target, 2, seen.append)
+    copy_times(Accelerator(), [torch.zeros(3), torch.ones(3)], target, 2, seen.append)
     assert copied == [1.0, 0.0, 1.0]  # the first one, untimed, warms the way
     assert seen == [
         Verification(passed=True, n_checked=3),
         Verification(passed=False, n_checked=3, detail="a copy from cpu to cpu differs from its source"),
     ]
-
-
-def test_inputs_that_make_a_measurement_worthless_are_refused() -> None:
-    """One batch only, a ragged one in the middle, or two equal ones in a row: refused before anything is measured."""
-
-    def refusal(given: list[Tensor]) -> str:
-        bench = Bench(TorchSource(CpuAccelerator(), lambda where: model(), [batch.numpy() for batch in given]))
-        bench.start()
-        with pytest.raises(MeasurementError) as raised:
-            bench.prepare(case(), calls(1))
-        return str(raised.value)
-
-    name = "linear · native · simgpu · 1 thread · batch 4 · fp32"
-    for sizes in ([4], [4, 2, 4], [4, 2], [2, 4], [4, 4, 5]):
-        assert refusal([torch.rand(size, N_IN) for size in sizes]) == (
-            f"inputs of {name}: expected at least two batches of 4, only the last one smaller, "
-            f"got batches of {sizes}; draw more inputs"
-        )
-    assert refusal([torch.ones(4, N_IN), torch.ones(4, N_IN)]) == (
-        f"inputs of {name}: expected batches that differ from one another, got two equal ones in a row; "
-        "a model that remembers its last answer would look fast, so draw other inputs"
-    )

@@ -84,7 +84,7 @@ class Spins(Source):
 
     def inputs(self, case: Case) -> Inputs:
         return Inputs(
-            full=repeat((0, 200_000)),
+            batches=repeat((0, 200_000)),
             check=lambda key, output: Verification(passed=key == 0, n_checked=1),
         )
 

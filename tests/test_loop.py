@@ -9,8 +9,9 @@ from itertools import count
 import pytest
 
 from inferbench_lib.errors import MeasurementError
+from inferbench_lib.measure import source
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.timing.loop import after, block_size, collect, once_level
+from inferbench_lib.timing.loop import after, block_size, collect
 
 
 class FakeTime:
@@ -174,12 +175,13 @@ def test_after_counts_samples() -> None:
         (8, False, 0.0, True),
     ],
 )
-def test_warm_up_goes_on_until_level_within_its_bounds(n: int, level: bool, elapsed_s: float, expected: bool) -> None:
+def test_warm_up_goes_on_until_level_within_its_bounds(
+    n: int, level: bool, elapsed_s: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At least four samples; then level, eight samples or ten seconds, whichever comes first."""
     readings = iter([100.0, 100.0 + elapsed_s])
-    rule = once_level(
-        lambda samples: level, min_samples=4, max_samples=8, time_limit_s=10.0, read_s=lambda: next(readings)
-    )
+    monkeypatch.setattr(source, "is_level", lambda samples, minimum: level)
+    rule = source.WarmUp(min_calls=4, max_calls=8, time_limit_s=10.0).rule(lambda: next(readings))
     assert rule([1.0] * n) is expected
 
 

@@ -133,7 +133,7 @@ def test_selected_readings_reach_around_the_stretch() -> None:
 
 
 def test_summary_of_a_stretch() -> None:
-    """Counters are differences over the stretch, gauges their extreme; 10 s × 4 CPUs are 40 CPU-seconds."""
+    """Counters are differences over the stretch, gauges a series; 10 s × 4 CPUs are 40 CPU-seconds."""
     first = reading(
         100.0, load_1min=1.0, total_s=1000.0, busy_s=500.0, steal_s=10.0, own_s=50.0, swap_bytes=4096, throttled_s=1.0,
         throttled_periods=5, frequency_hz=3e9, temperature_c=60.0, thermal_throttle_events=7,
@@ -154,23 +154,13 @@ def test_summary_of_a_stretch() -> None:
     assert summarize([first, middle, last], gpu_default_clock_hz=1.6e9) == Telemetry(
         start_s=100.0,
         end_s=110.0,
-        n_samples=3,
-        load_1min=3.0,
         steal_share=1.0 / 40.0,
         other_load_share=(30.0 - 20.0) / 40.0,
         own_cpus=2.0,
-        swap_bytes=8192,
-        throttled_s=0.5,
-        throttled_periods=3,
-        frequency_hz=2e9,
-        temperature_c=80.0,
-        thermal_throttle_events=2,
-        gpu_temperature_c=75,
-        gpu_power_w=200.0,
+        grown={"swap_bytes": 8192, "throttled_s": 0.5, "throttled_periods": 3, "thermal_throttle_events": 2},
         gpu_clock_hz=1.4e9,
         gpu_default_clock_hz=1.6e9,
         gpu_throttle_reasons=("gpu idle", "sync boost"),
-        gpu_memory_bytes=300,
         series={
             "at_s": (100.0, 105.0, 110.0),
             "load_1min": (1.0, 3.0, 2.0),
@@ -187,7 +177,7 @@ def test_summary_of_a_stretch() -> None:
 def test_summary_of_one_reading_has_gauges_and_no_differences() -> None:
     """A counter seen once says nothing."""
     summary = summarize([reading(1.0, total_s=5.0, steal_s=1.0, load_1min=0.5)])
-    assert (summary.load_1min, summary.steal_share, summary.swap_bytes) == (0.5, None, None)
+    assert (summary.series["load_1min"], summary.steal_share, summary.grown) == ((0.5,), None, {})
 
 
 def test_summary_of_nothing_says_so() -> None:
@@ -198,13 +188,14 @@ def test_summary_of_nothing_says_so() -> None:
 def test_summary_of_a_lost_gpu_keeps_what_it_said_before() -> None:
     """The figures before the loss stay, the loss and its reason stand beside them."""
     lost = summarize([reading(1.0, gpu_temperature_c=70), reading(2.0, gpu_lost_reason="GPU is lost")])
-    assert (lost.gpu_temperature_c, lost.gpu_lost, lost.gpu_reason) == (70, True, "GPU is lost")
+    assert lost.series["gpu_temperature_c"] == (70, None)
+    assert (lost.gpu_lost, lost.gpu_reason) == (True, "GPU is lost")
 
 
 QUIET: dict[str, Any] = {
-    "start_s": 0.0, "end_s": 1.0, "steal_share": 0.02, "other_load_share": 0.10, "swap_bytes": 1 << 20,
-    "throttled_periods": 0, "throttled_s": 0.0, "thermal_throttle_events": 0, "gpu_clock_hz": 0.75e9,
-    "gpu_default_clock_hz": 1e9, "gpu_throttle_reasons": ("gpu idle", "sync boost"),
+    "start_s": 0.0, "end_s": 1.0, "steal_share": 0.02, "other_load_share": 0.10,
+    "grown": {"swap_bytes": 1 << 20, "throttled_periods": 0, "throttled_s": 0.0, "thermal_throttle_events": 0},
+    "gpu_clock_hz": 0.75e9, "gpu_default_clock_hz": 1e9, "gpu_throttle_reasons": ("gpu idle", "sync boost"),
 }  # fmt: skip
 LOUD = [
     ({"steal_share": 0.0201}, "steal", False,
@@ -212,12 +203,12 @@ LOUD = [
      "Run again when the host is quieter, or on a dedicated machine."),
     ({"other_load_share": 0.25}, "other_load", False,
      "other programs used 25 % of the CPUs. Close them and run again."),
-    ({"swap_bytes": 3_000_000}, "swap", False,
+    ({"grown": {"swap_bytes": 3_000_000}}, "swap", False,
      "3.0 MB went through swap (limit 1.0 MB). Free memory or use a smaller data set."),
-    ({"throttled_periods": 1, "throttled_s": 0.25}, "cgroup_throttled", False,
+    ({"grown": {"throttled_periods": 1, "throttled_s": 0.25}}, "cgroup_throttled", False,
      "the CPU quota stopped the process in 1 periods, 0.25 s in all (limit 0). "
      "Use fewer processes and threads, or raise the quota."),
-    ({"thermal_throttle_events": 3}, "cpu_thermal", False,
+    ({"grown": {"thermal_throttle_events": 3}}, "cpu_thermal", False,
      "the CPU slowed down from heat 3 times (limit 0). Let it cool, and improve the cooling."),
     ({"gpu_lost": True, "gpu_reason": "GPU is lost"}, "gpu_lost", True,
      "the GPU stopped answering (GPU is lost). Check the kernel log, then restart the machine."),
@@ -253,7 +244,7 @@ def test_the_sampler_watches_this_process() -> None:
     assert seen.reason == ""
     assert seen.start_s <= start_s
     assert seen.end_s >= end_s
-    assert seen.n_samples >= 2
+    assert len(seen.series["at_s"]) >= 2
     if sys.platform == "linux":
         assert seen.own_cpus is not None
         assert 0.4 < seen.own_cpus * (seen.end_s - seen.start_s) < 4
@@ -280,7 +271,7 @@ def test_the_watching_process_ends_with_its_sampler() -> None:
             watcher = first.pid
         assert watcher not in (None, second.pid)
         assert eventually(lambda: not is_running(watcher))
-        assert second.window(0.0, time.monotonic()).n_samples > 0
+        assert second.window(0.0, time.monotonic()).series["at_s"]
 
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
@@ -341,7 +332,8 @@ def test_a_throttling_gpu_reaches_the_flags(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     with Sampler(interval_s=0.05) as sampler:
         seen = sampler.window(0.0, time.monotonic())
-    assert (seen.gpu_temperature_c, seen.gpu_power_w, seen.gpu_clock_hz) == (96, 60.0, 0.6e9)
+    assert {seen.series["gpu_temperature_c"][-1], seen.series["gpu_power_w"][-1]} == {96, 60.0}
+    assert seen.gpu_clock_hz == 0.6e9
     assert (seen.gpu_default_clock_hz, seen.gpu_reason) == (1e9, "")
     assert {flag.name for flag in flags(seen) if flag.invalidates} == {"gpu_throttled", "gpu_clock"}
 

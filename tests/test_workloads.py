@@ -16,10 +16,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from inferbench_lib.work import cnn as cnn_module
-from inferbench_lib.work.cache import cache_folder, cached
+from inferbench_lib.work.base import cache_folder, cached
 from inferbench_lib.work.cnn import RELATIVE_TOLERANCE, WIDTH_AND_HIDDEN, Cnn
 from inferbench_lib.work.engines.sklearn import Sklearn
-from inferbench_lib.work.forest import Forest, load_model
+from inferbench_lib.work.forest import Forest
 from inferbench_lib.work.outputs import close, equal
 
 
@@ -176,13 +176,13 @@ def test_reference_classes_are_those_of_every_tree(tiny: Forest) -> None:
     """The stored classes equal a walk through each tree of the stored model."""
     rows = np.load(tiny.inputs_path(200))
     classes = np.load(tiny.reference_path(200))
-    assert np.array_equal(classes, classes_tree_by_tree(load_model(tiny.model_path), rows))
+    assert np.array_equal(classes, classes_tree_by_tree(tiny.model(), rows))
     assert 0.2 < classes.mean() < 0.8
 
 
 def test_forest_is_what_its_parameters_say(tiny: Forest) -> None:
     """As many fully grown trees as asked for, over as many features, float32 rows, kept single-threaded."""
-    model = load_model(tiny.model_path)
+    model = tiny.model()
     assert (len(model.estimators_), model.n_features_in_, model.max_depth, model.n_jobs) == (7, 8, None, 1)
     rows = np.load(tiny.inputs_path(50))
     assert (rows.shape, rows.dtype) == ((50, 8), np.float32)
@@ -208,9 +208,9 @@ def test_edited_workload_makes_its_files_anew(tiny: Forest, monkeypatch: pytest.
 def test_training_is_repeatable(tiny: Forest) -> None:
     """The same parameters train the same forest, whatever the threads did."""
     rows = np.load(tiny.inputs_path(100))
-    first = load_model(tiny.model_path).predict_proba(rows)
+    first = tiny.model().predict_proba(rows)
     tiny.model_path.unlink()
-    again = load_model(replace(tiny).model_path).predict_proba(rows)
+    again = replace(tiny).model().predict_proba(rows)
     assert np.array_equal(first, again)
 
 

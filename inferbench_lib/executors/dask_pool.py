@@ -160,9 +160,7 @@ class DaskPool(TaskPool):
         self._stack.close()
 
     def _kill(self) -> None:
-        for process in self._processes.values():
-            if process.is_alive():
-                end_now(process.pid)
+        end_now(self._processes.values())
         self._shut_down()
 
 

@@ -70,9 +70,7 @@ class FuturesPool(TaskPool):
             self._futures = None
 
     def _kill(self) -> None:
-        for child in self._started():
-            if child.is_alive():
-                end_now(child.pid)  # loky's processes have no `kill`
+        end_now(self._children)
         self._shut_down()
 
     def _started(self) -> list[BaseProcess]:

@@ -6,6 +6,7 @@ reference outside the timed region, and inputs differ from sample to sample.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,13 +14,12 @@ from itertools import cycle, islice
 from typing import Any
 
 from inferbench_lib.errors import MeasurementError, OutOfMemory
+from inferbench_lib.measure import device_passes
 from inferbench_lib.measure.source import Source, WarmUp
 from inferbench_lib.records import Case, Measurement, Outcome
-from inferbench_lib.timing import device_passes
-from inferbench_lib.timing.accelerator import wall_clock
+from inferbench_lib.timing.accelerator import device_failure, wall_clock
 from inferbench_lib.timing.cell import Cell, Ending, Inputs, Keyed
 from inferbench_lib.timing.clock import Clock, UsageClock
-from inferbench_lib.timing.device_memory import cap_memory, device_failure, empty_cache, largest_batch_that_fits
 from inferbench_lib.timing.loop import Enough, after, collect
 from inferbench_lib.work.base import Runner
 
@@ -81,16 +81,20 @@ class Bench:
     def run(self, case: Case, n_calls: int) -> None:
         """Make calls that nobody times, for the memory pass."""
         opened = self._open[case]
-        self._do(opened, lambda: self.source.run_untimed(case, lambda: self._call_once(opened), n_calls))
+
+        def call() -> None:
+            opened.runner(next(opened.inputs.batches)[1])
+
+        self._do(opened, lambda: self.source.run_untimed(case, call, n_calls))
 
     def finish(self, case: Case) -> Measurement:
         """Measure a device's memory, which empties its caches, and return everything seen of the cell."""
         opened = self._open[case]
         cell = opened.cell
         if "runner" in vars(opened) and cell.ending is None and self._accelerator.backend.memory_statistics:
-            key, batch = next(opened.inputs.full)
-            measure = partial(device_passes.memory, cell, self._accelerator, opened.runner, batch)
-            cell.ending = self._attempt(lambda: self._check(opened, key, measure()))
+            keyed = next(opened.inputs.batches)
+            measure = partial(device_passes.memory, cell, self._accelerator, opened.runner, keyed[1])
+            cell.ending = self._attempt(lambda: self._check(opened, keyed, measure()))
         if "enqueue_s" in cell.series:
             cell.figures["launch_bound_share"] = device_passes.launch_bound_share(cell)
         if self._memory_cap_bytes is not None:
@@ -105,12 +109,16 @@ class Bench:
         ending = self._ending or self._attempt(lambda: runner()(self.source.some_batch(n_inputs)))
         if ending is not None and ending[0] is not Outcome.OOM:
             raise MeasurementError(ending[1])
-        empty_cache(self._accelerator)
+        self._accelerator.empty_cache()
         return ending is None
 
     def largest_batch(self, case: Case, low: int, high: int) -> int | None:
-        """Find the largest batch in low..high that fits into the device's memory, None when not even `low` does."""
-        return largest_batch_that_fits(lambda n: self.fits(n, case), low, high)
+        """Find the largest batch in low..high that fits into the device's memory, None when not even `low` does.
+
+        By bisection, which takes for granted that whatever is smaller than a batch that fits, fits.
+        """
+        n_fitting = bisect_left(range(low, high + 1), True, key=lambda n: not self.fits(n, case))
+        return low + n_fitting - 1 if n_fitting else None
 
     def close(self) -> None:
         """Release what the source holds."""
@@ -136,7 +144,7 @@ class Bench:
             return None
         # Only here, outside the handler, are the frames gone that kept the tensors of the failed call alive.
         if ending[0] is Outcome.OOM:
-            empty_cache(self._accelerator)
+            self._accelerator.empty_cache()
         return ending
 
     def _cold_start(self) -> None:
@@ -147,7 +155,7 @@ class Bench:
             device_passes.open_context(accelerator)
             self._startup_s["context_s"] = clock.stop()
         if self._memory_cap_bytes is not None:
-            cap_memory(accelerator, self._memory_cap_bytes)
+            accelerator.cap_memory(self._memory_cap_bytes)
         clock.start()
         self.source.to_device()
         if accelerator.backend.is_device:
@@ -157,69 +165,49 @@ class Bench:
     def _warm_up(self, opened: _Open, warmup: WarmUp) -> None:
         opened.runner = self.source.runner(opened.cell.case)
         opened.runner.activate()
-        cell, (full, ragged) = opened.cell, self._placed(opened)
-        cell.cold_s = self._collect(opened, full, wall_clock(self._accelerator), after(1))[0]
-        cell.warmup_s = self._collect(opened, full, self._clock, warmup.rule())
-        if ragged:
-            cell.series["warmup_ragged_s"] += self._collect(opened, ragged, self._clock, warmup.rule())
+        cell, batches = opened.cell, self._placed(opened)
+        cell.cold_s = self._collect(opened, batches, wall_clock(self._accelerator), after(1))[0]
+        cell.warmup_s = self._collect(opened, batches, self._clock, warmup.rule())
 
     def _measure(self, opened: _Open, n_samples: int) -> None:
         cell, runner, on_device = opened.cell, opened.runner, self._accelerator.backend.is_device
         runner.activate()
-        full, ragged = self._placed(opened)
+        batches = self._placed(opened)
         if self.source.returns_warm:
-            for _, batch in [*full, *ragged] if on_device else islice(full, 1):
+            for _, batch in islice(batches, N_PLACED if on_device else 1):
                 runner.run(batch)
-        self._measure_latency(opened, full, n_samples)
-        if on_device:  # on the CPU a call returns when its work is done: throughput follows from latency
-            check = partial(self._check, opened)
-            device_passes.throughput(cell, self._accelerator, runner, [*full, *ragged], n_samples, check)
-            hosted = list(islice(opened.inputs.full, N_PLACED))
-            device_passes.transfers(cell, self._accelerator, runner, hosted, full, n_samples)
-            device_passes.end_to_end(cell, self._accelerator, runner, hosted, n_samples, opened.inputs.check)
-
-    def _measure_latency(self, opened: _Open, full: Iterable[Keyed], n_samples: int) -> None:
-        cell = opened.cell
         self._clock.side_series()  # what it saw of the warm-up is no part of the samples
-        samples = self._collect(opened, full, self._clock, after(n_samples), self._note_spans)
+        samples = self._collect(opened, batches, self._clock, after(n_samples), with_spans=True)
         cell.samples_s += samples
         cell.round_sizes.append(len(samples))
         for name, values in self._clock.side_series().items():
             cell.series[name] += values
-
-    def _note_spans(self, cell: Cell) -> None:
-        if spans := self.source.spans():
-            cell.spans.append(spans)
+        # On the CPU a call returns when its work is done: throughput follows from latency.
+        if isinstance(batches, list):
+            passes = (cell, self._accelerator, runner)
+            device_passes.throughput(*passes, batches, n_samples, partial(self._check, opened))
+            hosted = list(islice(opened.inputs.batches, N_PLACED))
+            device_passes.transfers(*passes, hosted, batches, n_samples)
+            device_passes.end_to_end(*passes, hosted, n_samples, opened.inputs)
 
     def _collect(
-        self,
-        opened: _Open,
-        batches: Iterable[Keyed],
-        clock: Clock,
-        enough: Enough,
-        note: Callable[[Cell], None] = lambda cell: None,
+        self, opened: _Open, batches: Iterable[Keyed], clock: Clock, enough: Enough, *, with_spans: bool = False
     ) -> list[float]:
         """Time single calls on these batches, a list over and over; check each output outside the timed region."""
         run = opened.runner.run
         endless = cycle(batches) if isinstance(batches, list) else iter(batches)
 
         def check(keyed: Keyed, output: Any) -> None:
-            self._check(opened, keyed[0], output)
-            note(opened.cell)
+            self._check(opened, keyed, output)
+            if with_spans and (spans := self.source.spans()):
+                opened.cell.spans.append(spans)
 
         return collect(lambda keyed: run(keyed[1]), endless, clock=clock, enough=enough, check=check)
 
-    def _check(self, opened: _Open, key: Any, output: Any) -> None:
-        opened.cell.verify(opened.inputs.check(key, opened.runner.fetch(output)))
+    def _check(self, opened: _Open, keyed: Keyed, output: Any) -> None:
+        opened.cell.verify(opened.inputs.check(keyed[0], opened.runner.fetch(output)))
 
-    def _call_once(self, opened: _Open) -> None:
-        _, batch = next(opened.inputs.full)
-        opened.runner(batch)
-
-    def _placed(self, opened: _Open) -> tuple[Iterable[Keyed], list[Keyed]]:
-        """Place the cell's batches, without end on the CPU and `N_PLACED` on a device, and the smaller last one."""
-        place = opened.runner.place
-        placed: Iterable[Keyed] = ((key, place(batch)) for key, batch in opened.inputs.full)
-        if self._accelerator.backend.is_device:
-            placed = list(islice(placed, N_PLACED))
-        return placed, [(key, place(batch)) for key, batch in opened.inputs.ragged]
+    def _placed(self, opened: _Open) -> Iterable[Keyed]:
+        """Place the cell's batches, without end on the CPU, a list of `N_PLACED` on a device."""
+        placed = ((key, opened.runner.place(batch)) for key, batch in opened.inputs.batches)
+        return list(islice(placed, N_PLACED)) if self._accelerator.backend.is_device else placed

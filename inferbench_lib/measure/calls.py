@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from inferbench_lib.measure.source import Source
-from inferbench_lib.records import Case
-from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator, math_settings, require_accelerator
+from inferbench_lib.records import CPU, Case
+from inferbench_lib.timing.accelerator import Accelerator, math_settings, require_accelerator
 from inferbench_lib.timing.cell import Inputs
 from inferbench_lib.work.base import Engine, Runner, Workload
 
@@ -41,12 +41,12 @@ class Calls(Source):
     workload: Workload
     engine: type[Engine]
     n_pool: int
-    device: str = "cpu"
+    device: str = CPU
 
     @cached_property
     def accelerator(self) -> Accelerator:
         """The device; raises NotAvailable where it is not here."""
-        return CpuAccelerator() if self.device == "cpu" else require_accelerator(self.device)
+        return Accelerator() if self.device == CPU else require_accelerator(self.device)
 
     def imports(self) -> Mapping[str, float]:
         """Import the engine's library."""
@@ -76,7 +76,7 @@ class Calls(Source):
         size = case.batch_size
         starts = places(self.n_pool - size + 1, self.workload.seed)
         return Inputs(
-            full=((start, self._pool[start : start + size]) for start in starts),
+            batches=((start, self._pool[start : start + size]) for start in starts),
             check=lambda start, output: self.workload.agree(
                 output, self._reference[start : start + size], case.precision
             ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -60,6 +61,7 @@ class Passes(Source):
     _idle_bytes: float | None = field(default=None, init=False)
     _input_bytes: int = field(default=0, init=False)
     _called_s: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    _stopped: tuple[Span, ...] = field(default=(), init=False)
 
     def load(self) -> Mapping[str, float]:
         """Start the executor."""
@@ -69,8 +71,9 @@ class Passes(Source):
 
     def runner(self, case: Case) -> Runner:
         """Return the executor's pass over one window; idle memory is read first, when all executors have started."""
-        self._idle_bytes = self._idle_bytes or _memory_bytes()
-        return Runner(run=partial(self._timed, batch_size=case.batch_size or None))
+        with suppress(NotAvailable):  # without figures of memory, the passes are still measured
+            self._idle_bytes = self._idle_bytes or float(memory_of_tree(os.getpid()))
+        return Runner(run=partial(self._pass, batch_size=case.batch_size or None))
 
     def inputs(self, case: Case) -> Inputs:
         """Return the windows in turn, as memory that the executor's processes map; a key is a window's first input."""
@@ -83,7 +86,7 @@ class Passes(Source):
         self._windows = windows
         self._input_bytes = windows[0][1].array[0].nbytes
         return Inputs(
-            full=(windows[number % n_windows] for number in count()),  # the memory pass empties the list
+            batches=(windows[number % n_windows] for number in count()),  # the memory pass empties the list
             check=lambda start, output: self.workload.agree(output, reference[start : start + n_inputs]),
         )
 
@@ -94,7 +97,7 @@ class Passes(Source):
     def spans(self) -> tuple[Span, ...]:
         """Return where the time of the last pass went, the pass itself first."""
         start_s, end_s = self._called_s
-        return (Span(worker=CALLER, kind="call", start_s=start_s, end_s=end_s), *self._worker_spans())
+        return (Span(worker=CALLER, kind="call", start_s=start_s, end_s=end_s), *self._executor.spans(), *self._stopped)
 
     def run_untimed(self, case: Case, run: Callable[[], None], n_calls: int) -> None:
         """Make one pass over a copy that no other process maps: of shared pages, PSS counts a part only."""
@@ -125,27 +128,23 @@ class Passes(Source):
         return listed()[self.case.executor]
 
     def _new(self, **more: Any) -> Any:
-        case = self.case
-        return self._kind(
-            self._load_runner(), n_processes=case.n_processes, n_threads=case.n_threads, **self.options, **more
-        )
+        case, options = self.case, {**self.options, **more}
+        return self._kind(self._load_runner(), n_processes=case.n_processes, n_threads=case.n_threads, **options)
 
     def _load_runner(self) -> Load:
         return Load(workload=self.workload, engine=self.engine, n_threads=self.case.n_threads)
 
-    def _timed(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:
+    def _pass(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:
         start_s = time.perf_counter()
-        outputs = self._pass(rows, batch_size)
+        with self._started():
+            outputs: np.ndarray = self._executor.map(rows, batch_size)
         self._called_s = (start_s, time.perf_counter())
         return outputs
 
-    def _pass(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:
-        outputs: np.ndarray = self._executor.map(rows, batch_size)
-        return outputs
-
-    def _worker_spans(self) -> tuple[Span, ...]:
-        spans: tuple[Span, ...] = self._executor.spans()
-        return spans
+    @contextmanager
+    def _started(self) -> Iterator[None]:
+        """Keep the executor for one pass: here it stays from one to the next."""
+        yield
 
 
 class ColdPasses(Passes):
@@ -160,25 +159,14 @@ class ColdPasses(Passes):
         self._more = {"caller_runner": runner} if "caller_runner" in self._kind.options() else {}
         return {}
 
-    def _pass(self, rows: SharedArray, batch_size: int | None) -> np.ndarray:
-        self._stopped: list[Span] = []
-        self._last: Any = self._new(**self._more)
+    @contextmanager
+    def _started(self) -> Iterator[None]:
+        stopped: list[Span] = []
+        self._executor = self._new(**self._more)
         try:
-            outputs: np.ndarray = self._last.map(rows, batch_size)
+            yield
         finally:
-            with spent(self._stopped, CALLER, "stop"):
-                self._last.close()
-        return outputs
-
-    def _worker_spans(self) -> tuple[Span, ...]:
-        spans: tuple[Span, ...] = self._last.spans()
-        says_so = any(span.kind == "stop" and span.end_s > self._stopped[0].start_s for span in spans)
-        return spans if says_so else (*spans, *self._stopped)
-
-
-def _memory_bytes() -> float | None:
-    """Read the PSS of this process and its workers, RSS where there is none; None where it cannot be read."""
-    try:
-        return float(memory_of_tree(os.getpid()))
-    except NotAvailable:
-        return None
+            with spent(stopped, CALLER, "stop"):
+                self._executor.close()
+        says_so = any(span.kind == "stop" and span.end_s > stopped[0].start_s for span in self._executor.spans())
+        self._stopped = () if says_so else tuple(stopped)

@@ -138,9 +138,7 @@ class _Cells:
             for other, entry in enumerate(self.entries):
                 if entry.host is host:
                     self.failures.setdefault(other, (Outcome.FAILED, str(error)))
-        except (
-            InferbenchError
-        ) as error:  # what the cell itself raised, or a device, scheduler or memory cap that is not here
+        except InferbenchError as error:  # of the cell itself, or a device, scheduler or memory cap that is not here
             self.failures[index] = (Outcome.FAILED, str(error))
         return None
 

@@ -6,15 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
-from types import TracebackType
 from typing import Any, Self
 
 from inferbench_lib import store
-from inferbench_lib.config import Rounds, Seeded
+from inferbench_lib.config import Seeded
 from inferbench_lib.errors import NotAvailable, WorkerError
 from inferbench_lib.machine.facts import read_machine
 from inferbench_lib.machine.sampler import Sampler
@@ -56,9 +55,7 @@ class Session:
         self._stack.enter_context(self.sampler)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for host in self._hosts:
             host.hang_up()  # all of them end at the same time
         self._stack.close()
@@ -66,9 +63,8 @@ class Session:
     def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Host:
         """Start a process for a bench, its thread limits set before anything is imported there."""
         self.progress.now(f"starting {name}")
-        host = Host(factory, environment=thread_limits(n_threads), name=name)
-        self._hosts.append(host)
-        return self._stack.enter_context(host)
+        self._hosts.append(Host(factory, environment=thread_limits(n_threads), name=name))
+        return self._stack.enter_context(self._hosts[-1])
 
     def measure(
         self, entries: Sequence[Entry], *, name: str = "rounds", memory: bool = False, plan: Plan | None = None
@@ -105,22 +101,10 @@ class Session:
             self._lost_control = str(error)
             return None
 
-    def finish(
-        self,
-        measurements: Sequence[Measurement],
-        tables: Mapping[str, Any],
-        *,
-        simulated: bool = False,
-    ) -> Run:
+    def finish(self, measurements: Sequence[Measurement], tables: Mapping[str, Any], *, simulated: bool = False) -> Run:
         """Return the run as a value, before anything is concluded from it."""
-        schedules = {
-            name: {
-                "orders": schedule.orders,
-                "control_s": schedule.control_s,
-                "stopped_because": schedule.stopped_because,
-            }
-            for name, schedule in self.schedules.items()
-        }
+        kept = ("orders", "control_s", "stopped_because")
+        schedules = {name: {of: getattr(seen, of) for of in kept} for name, seen in self.schedules.items()}
         return Run(
             notebook=self.notebook,
             run_id=store.run_folder().name,
@@ -135,48 +119,31 @@ class Session:
 
     def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
         """Return what the observer flagged in more than a third of a cell's turns."""
-        texts: dict[str, Flag] = {}
-        counts: Counter[str] = Counter()
-        for start_s, end_s in windows:
-            for flag in telemetry_flags(self.sampler.window(start_s, end_s)):
-                counts[flag.name] += 1
-                texts[flag.name] = flag
+        seen = [flag for window in windows for flag in telemetry_flags(self.sampler.window(*window))]
+        counts = Counter(flag.name for flag in seen)
         return tuple(
             replace(flag, text=f"in {counts[name]} of {len(windows)} rounds {flag.text}")
-            for name, flag in texts.items()
+            for name, flag in {flag.name: flag for flag in seen}.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )
 
 
 def plan_of(config: Seeded) -> Plan:
     """Return the rounds that a notebook's parameters ask for."""
-    assert isinstance(config, Rounds)
-    return Plan(
-        min_rounds=config.min_rounds,
-        max_rounds=config.max_rounds,
-        target_width=config.target_width,
-        time_limit_s=config.time_limit_s,
-        seed=config.seed,
-        rounds_a_process=config.rounds_a_process,
-    )
+    return Plan(**{of.name: getattr(config, of.name) for of in fields(Plan)})
 
 
 def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[Flag, ...]:
     """Return a flag when the control workload's round medians differ by more than `CONTROL_LIMIT`, or it was lost."""
-    if lost:
-        text = f"the control workload could not go on, so a change of the machine's speed was not seen: {lost}"
-        return (Flag(name="drift", text=text),)
-    medians = [median(values) for values in control_s if values]
-    if len(medians) < 2:
-        return ()
+    medians = [median(values) for values in control_s if values] or [1.0]
     spread = max(medians) / min(medians) - 1
-    if spread <= CONTROL_LIMIT:
-        return ()
     text = (
         f"the machine's speed changed by up to {spread:.0%} during the run (limit {CONTROL_LIMIT:.0%}): "
         "ratios hold, seconds less so"
     )
-    return (Flag(name="drift", text=text),)
+    if lost:
+        text = f"the control workload could not go on, so a change of the machine's speed was not seen: {lost}"
+    return (Flag(name="drift", text=text),) if lost or spread > CONTROL_LIMIT else ()
 
 
 def _peak_memory(entry: Entry) -> int | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from inferbench_lib.records import Case, Span
 from inferbench_lib.stats.level import is_level
-from inferbench_lib.timing.accelerator import Accelerator, CpuAccelerator
+from inferbench_lib.timing.accelerator import Accelerator
 from inferbench_lib.timing.cell import Inputs
-from inferbench_lib.timing.loop import Enough, once_level
+from inferbench_lib.timing.loop import Enough
 from inferbench_lib.work.base import Runner
 
 
@@ -25,14 +25,17 @@ class WarmUp:
     max_calls: int = 30
     time_limit_s: float = 1.0
 
-    def rule(self) -> Enough:
-        """Return a new rule for one series."""
-        return once_level(
-            partial(is_level, minimum=self.min_calls),
-            min_samples=self.min_calls,
-            max_samples=self.max_calls,
-            time_limit_s=self.time_limit_s,
-        )
+    def rule(self, read_s: Callable[[], float] = time.monotonic) -> Enough:
+        """Return a new rule for one series, which ends once the series is level."""
+        end_s = read_s() + self.time_limit_s
+
+        def enough(samples: list[float]) -> bool:
+            if len(samples) < self.min_calls:
+                return False
+            is_last = len(samples) >= self.max_calls or read_s() >= end_s
+            return is_last or is_level(samples, minimum=self.min_calls)
+
+        return enough
 
 
 class Source(ABC):
@@ -46,7 +49,7 @@ class Source(ABC):
     @property
     def accelerator(self) -> Accelerator:
         """The device that computes; raises NotAvailable where it is not here."""
-        return CpuAccelerator()
+        return Accelerator()
 
     def imports(self) -> Mapping[str, float]:
         """Import the libraries, before anything looks for a device; the seconds of each part."""

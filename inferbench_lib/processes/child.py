@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -117,11 +117,12 @@ def recording(context: BaseContext, children: list[BaseProcess]) -> BaseContext:
     return recording
 
 
-def end_now(pid: int | None) -> None:
-    """Kill a child process, even a stopped one, unless it has ended."""
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def end_now(children: Iterable[BaseProcess]) -> None:
+    """Kill the child processes that have not ended, even stopped ones."""
+    for child in children:
+        if child.pid is not None and child.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)  # loky's processes have no `kill`
 
 
 def in_main_thread() -> bool:

@@ -7,15 +7,14 @@ many questions with a silent 0 (`torch.cuda.max_memory_allocated()` on a CPU bui
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from inferbench_lib.errors import NotAvailable
-from inferbench_lib.timing.clock import Clock, EventClock, WallClock
-
-ReadNs = Callable[[], int]
+from inferbench_lib.records import CPU, Outcome
+from inferbench_lib.timing.clock import Clock, EventClock, ReadNs, WallClock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,8 @@ class Backend:
     named: bool = False  # its module has get_device_name
 
 
-CPU = Backend(is_device=False)
 BACKENDS: Mapping[str, Backend] = {
+    CPU: Backend(is_device=False),
     # ROCm builds of torch call their devices "cuda" too.
     "cuda": Backend(
         events=True, memory_statistics=True, memory_cap=True, pinned_memory=True, cuda_math=True, named=True
@@ -45,50 +44,18 @@ BACKENDS: Mapping[str, Backend] = {
 OUT_OF_TREE = Backend(events=True, memory_statistics=True, memory_cap=True, pinned_memory=True, named=True)
 
 
-class Accelerator(Protocol):
-    """The device that a model runs on; `clock()` times one call there, with the synchronization inside."""
+class Accelerator:
+    """The CPU, or a device of `torch.accelerator` such as "cuda", "cuda:1" or "xpu".
 
-    device: str
-    backend: Backend
-    read_ns: ReadNs
+    `clock()` times one call there, with the synchronization inside. `backend` overrides what is known of it.
+    """
 
-    @property
-    def is_simulated(self) -> bool: ...
-
-    def synchronize(self) -> None: ...
-
-    def clock(self) -> Clock: ...
-
-    def description(self) -> str: ...
-
-
-class CpuAccelerator:
-    """The CPU itself: nothing to wait for, no transfers, no memory statistics (see `backend`)."""
-
-    device = "cpu"
-    backend = CPU
-    is_simulated = False
-
-    def __init__(self, read_ns: ReadNs = time.perf_counter_ns) -> None:
-        self.read_ns = read_ns
-
-    def synchronize(self) -> None:
-        return None
-
-    def clock(self) -> Clock:
-        return WallClock(self.read_ns)
-
-    def description(self) -> str:
-        return "CPU"
-
-
-class TorchAccelerator:
-    """A device of `torch.accelerator`, such as "cuda", "cuda:1" or "xpu". `backend` overrides what is known of it."""
-
-    def __init__(self, device: str, *, backend: Backend | None = None, read_ns: ReadNs = time.perf_counter_ns) -> None:
+    def __init__(
+        self, device: str = CPU, *, backend: Backend | None = None, read_ns: ReadNs = time.perf_counter_ns
+    ) -> None:
         kind, _, index = device.partition(":")
-        self.device = f"{kind}:{index or 0}"
         self.backend = backend or BACKENDS.get(kind, OUT_OF_TREE)
+        self.device = f"{kind}:{index or 0}" if self.backend.is_device else kind
         self.read_ns = read_ns
 
     @property
@@ -99,16 +66,17 @@ class TorchAccelerator:
         return bool(getattr(torch.get_device_module(self.device), "is_simulated", False))
 
     def synchronize(self) -> None:
-        """Wait until the device has finished everything, on every stream."""
-        import torch
+        """Wait until a device has finished everything, on every stream."""
+        if self.backend.is_device:
+            import torch
 
-        torch.accelerator.synchronize(self.device)
+            torch.accelerator.synchronize(self.device)
 
     def clock(self) -> Clock:
-        """Return a clock of device time, by events; of wall time to the end of the work where the device has none."""
+        """Return a clock of device time, by events; of wall time to the end of the work where there are none."""
         if self.backend.events:
             return EventClock(self.device, self.synchronize, self.read_ns)
-        return WallClock(self.read_ns, self.synchronize)
+        return wall_clock(self) if self.backend.is_device else WallClock(self.read_ns)
 
     def description(self) -> str:
         """Return the device's own name where torch tells it."""
@@ -117,6 +85,31 @@ class TorchAccelerator:
         if not self.backend.named:
             return self.device
         return f"{torch.get_device_module(self.device).get_device_name(self.device)} ({self.device})"
+
+    def empty_cache(self) -> None:
+        """Give back the memory that a device's allocator holds without need."""
+        if self.backend.is_device:
+            import torch
+
+            self.synchronize()
+            torch.accelerator.empty_cache()
+
+    def cap_memory(self, cap_bytes: int) -> None:
+        """Let this process's allocator hold at most `cap_bytes`.
+
+        A memory cap, not a smaller card: it leaves out the device's own context and changes no speed.
+        Raises NotAvailable where the backend has no cap.
+        """
+        import torch
+
+        if not self.backend.memory_cap:
+            raise NotAvailable(
+                f"memory cap: expected a device whose memory can be capped, got {self.device}; "
+                "leave the cap out to measure it with all its memory"
+            )
+        _, total_bytes = torch.accelerator.get_memory_info(self.device)
+        fraction = min(1.0, cap_bytes / total_bytes)
+        torch.get_device_module(self.device).set_per_process_memory_fraction(fraction, self.device)
 
 
 def wall_clock(accelerator: Accelerator) -> WallClock:
@@ -137,14 +130,14 @@ class Found:
         return self.accelerator is not None and self.accelerator.is_simulated
 
 
-def find_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Found:
+def find_accelerator(name: str = "auto") -> Found:
     """Return an accelerator that this torch can use: any with "auto", none with "cpu", else the one named."""
     import torch
 
     def none(reason: str) -> Found:
         return Found(accelerator=None, reason=f"no accelerator: {reason}")
 
-    if name == "cpu":
+    if name == CPU:
         return none("the device asked for is the CPU")
     current = torch.accelerator.current_accelerator()
     if current is None:
@@ -163,12 +156,12 @@ def find_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_
             f"expected auto, cpu or one of {', '.join(known)}, got {name}; "
             f"torch {torch.__version__} on this machine knows no other"
         )
-    return Found(accelerator=TorchAccelerator(current.type if name == "auto" else name, read_ns=read_ns))
+    return Found(accelerator=Accelerator(current.type if name == "auto" else name))
 
 
-def require_accelerator(name: str = "auto", *, read_ns: ReadNs = time.perf_counter_ns) -> Accelerator:
+def require_accelerator(name: str = "auto") -> Accelerator:
     """Return what `find_accelerator` found; raise NotAvailable, with the reason, where there is none."""
-    found = find_accelerator(name, read_ns=read_ns)
+    found = find_accelerator(name)
     if found.accelerator is None:
         raise NotAvailable(found.reason)
     return found.accelerator
@@ -186,3 +179,16 @@ def math_settings(backend: Backend) -> dict[str, str]:
         "tf32_convolution": str(torch.backends.cudnn.conv.fp32_precision == "tf32"),  # type: ignore[attr-defined]
         "tf32_matmul": str(torch.backends.cuda.matmul.fp32_precision == "tf32"),
     }
+
+
+def device_failure(error: BaseException, device: str) -> tuple[Outcome, str] | None:
+    """Return the outcome and its reason where memory ran out or the device was lost; None for any other error."""
+    torch = sys.modules.get("torch")
+    is_full = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+    # torch's CPU allocator raises a bare RuntimeError that only its text identifies.
+    is_full |= isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    if is_full:
+        return Outcome.OOM, f"out of memory on {device}: {error}"
+    if torch is not None and isinstance(error, torch.AcceleratorError):
+        return Outcome.FAILED, f"{device} failed: {error}"
+    return None

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import cycle, pairwise
 from typing import Any
 
-import numpy as np
-
-from inferbench_lib.errors import MeasurementError
 from inferbench_lib.records import Case, Measurement, Outcome, Span, Verification
 
 Ending = tuple[Outcome, str]
@@ -22,36 +18,14 @@ Keyed = tuple[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The host batches of one cell: `full` ones without end, and perhaps a smaller last one, `ragged`.
+    """The host batches of one cell, without end.
 
     Each batch differs from the one before: a runner that remembers its last answer would be found out.
     `check(key, output)` compares an output, brought to the host, with the reference of its batch.
     """
 
-    full: Iterator[Keyed]
+    batches: Iterator[Keyed]
     check: Callable[[Any, Any], Verification]
-    ragged: tuple[Keyed, ...] = ()
-
-
-def listed(case: Case, batches: Sequence[np.ndarray], check: Callable[[int, Any], Verification]) -> Inputs:
-    """Return given batches as inputs that repeat; only the last one may be smaller, and keys are their places.
-
-    Raises MeasurementError for fewer than two full batches, a smaller one in between, or two equal ones in a row.
-    """
-    sizes, size = [len(batch) for batch in batches], case.batch_size
-    if sizes[:2] != [size, size] or set(sizes[:-1]) != {size} or not 0 < sizes[-1] <= size:
-        raise MeasurementError(
-            f"inputs of {case}: expected at least two batches of {size}, only the last one smaller, "
-            f"got batches of {sizes}; draw more inputs"
-        )
-    if any(np.array_equal(one, next_one) for one, next_one in pairwise(batches)):
-        raise MeasurementError(
-            f"inputs of {case}: expected batches that differ from one another, got two equal ones in a row; "
-            "a model that remembers its last answer would look fast, so draw other inputs"
-        )
-    keyed = list(enumerate(batches))
-    full = [(key, batch) for key, batch in keyed if len(batch) == size]
-    return Inputs(full=cycle(full), check=check, ragged=tuple(keyed[len(full) :]))
 
 
 @dataclass(kw_only=True)

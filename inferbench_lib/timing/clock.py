@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 
+ReadNs = Callable[[], int]
+"""A counter of nanoseconds."""
+
+
 class Clock(Protocol):
     """Times one sample. `side_series` empties what the clock saw beside the seconds it returned."""
 
@@ -23,10 +27,6 @@ class Clock(Protocol):
     def side_series(self) -> Mapping[str, tuple[float, ...]]: ...
 
 
-def _nothing() -> None:
-    return None
-
-
 class WallClock:
     """Elapsed wall time from a nanosecond counter; `synchronize` runs before each reading.
 
@@ -34,12 +34,9 @@ class WallClock:
     """
 
     def __init__(
-        self,
-        read_ns: Callable[[], int] = time.perf_counter_ns,
-        synchronize: Callable[[], None] = _nothing,
+        self, read_ns: ReadNs = time.perf_counter_ns, synchronize: Callable[[], object] = lambda: None
     ) -> None:
-        self._read_ns = read_ns
-        self._synchronize = synchronize
+        self._read_ns, self._synchronize = read_ns, synchronize
         self._started_ns = 0
 
     def start(self) -> None:
@@ -67,14 +64,10 @@ class EventClock:
     the host time until the end event was queued. Raises MeasurementError when time runs backwards.
     """
 
-    def __init__(
-        self, device: str, synchronize: Callable[[], None], read_ns: Callable[[], int] = time.perf_counter_ns
-    ) -> None:
+    def __init__(self, device: str, synchronize: Callable[[], None], read_ns: ReadNs) -> None:
         import torch
 
-        self._device = device
-        self._synchronize = synchronize
-        self._read_ns = read_ns
+        self._device, self._synchronize, self._read_ns = device, synchronize, read_ns
         self._begin = torch.Event(device, enable_timing=True)
         self._end = torch.Event(device, enable_timing=True)
         self._stream: torch.Stream | None = None

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise, repeat
 from statistics import median
 
-from inferbench_lib.timing.clock import WallClock
+from inferbench_lib.timing.clock import ReadNs, WallClock
 from inferbench_lib.timing.loop import after, collect
-
-ReadNs = Callable[[], int]
 
 EDGE_SPIN_NS = 1000
 """Length of the spins that measure a spin's own cost: shorter than any spin that is compared with its true time."""
@@ -41,13 +39,18 @@ class Overhead:
 def overhead(read_ns: ReadNs = time.perf_counter_ns, n: int = 2000) -> Overhead:
     """Measure the harness once, with `n` repetitions per figure, in a few milliseconds."""
     clock = WallClock(read_ns)
-    clock_ns = median(_around_nothing_ns(clock) for _ in range(n))
+    around_nothing_s = []
+    for _ in range(n):
+        clock.start()
+        around_nothing_s.append(clock.stop())
+    clock_ns = 1e9 * median(around_nothing_s)
     started_ns = read_ns()
-    samples_s = collect(_nothing, repeat(0), clock=clock, enough=after(n), check=_ignore)
+    samples_s = collect(_nothing, repeat(0), clock=clock, enough=after(n), check=lambda *_: None)
     whole_ns = read_ns() - started_ns
+    readings = [read_ns() for _ in range(n)]
     return Overhead(
         timer_pair_ns=timer_pair_ns(read_ns, n),
-        timer_step_ns=min((step for step in _steps(read_ns, n) if step > 0), default=0),
+        timer_step_ns=min((later - one for one, later in pairwise(readings) if later > one), default=0),
         clock_ns=clock_ns,
         loop_ns=1e9 * median(samples_s) - clock_ns,
         between_ns=(whole_ns - 1e9 * sum(samples_s)) / n,
@@ -120,19 +123,5 @@ def _plain_loop_ns(call: Callable[[int], None], read_ns: ReadNs, n: int) -> int:
     return read_ns() - started_ns
 
 
-def _steps(read_ns: ReadNs, n: int) -> list[int]:
-    readings = [read_ns() for _ in range(n)]
-    return [later - earlier for earlier, later in pairwise(readings)]
-
-
-def _around_nothing_ns(clock: WallClock) -> float:
-    clock.start()
-    return 1e9 * clock.stop()
-
-
 def _nothing(_: int) -> None:
-    return None
-
-
-def _ignore(_: int, output: None) -> None:
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, TypeVar
@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 from inferbench_lib.timing.clock import Clock, WallClock
 
 MINIMUM_ROUNDS = 2
+CLOCK_COST_S = 1e-7
+MOST_CALLS = 200
+"""The most calls in a block that `in_rounds` sizes."""
 
 Enough = Callable[[list[float]], bool]
 Check = Callable[[Any, Any], None]
@@ -51,25 +54,6 @@ def collect(
 def after(n_samples: int) -> Enough:
     """Stop after `n_samples`."""
     return lambda samples: len(samples) >= n_samples
-
-
-def once_level(
-    is_level: Callable[[list[float]], bool],
-    *,
-    min_samples: int,
-    max_samples: int,
-    time_limit_s: float,
-    read_s: Callable[[], float] = time.monotonic,
-) -> Enough:
-    """Stop once the series is level: at least `min_samples`, at most `max_samples` or `time_limit_s`."""
-    started_s = read_s()
-
-    def enough(samples: list[float]) -> bool:
-        if len(samples) < min_samples:
-            return False
-        return len(samples) >= max_samples or read_s() - started_s >= time_limit_s or is_level(samples)
-
-    return enough
 
 
 def block_size(timer_cost_s: float, call_s: float, share: float = 1e-4) -> int:
@@ -147,3 +131,19 @@ def interleave(
             )
         longest_round_s = max(longest_round_s, now_s() - round_started_s)
     return seconds
+
+
+def in_rounds(
+    calls: Mapping[str, Callable[[], Any]], *, n_rounds: int, seed: int = 0, clock: Clock | None = None
+) -> dict[Hashable, list[float]]:
+    """Return seconds per call of every call, one value per round, after two untimed calls that size its block."""
+    probes = [_sized(name, call) for name, call in calls.items()]
+    return interleave(probes, budget_s=0.0, minimum_rounds=n_rounds, seed=seed, clock=clock)
+
+
+def _sized(name: str, call: Callable[[], Any]) -> Probe:
+    call()
+    started_s = time.perf_counter()
+    call()
+    size = min(MOST_CALLS, block_size(CLOCK_COST_S, time.perf_counter() - started_s, share=5e-4))
+    return Probe(key=name, call=lambda _: call(), block_size=size, is_warmed=False)

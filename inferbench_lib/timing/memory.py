@@ -7,6 +7,8 @@ shared pages once per process (see proc_pid_smaps(5)).
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from typing import Any
 
 from inferbench_lib.errors import NotAvailable
 
@@ -25,19 +27,17 @@ def memory_of_tree(pid: int) -> int:
         processes = [*root.children(recursive=True), root]
     except (psutil.Error, OSError) as error:
         raise NotAvailable(f"memory of process {pid}: expected a running process, got: {error}") from error
-    seen: list[tuple[int, int | None]] = []
+    seen: list[Any] = []
     for process in processes:
-        try:
-            full = process.memory_full_info()
-            seen.append((full.rss, getattr(full, "pss", None)))
-        except psutil.NoSuchProcess:
-            continue
-        except psutil.AccessDenied:
-            seen.append((process.memory_info().rss, None))
+        with suppress(psutil.NoSuchProcess):
+            try:
+                seen.append(process.memory_full_info())
+            except psutil.AccessDenied:
+                seen.append(process.memory_info())
     if not seen:
         raise NotAvailable(f"memory of process {pid}: expected a running process, got one that ended while it was read")
-    pss_bytes = [pss for _, pss in seen if pss is not None]
-    return sum(pss_bytes) if len(pss_bytes) == len(seen) else sum(rss for rss, _ in seen)
+    kind = "pss" if all(hasattr(one, "pss") for one in seen) else "rss"
+    return sum(getattr(one, kind) for one in seen)
 
 
 class PeakMemory:

@@ -54,8 +54,7 @@ def read_host(pid: int, root: Path = Path("/")) -> Reading:
     """Return the state of the host, and the CPU seconds of the process tree below `pid`."""
     cpus = _allowed_cpus(pid)
     load = read_text(root / "proc/loadavg").split()
-    heat = root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
-    throttle_counts = [count for path in heat if (count := read_number(path)) is not None]
+    heat = _numbers(root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"))
     return Reading(
         at_s=time.monotonic(),
         n_cpus=len(cpus) or os.cpu_count() or 1,
@@ -66,7 +65,7 @@ def read_host(pid: int, root: Path = Path("/")) -> Reading:
         **throttling(root),
         frequency_hz=read_frequency_hz(root, cpus),
         temperature_c=read_temperature_c(root),
-        thermal_throttle_events=sum(throttle_counts) if throttle_counts else None,
+        thermal_throttle_events=sum(heat) if heat else None,
     )
 
 
@@ -109,10 +108,8 @@ def read_tree_cpu_s(pid: int, root: Path = Path("/")) -> float | None:
 
 def read_frequency_hz(root: Path, cpus: Iterable[int]) -> float | None:
     """Return the highest current clock among `cpus`: idle CPUs are slow, so the fastest is a busy one."""
-    folder = root / "sys/devices/system/cpu"
-    clocks_khz = [read_number(folder / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus]
-    known = [clock for clock in clocks_khz if clock is not None]
-    return max(known) * 1e3 if known else None
+    clocks_khz = _numbers(root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus)
+    return max(clocks_khz) * 1e3 if clocks_khz else None
 
 
 def read_temperature_c(root: Path) -> float | None:
@@ -126,8 +123,13 @@ def read_temperature_c(root: Path) -> float | None:
     zones = (
         zone / "temp" for zone in root.glob("sys/class/thermal/thermal_zone*") if read_text(zone / "type") in CPU_ZONES
     )
-    degrees = [value for path in (*sensors, *zones) if (value := read_number(path)) is not None]
-    return max(degrees) / 1e3 if degrees else None
+    millidegrees = _numbers((*sensors, *zones))
+    return max(millidegrees) / 1e3 if millidegrees else None
+
+
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    """Read the files that hold a number."""
+    return [number for path in paths if (number := read_number(path)) is not None]
 
 
 def _allowed_cpus(pid: int) -> tuple[int, ...]:

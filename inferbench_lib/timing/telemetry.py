@@ -23,48 +23,38 @@ STEAL_LIMIT = 0.02
 OTHER_LOAD_LIMIT = 0.10
 SWAP_LIMIT_BYTES = 1 << 20
 GPU_CLOCK_LIMIT = 0.75
-GAUGES = {
-    "load_1min": max, "frequency_hz": min, "temperature_c": max, "gpu_temperature_c": max, "gpu_power_w": max,
-    "gpu_clock_hz": min, "gpu_memory_bytes": max,
-}  # fmt: skip
-"""Values that rise and fall, with the extreme that a summary shows."""
+GAUGES = (
+    "load_1min", "frequency_hz", "temperature_c", "gpu_temperature_c", "gpu_power_w", "gpu_clock_hz",
+    "gpu_memory_bytes",
+)  # fmt: skip
+"""Values that rise and fall, of which a summary keeps each one."""
 COUNTERS = ("swap_bytes", "throttled_s", "throttled_periods", "thermal_throttle_events")
-"""Values that only grow, of which a summary shows the growth."""
+"""Values that only grow, of which a summary keeps the growth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Telemetry:
     """Observations from outside the measuring process, between two moments of the monotonic clock.
 
-    A value is None where this machine does not tell it; shares are between 0 and 1. Counters (swap, throttling, steal)
-    are differences over the stretch, temperatures and power its highest, clocks its lowest. `other_load_share` is the
-    share of the usable CPUs that other processes took. `series` holds each gauge as it was sampled, at the moments in
-    `at_s`. `reason` and `gpu_reason` say why something was not seen.
+    What this machine does not tell is None or left out; shares are between 0 and 1. `other_load_share` is the share of
+    the usable CPUs that other processes took. `grown` holds the growth of each counter, `series` each gauge as it was
+    sampled, at the moments in `at_s`. `gpu_clock_hz` is the lowest clock of a GPU that works. `reason` and `gpu_reason`
+    say why something was not seen.
     """
 
     start_s: float
     end_s: float
-    n_samples: int = 0
     reason: str = ""
-    load_1min: float | None = None
     steal_share: float | None = None
     other_load_share: float | None = None
     own_cpus: float | None = None
-    swap_bytes: int | None = None
-    throttled_s: float | None = None
-    throttled_periods: int | None = None
-    frequency_hz: float | None = None
-    temperature_c: float | None = None
-    thermal_throttle_events: int | None = None
-    gpu_temperature_c: float | None = None
-    gpu_power_w: float | None = None
+    grown: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     gpu_clock_hz: float | None = None
     gpu_default_clock_hz: float | None = None
     gpu_throttle_reasons: tuple[str, ...] = ()
-    gpu_memory_bytes: int | None = None
     gpu_lost: bool = False
     gpu_reason: str = ""
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def select(readings: Sequence[Reading], start_s: float, end_s: float) -> tuple[Reading, ...]:
@@ -77,7 +67,7 @@ def select(readings: Sequence[Reading], start_s: float, end_s: float) -> tuple[R
 def summarize(
     readings: Sequence[Reading], *, gpu_default_clock_hz: float | None = None, gpu_reason: str = ""
 ) -> Telemetry:
-    """Return the telemetry of consecutive readings; counters need at least two of them, clocks a GPU that works."""
+    """Return the telemetry of consecutive readings; counters need at least two of them."""
     if not readings:
         return Telemetry(start_s=0.0, end_s=0.0, reason="no reading was taken", gpu_reason=gpu_reason)
     first, last = readings[0], readings[-1]
@@ -86,42 +76,35 @@ def summarize(
         before, after = getattr(first, counter), getattr(last, counter)
         return None if before is None or after is None or len(readings) < 2 else after - before
 
-    gauges = {name: [getattr(one, name) for one in readings] for name in GAUGES}
-    whole = {name: tuple(values) for name, values in gauges.items() if None not in values}
-    is_idle = [IDLE in one.gpu_throttle_reasons for one in readings]
-    gauges["gpu_clock_hz"] = [clock for clock, idle in zip(gauges["gpu_clock_hz"], is_idle, strict=True) if not idle]
-    extremes: dict[str, Any] = {
-        name: extreme((value for value in gauges[name] if value is not None), default=None)
-        for name, extreme in GAUGES.items()
-    }
-    growth = {name: grown(name) for name in COUNTERS}
     total_s, busy_s, steal_s, own_s = (grown(name) for name in ("total_s", "busy_s", "steal_s", "own_s"))
     elapsed_s = last.at_s - first.at_s
     others_s = None if busy_s is None or own_s is None else max(0.0, busy_s - own_s)
+    series = {name: tuple(getattr(one, name) for one in readings) for name in ("at_s", *GAUGES)}
+    clocks_hz = [one.gpu_clock_hz for one in readings if IDLE not in one.gpu_throttle_reasons]
     lost_reasons = [one.gpu_lost_reason for one in readings if one.gpu_lost_reason]
     return Telemetry(
         start_s=first.at_s,
         end_s=last.at_s,
-        n_samples=len(readings),
         steal_share=steal_s / total_s if steal_s is not None and total_s else None,
         other_load_share=others_s / (elapsed_s * first.n_cpus) if others_s is not None and elapsed_s else None,
         own_cpus=own_s / elapsed_s if own_s is not None and elapsed_s else None,
+        grown={name: growth for name in COUNTERS if (growth := grown(name)) is not None},
+        series={name: values for name, values in series.items() if any(value is not None for value in values)},
+        gpu_clock_hz=min((clock for clock in clocks_hz if clock is not None), default=None),
         gpu_default_clock_hz=gpu_default_clock_hz,
         gpu_throttle_reasons=tuple(sorted({reason for one in readings for reason in one.gpu_throttle_reasons})),
         gpu_lost=bool(lost_reasons),
         gpu_reason=lost_reasons[0] if lost_reasons else gpu_reason,
-        series={"at_s": tuple(one.at_s for one in readings), **whole},
-        **growth,
-        **extremes,
     )
 
 
 def flags(seen: Telemetry) -> tuple[Flag, ...]:
     """Return what a reader must know about a measurement that was taken under this telemetry; the GPU's invalidate."""
-    steal, other_load, swap_bytes = seen.steal_share or 0.0, seen.other_load_share or 0.0, seen.swap_bytes or 0
+    steal, other_load = seen.steal_share or 0.0, seen.other_load_share or 0.0
+    swap_bytes, throttled_s, n_throttled, n_hot = (seen.grown.get(name, 0) for name in COUNTERS)
     slowed = [reason for reason in seen.gpu_throttle_reasons if reason in THERMAL_OR_POWER]
-    clock_hz, default_hz = seen.gpu_clock_hz or 0.0, seen.gpu_default_clock_hz or 0.0
-    clock_share = clock_hz / default_hz if seen.gpu_clock_hz is not None and default_hz else 1.0
+    clock_hz, default_hz = seen.gpu_clock_hz, seen.gpu_default_clock_hz
+    clock_share = 1.0 if clock_hz is None or not default_hz else clock_hz / default_hz
     rules = (
         ("steal", steal > STEAL_LIMIT,
          f"the hypervisor took {_percent(steal, 1)} of the CPU time (limit {_percent(STEAL_LIMIT)}). "
@@ -131,11 +114,11 @@ def flags(seen: Telemetry) -> tuple[Flag, ...]:
         ("swap", swap_bytes > SWAP_LIMIT_BYTES,
          f"{swap_bytes / 1e6:.1f} MB went through swap (limit {SWAP_LIMIT_BYTES / 1e6:.1f} MB). "
          "Free memory or use a smaller data set."),
-        ("cgroup_throttled", seen.throttled_periods,
-         f"the CPU quota stopped the process in {seen.throttled_periods} periods, {seen.throttled_s or 0.0:.2f} s "
+        ("cgroup_throttled", n_throttled,
+         f"the CPU quota stopped the process in {n_throttled} periods, {throttled_s:.2f} s "
          "in all (limit 0). Use fewer processes and threads, or raise the quota."),
-        ("cpu_thermal", seen.thermal_throttle_events,
-         f"the CPU slowed down from heat {seen.thermal_throttle_events} times (limit 0). "
+        ("cpu_thermal", n_hot,
+         f"the CPU slowed down from heat {n_hot} times (limit 0). "
          "Let it cool, and improve the cooling."),
         ("gpu_lost", seen.gpu_lost,
          f"the GPU stopped answering ({seen.gpu_reason}). Check the kernel log, then restart the machine."),
@@ -143,7 +126,7 @@ def flags(seen: Telemetry) -> tuple[Flag, ...]:
          f"the GPU throttled its clock ({', '.join(slowed)}). "
          "Improve its cooling, or lock its clock at a rate that it can hold."),
         ("gpu_clock", clock_share < GPU_CLOCK_LIMIT,
-         f"the GPU ran at {clock_hz / 1e6:.0f} MHz, {_percent(clock_share)} of its default "
+         f"the GPU ran at {(clock_hz or 0.0) / 1e6:.0f} MHz, {_percent(clock_share)} of its default "
          f"(limit {_percent(GPU_CLOCK_LIMIT)}). Warm it up longer and check its power and temperature limits."),
     )  # fmt: skip
     return tuple(

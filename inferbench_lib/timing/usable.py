@@ -31,7 +31,11 @@ def usable_cpus(root: Path = Path("/")) -> tuple[int, str]:
     """
     present = parse_cpu_list(read_text(root / "sys/devices/system/cpu/online"))
     total = len(present) or os.cpu_count() or 1
-    n_allowed = len(_affinity(root, present)) or 1 if present else _n_allowed_without_proc()
+    if present:
+        affinity = parse_fields(read_text(root / "proc/self/status")).get("Cpus_allowed_list")
+        n_allowed = total if affinity is None else len(parse_cpu_list(affinity) & present) or 1
+    else:  # no Linux
+        n_allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
     quota = _smallest(_folder_quota, group_folders("cpu", root))
     if quota is not None and quota < n_allowed:
         count, why = max(1, int(quota)), " (cgroup quota)" if quota >= 1 else f" (cgroup quota of {quota:.2g} CPU)"
@@ -42,17 +46,14 @@ def usable_cpus(root: Path = Path("/")) -> tuple[int, str]:
 
 def oversubscription_flag(n_processes: int, n_threads: int, usable: int) -> Flag | None:
     """Return a flag when processes × threads exceed the usable CPUs, else None."""
-    wanted = n_processes * n_threads
-    if wanted <= usable:
+    if n_processes * n_threads <= usable:
         return None
-    return Flag(
-        name="oversubscribed",
-        text=(
-            f"{_count(n_processes, 'process', 'processes')} × {_count(n_threads, 'thread', 'threads')} "
-            f"want {wanted} CPUs, {usable} {'is' if usable == 1 else 'are'} usable: "
-            "they will wait for each other; lower n_processes or the threads per process"
-        ),
+    text = (
+        f"{n_processes} process{'es' * (n_processes > 1)} × {n_threads} thread{'s' * (n_threads > 1)} "
+        f"want {n_processes * n_threads} CPUs, {usable} {'is' if usable == 1 else 'are'} usable: "
+        "they will wait for each other; lower n_processes or the threads per process"
     )
+    return Flag(name="oversubscribed", text=text)
 
 
 def parse_memberships(text: str) -> dict[str, str]:
@@ -139,16 +140,3 @@ def _folder_quota(folder: Path) -> float | None:
 def _folder_memory_limit(folder: Path) -> int | None:
     limit = parse_number(read_text(folder / "memory.max") or read_text(folder / "memory.limit_in_bytes"))
     return None if limit is None or not 0 <= limit < _NO_LIMIT_BYTES else limit
-
-
-def _affinity(root: Path, present: frozenset[int]) -> frozenset[int]:
-    listed = parse_fields(read_text(root / "proc/self/status")).get("Cpus_allowed_list")
-    return present if listed is None else parse_cpu_list(listed) & present
-
-
-def _n_allowed_without_proc() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

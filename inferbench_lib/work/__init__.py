@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -27,23 +27,22 @@ def title_of(name: str) -> str:
 
 def known_workload(name: str) -> str:
     """Return the name of a workload; raises ValueError naming those that there are."""
-    if name not in WORKLOADS:
-        raise ValueError(f"one of the workloads {', '.join(WORKLOADS)}")
-    return name
+    return _one_of("workloads", WORKLOADS, name)
 
 
 def known_network(name: str) -> str:
     """Return the name of a workload that is a network; raises ValueError naming those that there are."""
-    networks = [of for of, make in WORKLOADS.items() if make().kind == "network"]
-    if name not in networks:
-        raise ValueError(f"one of the networks {', '.join(networks)}")
-    return name
+    return _one_of("networks", [of for of, make in WORKLOADS.items() if make().kind == "network"], name)
 
 
 def known_engine(name: str) -> str:
     """Return the name of an engine; raises ValueError naming those that there are."""
-    if name not in ENGINES:
-        raise ValueError(f"one of the engines {', '.join(ENGINES)}")
+    return _one_of("engines", ENGINES, name)
+
+
+def _one_of(kind: str, names: Collection[str], name: str) -> str:
+    if name not in names:
+        raise ValueError(f"one of the {kind} {', '.join(names)}")
     return name
 
 

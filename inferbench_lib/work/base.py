@@ -1,13 +1,16 @@
 """The protocols of what is measured: a workload is computed by an engine, which loads its model into a runner.
 
 A workload says what is computed and which outputs are right; an engine says by which library. Each is one file and a
-line in the dictionary of its folder's `__init__.py`. `fake.py` has a small one of each.
+line in the dictionary of its folder's `__init__.py`. `tests/fake_work.py` has a small one of each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import json
+import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,10 +22,9 @@ import numpy as np
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.records import Verification
-from inferbench_lib.work.cache import cached
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Work:
     """FLOPs and least traffic of one operator: `bytes_fixed` per call (weights), the others per input."""
 
@@ -175,3 +177,25 @@ class Load:
         runner = engine.runner(precision=self.precision, n_threads=self.n_threads)
         runner.activate()
         return runner
+
+
+def cache_folder() -> Path:
+    """Return the folder of models and data: `$INFERBENCH_CACHE`, else `.cache/inferbench` in the project."""
+    default = Path(__file__).parents[2] / ".cache" / "inferbench"
+    return Path(os.environ.get("INFERBENCH_CACHE", default))
+
+
+def cached(name: str, suffix: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+    """Return the file `name-<hash of key><suffix>`, made by `make(path)` where it is missing, whole or not at all."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_folder() / f"{name}-{digest}{suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=suffix)
+        os.close(handle)
+        try:
+            make(Path(temporary))
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    return path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,26 +103,16 @@ class Cnn(Workload):
         with torch.device("meta"):
             counts = layer_counts(self.model(), torch.empty(1, 3, self.side, self.side))
         return tuple(
-            Work(
-                name=row["name"],
-                flops=row["flops"],
-                bytes_fixed=row["weight_bytes"],
-                bytes_per_input=row["bytes"] - row["weight_bytes"],
-            )
-            for row in counts
+            Work(row["name"], row["flops"], row["weight_bytes"], row["bytes"] - row["weight_bytes"]) for row in counts
         )
 
 
 def named_layers(model: nn.Sequential) -> list[tuple[str, nn.Module]]:
     """Name the layers that move data by kind and number, in order; a flattening view and idle dropout do not."""
     kinds = {"Conv2d": "conv", "ReLU": "relu", "MaxPool2d": "pool", "Linear": "linear"}
-    seen: Counter[str] = Counter()
-    named = []
-    for layer in model:
-        if kind := kinds.get(type(layer).__name__):
-            seen[kind] += 1
-            named.append((f"{kind}{seen[kind]}", layer))
-    return named
+    numbers = {kind: count(1) for kind in kinds.values()}
+    named = [(kind, layer) for layer in model if (kind := kinds.get(type(layer).__name__))]
+    return [(f"{kind}{next(numbers[kind])}", layer) for kind, layer in named]
 
 
 def layer_counts(model: nn.Sequential, images: Tensor) -> list[dict[str, Any]]:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from inferbench_lib.records import Verification
-from inferbench_lib.work.base import Workload
-from inferbench_lib.work.cache import cached
+from inferbench_lib.work.base import Workload, cached
 from inferbench_lib.work.outputs import equal
 
 
@@ -40,7 +39,7 @@ class Forest(Workload):
 
     def model(self) -> Any:
         """Return the trained model, set to one thread."""
-        return load_model(self.model_path)
+        return pickle.loads(self.model_path.read_bytes())
 
     @cached_property
     def model_path(self) -> Path:
@@ -98,9 +97,3 @@ def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
         "n_nodes": float(sum(len(node) for node in nodes)),
         "depth": float(max(tree.max_depth for tree in trees)),
     }
-
-
-def load_model(path: Path) -> Any:
-    """Read a model from a file that this module wrote into its own cache."""
-    with path.open("rb") as file:
-        return pickle.load(file)

@@ -69,7 +69,7 @@ class AgreementBench:
         self._cell = Cell(case=case)
         self._call = lambda keyed: runner.run(keyed[1])
         self._check = lambda keyed, output: self._cell.verify(inputs.check(keyed[0], runner.fetch(output)))
-        self._batches = ((key, runner.place(batch)) for key, batch in inputs.full)
+        self._batches = ((key, runner.place(batch)) for key, batch in inputs.batches)
         self._random = random.Random(seed)
         self._torch_timer = Timer(
             stmt="call(next(batches))", globals={"call": self._call, "batches": self._batches}, num_threads=1

@@ -12,8 +12,8 @@ import numpy as np
 
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls
-from inferbench_lib.measure.passes import in_rounds
 from inferbench_lib.records import Case
+from inferbench_lib.timing.loop import in_rounds
 from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cnn import Cnn, layer_counts, named_layers
 from inferbench_lib.work.engines.torch import forward

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.records import Verification
 from inferbench_lib.timing.accelerator import Accelerator, wall_clock
-from inferbench_lib.timing.cell import Cell, Keyed
-from inferbench_lib.timing.device_memory import peak_memory, reset_peak_memory
-from inferbench_lib.timing.loop import after, collect
+from inferbench_lib.timing.cell import Cell, Inputs, Keyed
+from inferbench_lib.timing.loop import Check, after, collect
+from inferbench_lib.work.base import Runner
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
-
-Check = Callable[[Any, Any], None]
-
-
-class Runner(Protocol):
-    """A loaded model, as these passes use it."""
-
-    def __call__(self, batch: np.ndarray) -> np.ndarray: ...
-
-    @property
-    def run(self) -> Callable[[Any], Any]: ...
-
-    @property
-    def place(self) -> Callable[[np.ndarray], Any]: ...
 
 
 def open_context(accelerator: Accelerator) -> None:
@@ -46,23 +31,17 @@ def throughput(
     n_passes = max(1, n_samples // len(placed))
     clock = wall_clock(accelerator)
     clock.start()
-    outputs = [(key, runner.run(batch)) for _ in range(n_passes) for key, batch in placed]
+    outputs = [(keyed, runner.run(keyed[1])) for _ in range(n_passes) for keyed in placed]
     window_s = clock.stop()
-    for key, output in outputs:
-        check(key, output)
-    n_inputs = n_passes * sum(len(batch) for _, batch in placed)
-    cell.series["throughput_per_s"].append(n_inputs / window_s)
+    for keyed, output in outputs:
+        check(keyed, output)
+    cell.series["throughput_per_s"].append(len(outputs) * cell.case.batch_size / window_s)
 
 
 def transfers(
-    cell: Cell,
-    accelerator: Accelerator,
-    runner: Runner,
-    hosted: Sequence[Keyed],
-    placed: Iterable[Keyed],
-    n_samples: int,
+    cell: Cell, accelerator: Accelerator, runner: Runner, hosted: Sequence[Keyed], placed: Iterable[Keyed], n: int
 ) -> None:
-    """Copy batches to the device and outputs back, `n_samples` of each kind.
+    """Copy batches to the device and outputs back, `n` times of each kind.
 
     Destinations exist beforehand, so that nothing is allocated in the timed region. The `_pinned` kinds use page-locked
     host memory, where the backend has it. Every copy is compared with its source.
@@ -71,29 +50,20 @@ def transfers(
 
     inputs = [torch.from_numpy(batch) for _, batch in hosted]
     outputs: list[Tensor] = [runner.run(batch) for _, batch in placed]
-    on_device, on_host = (
-        torch.empty_like(inputs[0], device=accelerator.device),
-        torch.empty_like(outputs[0], device="cpu"),
-    )
-    ways = {
-        "host_to_device_s": (inputs, on_device),
-        "device_to_host_s": (outputs, on_host),
-    }
+    on_device = torch.empty_like(inputs[0], device=accelerator.device)
+    on_host = torch.empty_like(outputs[0], device="cpu")
+    ways = {"host_to_device_s": (inputs, on_device), "device_to_host_s": (outputs, on_host)}
     if accelerator.backend.pinned_memory:
         ways |= {
             "host_to_device_pinned_s": ([batch.pin_memory() for batch in inputs], on_device),
             "device_to_host_pinned_s": (outputs, on_host.pin_memory()),
         }
     for name, (sources, to) in ways.items():
-        cell.series[name] += copy_times(accelerator, sources, to, n_samples, cell.verify)
+        cell.series[name] += copy_times(accelerator, sources, to, n, cell.verify)
 
 
 def copy_times(
-    accelerator: Accelerator,
-    sources: Sequence[Tensor],
-    to: Tensor,
-    n_samples: int,
-    verify: Callable[[Verification], None],
+    accelerator: Accelerator, sources: Sequence[Tensor], to: Tensor, n: int, verify: Callable[[Verification], None]
 ) -> list[float]:
     """Time copies into `to` until each is complete; one untimed copy goes before."""
 
@@ -101,13 +71,7 @@ def copy_times(
         return to.copy_(source, non_blocking=True)
 
     copy(sources[-1])
-    return collect(
-        copy,
-        cycle(sources),
-        clock=wall_clock(accelerator),
-        enough=after(n_samples),
-        check=lambda source, copied: verify(_compare(source, copied)),
-    )
+    return _times(accelerator, copy, sources, n, lambda source, copied: verify(_compare(source, copied)))
 
 
 def _compare(source: Tensor, copied: Tensor) -> Verification:
@@ -119,32 +83,38 @@ def _compare(source: Tensor, copied: Tensor) -> Verification:
 
 
 def end_to_end(
-    cell: Cell,
-    accelerator: Accelerator,
-    runner: Runner,
-    hosted: Sequence[Keyed],
-    n_samples: int,
-    check: Callable[[Any, np.ndarray], Verification],
+    cell: Cell, accelerator: Accelerator, runner: Runner, hosted: Sequence[Keyed], n: int, inputs: Inputs
 ) -> None:
     """Time calls from a batch in host memory to its output in host memory."""
+
+    def check(keyed: Keyed, output: np.ndarray) -> None:
+        cell.verify(inputs.check(keyed[0], output))
+
     runner(hosted[-1][1])
-    cell.series["end_to_end_s"] += collect(
-        lambda keyed: runner(keyed[1]),
-        cycle(hosted),
-        clock=wall_clock(accelerator),
-        enough=after(n_samples),
-        check=lambda keyed, output: cell.verify(check(keyed[0], output)),
-    )
+    cell.series["end_to_end_s"] += _times(accelerator, lambda keyed: runner(keyed[1]), hosted, n, check)
+
+
+def _times(
+    accelerator: Accelerator, call: Callable[[Any], Any], batches: Sequence[Any], n: int, check: Check
+) -> list[float]:
+    """Time `n` calls on the batches in turn, each from an idle device to an idle device."""
+    return collect(call, cycle(batches), clock=wall_clock(accelerator), enough=after(n), check=check)
 
 
 def memory(cell: Cell, accelerator: Accelerator, runner: Runner, batch: np.ndarray) -> Any:
-    """Note the peaks of one call; return its output."""
+    """Note the peaks of one call, of tensors and of what the allocator held for them; return its output.
+
+    Earlier peaks are forgotten, also those of cached memory. The allocator counts on the host, when work is queued, so
+    there is nothing to wait for.
+    """
+    import torch
+
     placed = runner.place(batch)
-    reset_peak_memory(accelerator)
+    accelerator.empty_cache()
+    torch.accelerator.reset_peak_memory_stats(accelerator.device)
     output = runner.run(placed)
-    peak = peak_memory(accelerator)
-    cell.figures["peak_allocated_bytes"] = peak.allocated_bytes
-    cell.figures["peak_reserved_bytes"] = peak.reserved_bytes
+    cell.figures["peak_allocated_bytes"] = torch.accelerator.max_memory_allocated(accelerator.device)
+    cell.figures["peak_reserved_bytes"] = torch.accelerator.max_memory_reserved(accelerator.device)
     return output
 
 
