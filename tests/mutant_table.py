@@ -408,7 +408,7 @@ STUDY = [
         ("efficiency over cores instead of processes", "over the CPUs",
          "n_workers(cell.case))", '__import__("os").cpu_count())'),
     ),
-    *in_file("stats/labels.py", "test_multiprocess.py::test_labels_differ_where_any_field_does",
+    *in_file("stats/entries.py", "test_multiprocess.py::test_labels_differ_where_any_field_does",
         ("", "a field is left out of a label",
          "not in (*named, *apart_from)]", 'not in (*named, *apart_from, "n_threads")]'),
     ),
