@@ -28,7 +28,7 @@ from inferbench_lib.report import results
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Console, Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
-from inferbench_lib.report.pages import NavLink, render_page
+from inferbench_lib.report.pages import render_page
 from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +61,10 @@ class Job:
         first = cells[0].source.splitlines()[:1] if cells else []
         return "".join(first).removeprefix("# ").strip() or name
 
-    def links(self) -> list[NavLink]:
-        """Return the navigation of every page of the run, the front page first."""
+    def links(self) -> list[tuple[str, str]]:
+        """Return label and address of every page of the run, the front page first."""
         names = sorted(self.parameters, key=lambda name: name != self.front)
-        pages = [NavLink(label=self.title(name), href=self.page_name(name)) for name in names]
-        return [*pages, NavLink(label="All runs", href="../index.html")]
+        return [*((self.title(name), self.page_name(name)) for name in names), ("All runs", "../index.html")]
 
 
 def run_report(job: Job) -> int:
