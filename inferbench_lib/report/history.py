@@ -12,7 +12,7 @@ import numpy as np
 
 from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Figure
-from inferbench_lib.report.words import capital, digits, interval, plural, times
+from inferbench_lib.report.words import capital, digits, plural, spread, times, valued
 from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
 
 Headlines = Mapping[str, str]
@@ -29,24 +29,16 @@ def headlines(figures: Figures, names: Headlines) -> list[tuple[str, str]]:
 
 def said(figure: Figure) -> str:
     """Return the value with its unit and interval."""
-    spread = f" ({interval(figure.low, figure.high)})" if figure.low is not None else ""
-    return f"{_plain(figure)}{spread}"
+    value = valued(figure.value, figure.unit)
+    return value if figure.low is None else f"{value} ({spread(figure)})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Changes of the headline figures since the run before, in words, of how many that could be compared."""
+    """The changes of the headline figures since the run before, or the sentence that says that there are none."""
 
-    changed: tuple[str, ...]
-    n_compared: int
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Return the changes, or one sentence that says that there are none."""
-        if not self.n_compared:
-            return ("Not compared with the run before: no figure has an interval in both.",)
-        figures = plural(self.n_compared, "headline figure")
-        return self.changed or (f"No significant change since the run before, in {figures}.",)
+    changed: bool
+    sentences: tuple[str, ...]
 
 
 def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
@@ -58,15 +50,18 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
         if None not in (earlier.low, earlier.high, later.low, later.high)
     ]
     level = shared_level(len(comparable))
-    changed = []
+    found = []
     for name, earlier, later in comparable:
         deciding = ratio_of_figures(earlier, later, level)
         ratio = judge(ratio_of_figures(earlier, later), between_runs(later.unit), deciding)
         if ratio.is_difference:
             word = "higher" if ratio.verdict is Verdict.FASTER else "lower"
             values = f"{said(later)} after {said(earlier)} in the run before"
-            changed.append(f"{capital(name)}: {word} ({times(ratio.value)}), {values}.")
-    return Changes(changed=tuple(changed), n_compared=len(comparable))
+            found.append(f"{capital(name)}: {word} ({times(ratio.value)}), {values}.")
+    none = f"No significant change since the run before, in {plural(len(comparable), 'headline figure')}."
+    if not comparable:
+        none = "Not compared with the run before: no figure has an interval in both."
+    return Changes(changed=bool(found), sentences=tuple(found) or (none,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +96,7 @@ def _line(name: str, days: Sequence[str], figures: Sequence[Figure]) -> Line:
     ys = (np.interp(one, [least, most], [HEIGHT - EDGE, EDGE]) for one in (values, lows, highs))
     alt = (
         f"{name}: {plural(len(figures), 'run')} from {days[0]} to {days[-1]}; lowest {digits(values.min())}, "
-        f"highest {digits(values.max())}, newest {_plain(figures[-1])}"
+        f"highest {digits(values.max())}, newest {valued(figures[-1].value, figures[-1].unit)}"
     )
     points = np.stack([xs, *ys], axis=1).round(1).tolist()
     return Line(name=name, newest=said(figures[-1]), alt=alt, points=tuple(map(tuple, points)))
@@ -112,8 +107,3 @@ def _number(figures: Figures, key: str) -> Figure | None:
     figure = figures.get(key)
     is_number = figure is not None and isinstance(figure.value, int | float) and figure.value > 0
     return figure if is_number else None
-
-
-def _plain(figure: Figure) -> str:
-    value = float(figure.value or 0)
-    return times(value) if figure.unit == "×" else f"{digits(value)} {figure.unit}"

@@ -206,8 +206,7 @@ def _write_files(
         simulated=any(run.simulated for run in runs.values()),
         notebooks=tuple(pages),
     )
-    verdicts = {page.name: page.verdict for page in pages if page.verdict}
-    store.write_manifest(folder, manifest.model_dump(mode="json") | {"verdicts": verdicts})
+    store.write_manifest(folder, manifest.model_dump(mode="json"))
     return manifest.status
 
 

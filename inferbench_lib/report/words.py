@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
@@ -68,6 +67,10 @@ def size(n_bytes: float) -> str:
 def times(value: float) -> str:
     """Return a ratio: `1.83×`, `0.74×`, `0.0040×`."""
     return f"{value:.2f}×" if 0.1 <= value < 9.995 else f"{digits(value, 3 if value > 1 else 2)}×"
+
+
+FORMS: dict[str, Callable[[float], str]] = {"s": seconds, "×": times}
+"""How values of a unit are written."""
 
 
 def interval(low: float | None, high: float | None, form: Callable[[float], str] = digits) -> str:
@@ -160,23 +163,20 @@ def machine_line(machine: Machine) -> str:
     return f"{machine.cpu_model} · {cpus} · {memory} · {accelerators} · {system}"
 
 
-def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, str, str]]:
-    """Return entries of `summary.json` as text: name, value with unit, interval, verdict."""
-    rows = []
-    for name, figure in figures:
-        spread = interval(figure.low, figure.high) if figure.low is not None else ""
-        rows.append((name, _figure_value(figure), spread, figure.verdict))
-    return rows
+def valued(value: float | str | None, unit: str) -> str:
+    """Return the value of an entry of `summary.json` with its unit: `1.83×`, `23.4 ms`, `16 inputs per call`."""
+    match value:
+        case None:
+            return "–"
+        case str():
+            return value
+        case int() if unit not in FORMS:
+            return f"{value:,} {unit}".strip()
+    return FORMS[unit](value) if unit in FORMS else f"{digits(value)} {unit}".strip()
 
 
-def _figure_value(figure: Figure) -> str:
-    value = figure.value
-    if value is None:
-        return "–"
-    text = digits(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-    return f"{text} {figure.unit}".strip()
-
-
-def escaped(text: str) -> str:
-    """Escape a text for HTML."""
-    return html.escape(text)
+def spread(figure: Figure) -> str:
+    """Return the interval of an entry of `summary.json`, its unit only where the value's depends on its size."""
+    if figure.low is None:
+        return ""
+    return interval(figure.low, figure.high, seconds if figure.unit == "s" else digits)

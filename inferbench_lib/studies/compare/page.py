@@ -10,7 +10,7 @@ import pandas as pd
 
 from inferbench_lib.findings import Interval, Verdict
 from inferbench_lib.report.display import Answer, Card, Table
-from inferbench_lib.report.words import digits, interval, joined, plural, ratio, seconds, share, size, times
+from inferbench_lib.report.words import interval, joined, plural, ratio, share, size, times, valued
 from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
 from inferbench_lib.studies.compare.changes import SAME, Change
 from inferbench_lib.studies.compare.figures import ratios
@@ -129,13 +129,13 @@ def changes(said: CompareStudy) -> Table:
     for pair in said.pairs:
         for notebook, change in ((one.notebook, change) for one in pair.notebooks for change in one.changes):
             row = rows.setdefault((notebook, change.name), {"what": change.label, "notebook": notebook})
-            row["BASE"] = _value(change.base, change.unit)
+            row["BASE"] = valued(change.base, change.unit)
             value = "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
             spread = "–" if change.ratio.low is None else _spread(change.ratio)
             if is_several:
                 row[pair.head] = f"{value}{f' ({spread})' if spread != '–' else ''}: {change.verdict}"
             else:
-                head = _value(change.head, change.unit)
+                head = valued(change.head, change.unit)
                 row |= {"ratio": value, "95 % interval": spread, "verdict": change.verdict, "HEAD": head}
     heads = list(dict.fromkeys(pair.head for pair in said.pairs))
     columns = ["BASE", *heads] if is_several else ["ratio", "95 % interval", "verdict", "BASE", "HEAD"]
@@ -208,17 +208,6 @@ def _setting(name: str, value: Any) -> str:
         return size(value)
     text = joined(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text[:12] if name == "git_revision" else text
-
-
-def _value(value: float | str | None, unit: str) -> str:
-    match value:
-        case None:
-            return "–"
-        case str():
-            return value
-        case int() if unit != "s":
-            return f"{value:,}"
-    return seconds(value) if unit == "s" else f"{digits(value)} {unit}".strip()
 
 
 VIEWS = (ratios,)
