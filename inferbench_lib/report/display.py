@@ -151,10 +151,10 @@ def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
 
     At most `room_bytes` of HTML; a note names what is left out.
     """
-    offered = embed(runs, room_bytes)
-    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
-    if offered.note:
-        read(offered.note)
+    links, note = embed(runs, room_bytes)
+    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in links)}</ul>')
+    if note:
+        read(note)
 
 
 def markup(text: str) -> None:

@@ -81,25 +81,22 @@ def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Lin
     """Yield a line for each headline figure that two or more runs (day and figures, oldest first) have."""
     for key, name in names.items():
         seen = [(day, figure) for day, figures in runs if (figure := _number(figures, key))]
-        if len(seen) > 1:
-            yield _line(name, [day for day, _ in seen], [figure for _, figure in seen])
-
-
-def _line(name: str, days: Sequence[str], figures: Sequence[Figure]) -> Line:
-    values = np.array([figure.value for figure in figures], dtype=float)
-    lows = np.array([figure.low or figure.value for figure in figures], dtype=float)
-    highs = np.array([figure.high or figure.value for figure in figures], dtype=float)
-    least, most = lows.min(), highs.max()
-    if least == most:  # a level line runs through the middle
-        least, most = least - 1, most + 1
-    xs = np.linspace(EDGE, WIDTH - EDGE, len(figures))
-    ys = (np.interp(one, [least, most], [HEIGHT - EDGE, EDGE]) for one in (values, lows, highs))
-    alt = (
-        f"{name}: {plural(len(figures), 'run')} from {days[0]} to {days[-1]}; lowest {digits(values.min())}, "
-        f"highest {digits(values.max())}, newest {valued(figures[-1].value, figures[-1].unit)}"
-    )
-    points = np.stack([xs, *ys], axis=1).round(1).tolist()
-    return Line(name=name, newest=said(figures[-1]), alt=alt, points=tuple(map(tuple, points)))
+        if len(seen) < 2:
+            continue
+        ends = [(of.value, of.low or of.value, of.high or of.value) for _, of in seen]
+        values = np.array(ends, dtype=float).T
+        least, most = values.min(), values.max()
+        if least == most:  # a level line runs through the middle
+            least, most = least - 1, most + 1
+        xs = np.linspace(EDGE, WIDTH - EDGE, len(seen))
+        ys = np.interp(values, [least, most], [HEIGHT - EDGE, EDGE])
+        (first, _), (last, newest) = seen[0], seen[-1]
+        alt = (
+            f"{name}: {plural(len(seen), 'run')} from {first} to {last}; lowest {digits(values[0].min())}, "
+            f"highest {digits(values[0].max())}, newest {valued(newest.value, newest.unit)}"
+        )
+        points = np.stack([xs, *ys], axis=1).round(1).tolist()
+        yield Line(name=name, newest=said(newest), alt=alt, points=tuple(map(tuple, points)))
 
 
 def _number(figures: Figures, key: str) -> Figure | None:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from inferbench_lib.records import Figure
 from inferbench_lib.report import history, shell
@@ -33,11 +33,7 @@ def _plain_name(page: str) -> str:
     return page
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class NotebookEntry(_Lenient):
+class NotebookEntry(BaseModel, frozen=True):
     """Notebook of a run, with its status; `page` is empty where it left none."""
 
     name: str
@@ -50,7 +46,7 @@ class NotebookEntry(_Lenient):
     verdict: str = ""
 
 
-class Manifest(_Lenient):
+class Manifest(BaseModel, frozen=True):
     """Content of a run's `manifest.json`, as the runner writes it and the index reads it; more keys are allowed."""
 
     schema_version: Literal[1]

@@ -10,6 +10,7 @@ import pandas as pd
 from inferbench_lib.records import Measurement, Outcome, Run
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import interval, joined, plural, seconds, share, size
+from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.statistics import summarize
 
 DISTURBANCES = {
@@ -24,8 +25,6 @@ DISTURBANCES = {
     "oversubscribed": "more workers than usable CPUs",
     "drift": "the control workload drifted",
 }
-FEWEST_ROUNDS = 6
-"""With fewer rounds no 95 % signed-rank interval exists."""
 
 
 def system(run: Run) -> Table:
@@ -98,39 +97,31 @@ def trust(runs: Sequence[Run]) -> str:
 
 
 def _stability(cells: Sequence[Measurement]) -> str:
-    outcomes = [summarize(cell).outcome for cell in cells]
-    n_unstable = sum(
-        outcome is Outcome.UNSTABLE or any(flag.invalidates for flag in cell.flags)
-        for cell, outcome in zip(cells, outcomes, strict=True)
-    )
-    n_failed = sum(outcome not in (Outcome.OK, Outcome.UNSTABLE) for outcome in outcomes)
+    n_cells, outcomes = plural(len(cells), "cell"), Counter(summarize(cell).outcome for cell in cells)
     flagged = Counter(name for cell in cells for name in dict.fromkeys(flag.name for flag in cell.flags))
     causes = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in flagged.most_common())
-    beside = f"; {causes}" if causes else ""
-    if not n_unstable and not n_failed:
-        n_cells = plural(len(cells), "cell")
-        return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
+    n_unstable = outcomes[Outcome.UNSTABLE]
+    n_failed = len(cells) - n_unstable - outcomes[Outcome.OK]
     troubles = [f"{n_unstable} too unstable for a verdict"] * bool(n_unstable)
     troubles += [f"{n_failed} without a result"] * bool(n_failed)
-    return f"Not stable: of {plural(len(cells), 'cell')}, {joined(troubles)}{beside}."
+    if troubles:
+        return f"Not stable: of {n_cells}, {joined(troubles)}{causes and '; '}{causes}."
+    return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
 
 
 def _verified(cells: Sequence[Measurement]) -> str:
-    checked = [cell.verification for cell in cells if cell.verification is not None]
-    if not checked:
-        return "No outputs were verified."
-    n_wrong = sum(not one.passed for one in checked)
-    if n_wrong:
-        return f"{n_wrong} of {plural(len(checked), 'verified cell')} have WRONG outputs; their figures are withheld."
-    return f"The outputs of all {plural(len(checked), 'verified cell')} match the reference."
+    checked = [cell.verification.passed for cell in cells if cell.verification is not None]
+    n_cells = plural(len(checked), "verified cell")
+    if not all(checked):
+        return f"{checked.count(False)} of {n_cells} have WRONG outputs; their figures are withheld."
+    return f"The outputs of all {n_cells} match the reference." if checked else "No outputs were verified."
 
 
 def _rounds(cells: Sequence[Measurement]) -> str:
-    counts = sorted({len(cell.round_sizes) for cell in cells if cell.round_sizes})
+    counts = [len(cell.round_sizes) for cell in cells if cell.round_sizes]
     if not counts:
         return "Nothing was timed."
-    spread = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]}–{counts[-1]}"
-    noun = "round" if counts == [1] else "rounds"
-    if counts[0] >= FEWEST_ROUNDS:
-        return f"Intervals are over {spread} {noun}."
-    return f"Measured in {spread} {noun}; an interval needs {FEWEST_ROUNDS}."
+    least, most = min(counts), max(counts)
+    spread = f"{least}{f'–{most}' if most > least else ''} {'round' if most == 1 else 'rounds'}"
+    needed = values_needed()
+    return f"Intervals are over {spread}." if least >= needed else f"Measured in {spread}; an interval needs {needed}."

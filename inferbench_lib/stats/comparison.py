@@ -49,10 +49,10 @@ def compare_rounds(baseline_s: Sequence[float], candidate_s: Sequence[float], *,
     Raises ValueError as `paired_ratio` does.
     """
     ratio = replace(judge(paired_ratio(baseline_s, candidate_s, level), WITHIN_RUN), n_rounds=len(baseline_s))
-    found = drift([first / second for first, second in zip(baseline_s, candidate_s, strict=True)])
-    if ratio.verdict is Verdict.TOO_FEW or found.is_level:
+    change = drift([first / second for first, second in zip(baseline_s, candidate_s, strict=True)])
+    if ratio.verdict is Verdict.TOO_FEW or not change:
         return ratio
-    reason = f"their ratio drifts: {found.change:+.0%} from the first half of the rounds to the second"
+    reason = f"their ratio drifts: {change:+.0%} from the first half of the rounds to the second"
     return replace(ratio, verdict=Verdict.UNSTABLE, reason=reason)
 
 

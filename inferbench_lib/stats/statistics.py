@@ -100,12 +100,12 @@ def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
         if flag.invalidates:
             return Outcome.UNSTABLE, flag.text
     rounds = [samples for samples in measurement.rounds() if samples]
-    found = drift(_in_order(rounds))
-    if found.is_level:
+    change = drift(_in_order(rounds))
+    if not change:
         return Outcome.OK, measurement.reason
     what = "the series is not level" if len(rounds) == 1 else "the rounds' medians drift"
-    direction = "slower" if found.change > 0 else "faster"
-    return Outcome.UNSTABLE, f"{what}: the second half is {abs(found.change):.0%} {direction} than the first"
+    direction = "slower" if change > 0 else "faster"
+    return Outcome.UNSTABLE, f"{what}: the second half is {abs(change):.0%} {direction} than the first"
 
 
 def _in_order(rounds: Rounds) -> list[float]:

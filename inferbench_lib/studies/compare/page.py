@@ -14,7 +14,7 @@ from inferbench_lib.report.words import interval, joined, plural, ratio, share, 
 from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
 from inferbench_lib.studies.compare.changes import SAME, Change
 from inferbench_lib.studies.compare.figures import ratios
-from inferbench_lib.studies.compare.study import CompareStudy, Difference, RunComparison
+from inferbench_lib.studies.compare.study import CompareStudy, RunComparison
 
 MOST_NAMED = 3
 
@@ -73,7 +73,7 @@ def _flags(pair: RunComparison) -> Iterator[str]:
     if not pair.same_machine:
         yield "The runs are of different machines: this page compares machines, not versions of a program."
         return
-    widest = max((one.tolerance for one in pair.notebooks), key=lambda one: one.high / one.low)
+    widest = max((one.rule.tolerance("s") for one in pair.notebooks), key=lambda one: one.high / one.low)
     if widest.high / widest.low > 1.001 * (1 + widest.min_effect) ** 2:
         yield (
             "The machine's own speed changed between the runs: ratios of times from "
@@ -83,7 +83,7 @@ def _flags(pair: RunComparison) -> Iterator[str]:
 
 def differences(said: CompareStudy) -> Table:
     """List in what the runs differ, before anything was timed."""
-    frame = _frame(said, ["kind", "what", "BASE", "HEAD"], lambda pair: map(_told, pair.differences))
+    frame = _frame(said, ["kind", "what", "BASE", "HEAD"], _settings)
     base = said.run.params["base"]
     alike = joined(pair.head for pair in said.pairs if pair.same_machine)
     other = joined(pair.head for pair in said.pairs if not pair.same_machine)
@@ -91,6 +91,11 @@ def differences(said: CompareStudy) -> Table:
     told += [f"Another machine than that of {base}: {other}."] if other else []
     told += [f"{plural(len(frame), 'difference')} in all." if said.pairs else "There are no two runs."]
     return Table(frame=frame, reading=" ".join(told))
+
+
+def _settings(pair: RunComparison) -> Iterator[tuple[str, ...]]:
+    for kind, name, base, head in pair.differences:
+        yield kind, name, _setting(name, base), _setting(name, head)
 
 
 def machine_speed(said: CompareStudy) -> Table:
@@ -101,9 +106,9 @@ def machine_speed(said: CompareStudy) -> Table:
 
 def _speeds(pair: RunComparison) -> Iterator[tuple[str, ...]]:
     for one in pair.notebooks:
-        if one.control is not None:
-            band = f"{one.tolerance.low:.3f}× to {one.tolerance.high:.3f}×"
-            yield one.notebook, times(one.control.value), _spread(one.control), band
+        if (speed := one.rule.control) is not None:
+            band = one.rule.tolerance("s")
+            yield one.notebook, times(speed.value), _spread(speed), f"{band.low:.3f}× to {band.high:.3f}×"
 
 
 def _meaning(pair: RunComparison) -> str:
@@ -164,22 +169,20 @@ def _left_out(pair: RunComparison) -> Iterator[tuple[str, str, str]]:
 
 def method(said: CompareStudy) -> str:
     """Return how the verdicts came about, in one paragraph that is true of these runs."""
-    levels = [one.level for pair in said.pairs for one in pair.notebooks if one.changes]
+    levels = [one.rule.level for pair in said.pairs for one in pair.notebooks if one.changes]
     shared = f" (here at up to {100 * max(levels):.2f} %)" if levels else ""
     of_times, of_ratios = between_runs("s"), between_runs("×")
     return (
-        "Each round's median is one value. Two runs share no rounds, so their rounds are two independent samples. A "
-        "cell's ratio is the median of all ratios of a round of one run to a round of the other. Its interval is the "
-        "exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Other figures, such as speedups, are compared by "
-        "the intervals that the runs give them (method of variance estimates recovery, Zou & Donner 2008). The "
-        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The "
-        f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
-        f"{share(of_times.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
-        "workload's own change. The ratio itself must be more than "
-        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "
-        "rest on two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
-        f"standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where one of "
-        "the runs was disturbed or drifted."
+        "Two runs share no rounds, so their round medians are two independent samples. A cell's ratio is the median of "
+        "all ratios of a round of one run to a round of the other, with the exact interval of the Mann–Whitney test "
+        "(Hodges & Lehmann 1963). Other figures are compared by the intervals that the runs give them (Zou & Donner "
+        "2008). The comparisons of a notebook share the 5 % chance of an error (Bonferroni): the table shows the 95 % "
+        f"interval, a wider one decides{shared}. That whole interval must lie more than {share(of_times.min_effect)} "
+        "from 1, and for times and rates on one machine beyond the control workload's own change. The ratio itself "
+        f"must be more than {100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and "
+        "shares, which rest on two processes in each run. Processes of one program differ by less 19 times of 20, if "
+        f"their standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where a "
+        "run was disturbed or drifted."
     )
 
 
@@ -195,10 +198,6 @@ def _distance(change: Change) -> float:
 
 def _spread(of: Interval) -> str:
     return interval(of.low, of.high, times)
-
-
-def _told(one: Difference) -> tuple[str, ...]:
-    return one.kind, one.name, _setting(one.name, one.base), _setting(one.name, one.head)
 
 
 def _setting(name: str, value: Any) -> str:
