@@ -35,39 +35,33 @@ def system(run: Run) -> Table:
 def system_rows(run: Run) -> list[tuple[str, str]]:
     """Return the machine as rows of name and value; a value that it does not tell is "unknown"."""
     seen = run.machine
-
-    def known(value: object) -> str:
-        return "unknown" if value in (None, "") else str(value)
-
-    return [
-        ("CPU", seen.cpu_model),
-        ("Physical cores", known(seen.physical_cores)),
-        ("Logical cores", known(seen.logical_cores)),
-        ("Usable CPUs", seen.usable_reason or str(seen.usable_cpus)),
-        ("Memory", size(seen.memory_bytes) if seen.memory_bytes else "unknown"),
-        ("Caches", joined(f"{name} {size(n_bytes)}" for name, n_bytes in seen.caches.items()) or "unknown"),
-        ("Frequency governor", seen.governor),
-        ("Virtualisation", seen.virtualisation),
-        ("Accelerator", ", ".join(seen.accelerators) or seen.accelerator_reason or "none"),
-        ("Operating system", seen.operating_system),
-        ("Python", known(seen.python)),
-        ("Microarchitecture", seen.microarchitecture),
-        ("Instruction sets", ", ".join(seen.instruction_sets) or "unknown"),
-        ("Threads per core", known(seen.threads_per_core)),
-        *((f"Cores: {name}", plural(count, "logical CPU")) for name, count in seen.core_kinds.items()),
-        (
-            "CPUs per cache",
-            joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()) or "unknown",
-        ),
-        ("NUMA nodes", known(seen.numa_nodes)),
-        ("Maximum clock", f"{seen.frequency_hz / 1e9:.2f} GHz" if seen.frequency_hz else "unknown"),
-        ("Memory limit", size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none"),
-        ("Huge pages", seen.huge_pages),
-        ("Steal since boot", "unknown" if seen.steal_share is None else share(seen.steal_share)),
-        *seen.versions.items(),
-        *((f"environment: {name}", value) for name, value in seen.environment.items()),
-        ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
-    ]
+    rows = {
+        "CPU": seen.cpu_model,
+        "Physical cores": seen.physical_cores,
+        "Logical cores": seen.logical_cores,
+        "Usable CPUs": seen.usable_reason or seen.usable_cpus,
+        "Memory": seen.memory_bytes and size(seen.memory_bytes),
+        "Caches": joined(f"{name} {size(n_bytes)}" for name, n_bytes in seen.caches.items()),
+        "Frequency governor": seen.governor,
+        "Virtualisation": seen.virtualisation,
+        "Accelerator": ", ".join(seen.accelerators) or seen.accelerator_reason or "none",
+        "Operating system": seen.operating_system,
+        "Python": seen.python,
+        "Microarchitecture": seen.microarchitecture,
+        "Instruction sets": ", ".join(seen.instruction_sets),
+        "Threads per core": seen.threads_per_core,
+        **{f"Cores: {name}": plural(count, "logical CPU") for name, count in seen.core_kinds.items()},
+        "CPUs per cache": joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()),
+        "NUMA nodes": seen.numa_nodes,
+        "Maximum clock": seen.frequency_hz and f"{seen.frequency_hz / 1e9:.2f} GHz",
+        "Memory limit": size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none",
+        "Huge pages": seen.huge_pages,
+        "Steal since boot": None if seen.steal_share is None else share(seen.steal_share),
+        **seen.versions,
+        **{f"environment: {name}": value for name, value in seen.environment.items()},
+        "Revision": f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}",
+    }
+    return [(name, "unknown" if value in (None, "") else str(value)) for name, value in rows.items()]
 
 
 def method(run: Run) -> str:

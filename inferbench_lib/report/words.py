@@ -47,11 +47,9 @@ def _time_unit(value_s: float) -> tuple[float, str]:
 
 def duration(value_s: float) -> str:
     """Return how long something took, for a person: `8.4 s`, `1 min 05 s`, `2 h 03 min`."""
-    if value_s < 9.95:
-        return f"{value_s:.1f} s"
     whole_s = round(value_s)
     if whole_s < 60:
-        return f"{whole_s} s"
+        return f"{value_s:.1f} s" if value_s < 9.95 else f"{whole_s} s"
     if whole_s < 3600:
         return f"{whole_s // 60} min {whole_s % 60:02d} s"
     whole_min = round(whole_s / 60)
@@ -87,29 +85,31 @@ def interval(low: float | None, high: float | None, form: Callable[[float], str]
     return f"{first.removesuffix(unit) if is_shared else first}{dash}{last}"
 
 
+def interval_of(value: Interval, form: Callable[[float], str] = times) -> str:
+    """Return the interval of a value, by default a ratio."""
+    return interval(value.low, value.high, form)
+
+
 def _unit(text: str) -> str:
     return re.sub(r"^[-−+]?[\d,.]+", "", text)
 
 
 def ratio(value: Ratio) -> str:
     """Return a speedup with its interval: `1.83× (1.79–1.86)`."""
-    return f"{times(value.value)} ({_ratio_interval(value)})"
-
-
-def _ratio_interval(value: Ratio) -> str:
-    return interval(value.low, value.high, times).removesuffix("×")
+    return f"{times(value.value)} ({interval_of(value).removesuffix('×')})"
 
 
 def measured(value: Interval, form: Callable[[float], str] = seconds) -> str:
     """Return a value with its interval: `4.61 s (4.52–4.70 s)`."""
-    return f"{form(value.value)} ({interval(value.low, value.high, form)})"
+    return f"{form(value.value)} ({interval_of(value, form)})"
 
 
 def compared(value: Ratio, candidate: str, baseline: str) -> str:
     """Return what a comparison found, as a clause with its figures."""
     match value.verdict:
         case Verdict.FASTER | Verdict.SLOWER:
-            return f"{candidate} is {times(value.value)} as fast as {baseline} ({_ratio_interval(value)})"
+            spread = interval_of(value).removesuffix("×")
+            return f"{candidate} is {times(value.value)} as fast as {baseline} ({spread})"
         case Verdict.INDISTINGUISHABLE:
             return f"{candidate} is statistically tied with {baseline}: {ratio(value)}"
         case _:

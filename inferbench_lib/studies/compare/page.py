@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.findings import Verdict
 from inferbench_lib.report.display import Answer, Card, Table
-from inferbench_lib.report.words import interval, joined, plural, ratio, share, size, times, valued
+from inferbench_lib.report.words import interval_of, joined, plural, ratio, share, size, times, valued
 from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
 from inferbench_lib.studies.compare.changes import SAME, Change
 from inferbench_lib.studies.compare.figures import ratios
@@ -60,10 +60,10 @@ def _cards(pair: RunComparison) -> Iterator[Card]:
     if measured := [change for change in judged if change.ratio.low is not None]:
         most = max(measured, key=lambda change: (change.ratio.is_difference, _distance(change)))
         what = "the largest change" if most.ratio.is_difference else "the largest ratio, not significant"
-        yield Card(value=times(most.ratio.value), label=f"{what}: {most.label}", interval=_spread(most.ratio))
+        yield Card(value=times(most.ratio.value), label=f"{what}: {most.label}", interval=interval_of(most.ratio))
     if speed := pair.control:
         label = "speed of the fixed control work, HEAD over BASE"
-        yield Card(value=times(speed.value), label=label, interval=_spread(speed))
+        yield Card(value=times(speed.value), label=label, interval=interval_of(speed))
 
 
 def _flags(pair: RunComparison) -> Iterator[str]:
@@ -108,14 +108,14 @@ def _speeds(pair: RunComparison) -> Iterator[tuple[str, ...]]:
     for one in pair.notebooks:
         if (speed := one.rule.control) is not None:
             band = one.rule.tolerance("s")
-            yield one.notebook, times(speed.value), _spread(speed), f"{band.low:.3f}× to {band.high:.3f}×"
+            yield one.notebook, times(speed.value), interval_of(speed), f"{band.low:.3f}× to {band.high:.3f}×"
 
 
 def _meaning(pair: RunComparison) -> str:
     far = pair.control
     if far is None:
         return f"{pair.head}: no control workload ran in both runs."
-    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({_spread(far)}) the speed"
+    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({interval_of(far)}) the speed"
     if not pair.same_machine:
         return f"{measured}, one CPU against one CPU of another machine. Verdicts make no allowance for it."
     tolerance = between_runs("s")
@@ -136,7 +136,7 @@ def changes(said: CompareStudy) -> Table:
             row = rows.setdefault((notebook, change.name), {"what": change.label, "notebook": notebook})
             row["BASE"] = valued(change.base, change.unit)
             value = "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
-            spread = "–" if change.ratio.low is None else _spread(change.ratio)
+            spread = "–" if change.ratio.low is None else interval_of(change.ratio)
             if is_several:
                 row[pair.head] = f"{value}{f' ({spread})' if spread != '–' else ''}: {change.verdict}"
             else:
@@ -194,10 +194,6 @@ def _frame(said: CompareStudy, columns: list[str], rows: Callable[[RunComparison
 
 def _distance(change: Change) -> float:
     return abs(math.log(change.ratio.value))
-
-
-def _spread(of: Interval) -> str:
-    return interval(of.low, of.high, times)
 
 
 def _setting(name: str, value: Any) -> str:

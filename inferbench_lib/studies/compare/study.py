@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -138,7 +138,7 @@ def _differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Diff
     """List in what two runs differ, machine first, then software, then the parameters of each notebook."""
     first, second = (next(iter(runs.values())).machine for runs in (base, head))
     compared: list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = [
-        ("machine", "", _hardware(first), _hardware(second)),
+        ("machine", "", _facts(first, HARDWARE), _facts(second, HARDWARE)),
         ("software", "", _software(first), _software(second)),
         *(("parameters", f"{name}: ", base[name].params, head[name].params) for name in base if name in head),
     ]
@@ -150,14 +150,13 @@ def _differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Diff
     )
 
 
-def _hardware(machine: Machine) -> dict[str, Any]:
-    return {name: getattr(machine, name) for name in HARDWARE}
+def _facts(machine: Machine, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(machine, name) for name in names}
 
 
 def _software(machine: Machine) -> dict[str, Any]:
-    system = {name: getattr(machine, name) for name in SYSTEM}
     threadpools = sorted(machine.threadpools)  # the order in which they were loaded says nothing
-    return {**system, "threadpools": threadpools, **machine.versions, **machine.environment}
+    return {**_facts(machine, SYSTEM), "threadpools": threadpools, **machine.versions, **machine.environment}
 
 
 def _refusal(base: Run, head: Run) -> str:
