@@ -44,14 +44,7 @@ class WorkerDied(WorkerError):
 
 
 class WorkerRaised(WorkerError):
-    """An exception in a child process; `traceback_text` is the original traceback."""
-
-    def __init__(self, message: str, traceback_text: str = "") -> None:
-        super().__init__(message)
-        self.traceback_text = traceback_text
-
-    def __reduce__(self) -> tuple[type[WorkerRaised], tuple[str, str]]:
-        return type(self), (str(self), self.traceback_text)
+    """An exception in a child process; its note is the original traceback."""
 
 
 class WorkerHung(WorkerError):

@@ -11,7 +11,6 @@ import json
 import os
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 PROGRESS_FILE = "INFERBENCH_PROGRESS"
@@ -34,9 +33,7 @@ class Progress:
             self._bar = tqdm(total=self.total, desc=self.label, unit="step", leave=False)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -65,30 +65,22 @@ def only_one(reports: Path) -> Iterator[None]:
     except OSError as error:
         raise _fault(reports, error) from None
     with lock:
-        if not _try_lock(lock.fileno()):
+        try:
+            with contextlib.suppress(ImportError):  # a system without such locks
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             lock.seek(0)
             raise StoreError(
                 f"reports: expected no other report to be running, got process {lock.read().strip() or '?'}; "
                 "wait for it to end, because two at once would disturb each other's measurements"
-            )
+            ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()} since {datetime.now(UTC):%H:%M:%S} UTC")
         lock.flush()
         yield
         lock.truncate(0)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Return whether this process got the file's lock; always, on a system without such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def write_file(path: Path, content: bytes | str) -> Path:

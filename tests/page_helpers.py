@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from sample_notebook import code, html, sample_notebook
 
 from inferbench_lib.report.downloads import data_link
-from inferbench_lib.report.pages import NavLink, render_page
+from inferbench_lib.report.pages import render_page
 
-NAV = (NavLink(label="CPU processes", href="page.html"), NavLink(label="All runs", href="../index.html"))
+NAV = (("CPU processes", "page.html"), ("All runs", "../index.html"))
 
 
 RAW = json.dumps({"samples_s": [1.5, 2.5], "name": "größer <b>"}).encode()

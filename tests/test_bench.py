@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_work import FakeEngine, FakeWorkload
 
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.measure.bench import Bench
@@ -26,6 +25,7 @@ from inferbench_lib.work.base import Runner, Workload
 from inferbench_lib.work.cnn import Cnn
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.engines.torch import Torch
+from inferbench_lib.work.fake import FakeEngine, FakeWorkload
 from inferbench_lib.work.forest import Forest
 from inferbench_lib.work.outputs import equal
 

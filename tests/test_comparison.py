@@ -12,11 +12,11 @@ from simulated_series import AR1_LAGS, autoregressive, detection_rate, times_fro
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Flag, Measurement, Outcome, Verification
 from inferbench_lib.stats.comparison import (
+    best_and_ties,
     compare,
     compare_rounds,
     efficiency,
     naive_t_test,
-    rank,
     smallest_detectable_ratio,
 )
 from inferbench_lib.stats.verdict import Tolerance, judge, paired_ratio
@@ -145,12 +145,8 @@ def test_the_best_comes_with_those_tied_with_it() -> None:
     """Cells rank by time per input; 0.2 % behind is a tie, 20 % is not, a failed one is excluded."""
     best, tie, behind = cell(1.0), cell(1.002), cell(1.2)
     failed = replace(cell(0.5), outcome=Outcome.FAILED, reason="died")
-    ranking = rank([behind, failed, tie, best])
-    assert ranking is not None
-    assert (ranking.best, ranking.ties) == (best, (tie,))
-    assert ranking.order == (best, tie, behind)
-    assert ranking.against_best[2].value == pytest.approx(1 / 1.2)
-    assert rank([failed]) is None
+    assert best_and_ties([behind, failed, tie, best]) == [best, tie]
+    assert best_and_ties([failed]) == []
 
 
 def test_comparisons_with_the_best_share_their_chance_of_error() -> None:
@@ -159,10 +155,10 @@ def test_comparisons_with_the_best_share_their_chance_of_error() -> None:
     logs = (-0.05, 0.03, 0.035, 0.04, 0.08, 0.08, 0.08, 0.08, 0.08, 0.08)
     close = cell(1.0, tuple(math.exp(x) for x in logs))
     far = [cell(2.0 + i, (1.0,) * 10) for i in range(6)]
-    assert rank([best, close]).ties == ()
-    assert rank([best, close, *far]).ties == (close,)
-    assert rank([cell(1.0 + i, WOBBLE[:6]) for i in range(8)]).ties == ()
-    assert len(rank([cell(1.0 + i, WOBBLE[:5]) for i in range(8)]).ties) == 7
+    assert best_and_ties([best, close]) == [best]
+    assert best_and_ties([best, close, *far]) == [best, close]
+    assert len(best_and_ties([cell(1.0 + i, WOBBLE[:6]) for i in range(8)])) == 1
+    assert len(best_and_ties([cell(1.0 + i, WOBBLE[:5]) for i in range(8)])) == 8
 
 
 def test_the_smallest_detectable_ratio_is_found_as_often_as_promised() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from inferbench_lib.findings import Interval, Refusal, Verdict
 from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verification
-from inferbench_lib.stats.labels import labels
+from inferbench_lib.stats.entries import labels
 from inferbench_lib.studies.cpu_multiprocess.names import title
 from inferbench_lib.studies.cpu_multiprocess.page import answer, table
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import network_spread

@@ -58,7 +58,7 @@ def test_contents_lead_to_their_headings(sample: Path, open_page: Opener) -> Non
 def test_equal_headings_get_different_anchors() -> None:
     """Two headings of the same words can both be linked to."""
     body = markup.finish("<h2>Method</h2><h3>Method</h3><h2>Main</h2><h2>×</h2>")
-    assert [entry.anchor for entry in body.contents] == ["method", "method-2", "main-2", "section"]
+    assert [anchor for _, anchor, _ in body.contents] == ["method", "method-2", "main-2", "section"]
 
 
 def test_code_shows_at_the_press_of_a_button(sample: Path, open_page: Opener) -> None:

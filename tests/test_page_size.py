@@ -77,8 +77,8 @@ def with_series(run: Run) -> Run:
 def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
     """All of it, then times of four digits, then without what was timed beside, then without a table, then nothing."""
     run = with_series(samples.sweep())
-    offers = {offered.note: len("".join(offered.links)) for room in range(60_000, 0, -100)
-              if (offered := embed([run], room))}  # fmt: skip
+    offered = (embed([run], room) for room in range(60_000, 0, -100))
+    offers = {note: len("".join(links)) for links, note in offered}
     where = "data/batch_sweep.json in the run's folder"
     assert list(offers) == [
         "",
@@ -97,10 +97,10 @@ def test_less_is_carried_only_as_far_as_there_is_no_room() -> None:
 def test_the_front_page_leaves_the_largest_records_to_their_pages() -> None:
     """With room for all nothing is said; with little, the sweep's samples are left to its own page, figures never."""
     runs = [with_series(samples.sweep()), with_series(samples.multiprocess())]
-    everything = embed(runs)
-    assert (len(everything.links), everything.note) == (3, "")
-    some = embed(runs, room_bytes=len("".join(everything.links)) // 2)
-    assert "figures.csv" in some.links[-1]
-    assert "the samples of batch_sweep are in batch_sweep.html" in some.note
-    none = embed(runs, room_bytes=0)
-    assert (len(none.links), "cpu_multiprocess.html" in none.note) == (1, True)
+    everything, note = embed(runs)
+    assert (len(everything), note) == (3, "")
+    some, note = embed(runs, room_bytes=len("".join(everything)) // 2)
+    assert "figures.csv" in some[-1]
+    assert "the samples of batch_sweep are in batch_sweep.html" in note
+    none, note = embed(runs, room_bytes=0)
+    assert (len(none), "cpu_multiprocess.html" in note) == (1, True)

@@ -11,8 +11,6 @@ from nbformat.v4 import new_markdown_cell, new_output
 from page_helpers import Opener, render
 from sample_notebook import code, failed_notebook, html, picture, sample_notebook, with_cells
 
-from inferbench_lib.report.pages import NavLink
-
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\""
 
 
@@ -62,8 +60,7 @@ def test_hostile_text_is_text(tmp_path: Path, open_page: Opener) -> None:
         machine_line=HOSTILE, verdict=HOSTILE, command=HOSTILE, when=HOSTILE, run_id=HOSTILE,
         status=HOSTILE, reason=HOSTILE,
     )  # fmt: skip
-    nav = [NavLink(label=HOSTILE, href="page.html")]
-    render(notebook, tmp_path, title=HOSTILE, nav=nav)
+    render(notebook, tmp_path, title=HOSTILE, nav=[(HOSTILE, "page.html")])
     seen = open_page(tmp_path / "page.html")
     assert seen.page.title() == HOSTILE
     assert seen.page.locator("h1").inner_text() == HOSTILE

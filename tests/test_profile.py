@@ -8,7 +8,6 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from fake_work import FakeWorkload
 
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls, pool_size
@@ -23,6 +22,7 @@ from inferbench_lib.work.cnn import Cnn, layer_counts
 from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.engines.torch import Torch
+from inferbench_lib.work.fake import FakeWorkload
 from inferbench_lib.work.forest import Forest, visit_counts
 
 ONCE = WarmUp(min_calls=1, max_calls=1, time_limit_s=0.1)

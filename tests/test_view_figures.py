@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from page_texts import row
 
 from inferbench_lib.report.words import interval
-from inferbench_lib.stats.labels import labels
+from inferbench_lib.stats.entries import labels
 from inferbench_lib.stats.roofline import Bound
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.batch_sweep import page as sweep

@@ -219,24 +219,19 @@ def test_machine_line() -> None:
     assert words.machine_line(Machine()) == "unknown · 1 usable CPU · memory unknown · no accelerator · unknown"
 
 
-def test_figure_cells() -> None:
-    """Entries of the summary as text: counts whole, measured values in three digits, nothing as a dash."""
-    cells = words.figure_cells(
-        [
-            ("speedup", Figure(value=1.83456, low=1.79, high=1.86, unit="×", verdict="faster")),
-            ("parameters", Figure(value=8765066, unit="parameters")),
-            ("verification", Figure(value="PASSED")),
-            ("knee", Figure(value=None, unit="inputs per call", verdict="refused: why")),
-        ]
-    )
-    assert cells == [
-        ("speedup", "1.83 ×", "1.79–1.86", "faster"),
-        ("parameters", "8,765,066 parameters", "", ""),
-        ("verification", "PASSED", "", ""),
-        ("knee", "–", "", "refused: why"),
+def test_entries_of_the_summary() -> None:
+    """Counts are whole, measured values have three digits, nothing is a dash; an interval has the value's unit."""
+    entries = [
+        Figure(value=1.83456, low=1.79, high=1.86, unit="×", verdict="faster"),
+        Figure(value=0.0234, low=0.0231, high=0.0246, unit="s"),
+        Figure(value=8765066, unit="parameters"),
+        Figure(value="PASSED"),
+        Figure(value=None, unit="inputs per call", verdict="refused: why"),
     ]
-
-
-def test_escaped() -> None:
-    """Nothing in a text can become markup, attribute ends included."""
-    assert words.escaped("<b a=\"1\" c='2'>&") == "&lt;b a=&quot;1&quot; c=&#x27;2&#x27;&gt;&amp;"
+    assert [(words.valued(of.value, of.unit), words.spread(of)) for of in entries] == [
+        ("1.83×", "1.79–1.86"),
+        ("23.4 ms", "23.1–24.6 ms"),
+        ("8,765,066 parameters", ""),
+        ("PASSED", ""),
+        ("–", ""),
+    ]

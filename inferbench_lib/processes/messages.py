@@ -55,8 +55,7 @@ def open_answer(answer: bytes, worker: str, task: str) -> Any:
     except Exception as error:  # becomes an error of ours, never a result
         raise WorkerRaised(
             f"{worker}: expected a result of {task} that can be unpickled here, got {type(error).__name__}: {error}; "
-            "return plain arrays and numbers",
-            traceback.format_exc(),
+            "return plain arrays and numbers"
         ) from error
     if kind == "returned":
         return content
@@ -65,7 +64,7 @@ def open_answer(answer: bytes, worker: str, task: str) -> Any:
     summary, text = content
     if kind == "memory":
         raise OutOfMemory(f"{worker}: {task} ran out of memory ({summary}); use smaller batches or fewer processes")
-    raised = WorkerRaised(f"{worker}: {task} raised {summary}", text)
+    raised = WorkerRaised(f"{worker}: {task} raised {summary}")
     raised.add_note(text)
     raise raised
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
 from inferbench_lib.records import Run
 from inferbench_lib.report.downloads import ROOM_BYTES, embed
-from inferbench_lib.report.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,18 +95,18 @@ class Table:
 def answer(value: Answer) -> None:
     """Show the answer block, its code and the headline cards."""
     cards = "".join(
-        f'<div class="card"><b>{escaped(card.value)}</b><span>{escaped(card.label)}</span>'
-        f"<small>{escaped(card.interval)}</small></div>"
+        f'<div class="card"><b>{escape(card.value)}</b><span>{escape(card.label)}</span>'
+        f"<small>{escape(card.interval)}</small></div>"
         for card in value.cards
     )
-    flags = "".join(f'<p class="flag">{escaped(text)}</p>' for text in value.flags)
-    verdict = f'<div class="answer">{escaped(value.verdict)}</div>{code(value.code)}'
+    flags = "".join(f'<p class="flag">{escape(text)}</p>' for text in value.flags)
+    verdict = f'<div class="answer">{escape(value.verdict)}</div>{code(value.code)}'
     markup(f'{verdict}<div class="cards">{cards}</div>{flags}')
 
 
 def code(lines: str) -> str:
     """Return lines of code to copy, as HTML; nothing for none."""
-    return f'<pre class="copy" tabindex="0"><code>{escaped(lines)}</code></pre>' if lines else ""
+    return f'<pre class="copy" tabindex="0"><code>{escape(lines)}</code></pre>' if lines else ""
 
 
 def show(view: View) -> None:
@@ -143,7 +143,7 @@ def table(value: Table) -> None:
 
 def read(text: str) -> None:
     """Show a computed sentence."""
-    markup(f'<p class="reading">{escaped(text)}</p>')
+    markup(f'<p class="reading">{escape(text)}</p>')
 
 
 def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
@@ -151,10 +151,10 @@ def download(*runs: Run, room_bytes: int = ROOM_BYTES) -> None:
 
     At most `room_bytes` of HTML; a note names what is left out.
     """
-    offered = embed(runs, room_bytes)
-    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in offered.links)}</ul>')
-    if offered.note:
-        read(offered.note)
+    links, note = embed(runs, room_bytes)
+    markup(f'<ul class="downloads">{"".join(f"<li>{link}</li>" for link in links)}</ul>')
+    if note:
+        read(note)
 
 
 def markup(text: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import csv
 import gzip
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, fields, replace
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from inferbench_lib.privacy import scrub_text
-from inferbench_lib.records import Run, from_plain, plain
+from inferbench_lib.records import Figure, Run, from_plain, plain
 from inferbench_lib.store import dump_run
 
 PLAIN_BYTES = 2000
@@ -25,31 +24,26 @@ DIGITS = 4
 """Of a time, where there is no room for all: off by at most 0.05 %, far less than rounds differ."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embedded:
-    """The links of a page, as HTML, and a note on what they leave out."""
-
-    links: tuple[str, ...]
-    note: str = ""
-
-
-def embed(runs: Sequence[Run], room_bytes: int = ROOM_BYTES) -> Embedded:
+def embed(runs: Sequence[Run], room_bytes: int = ROOM_BYTES) -> tuple[list[str], str]:
     """Link the records of notebooks and one table: the samples of a single one, else the figures of all.
 
-    Without room for all, times lose digits, then additional series go, then whole files. Of a single notebook the table
-    goes first; of several, the largest records, which are on their own pages.
+    Return the links as HTML, and a note on what they leave out. Without room for all, times lose digits, then
+    additional series go, then whole files. Of a single notebook the table goes first; of several, the largest records,
+    which are on their own pages.
     """
-    for offered in _less_and_less(runs):
-        if sum(map(len, offered.links)) <= room_bytes:
-            break
-    return offered
-
-
-def _less_and_less(runs: Sequence[Run]) -> Iterator[Embedded]:
     where = "data/" if len(runs) > 1 else f"data/{runs[0].notebook}.json"
+    for links, left_out in _less_and_less(runs):
+        note = f"To keep the page small, {left_out}; {where} in the run's folder has everything." if left_out else ""
+        if sum(map(len, links.values())) <= room_bytes:
+            break
+    return list(links.values()), note
+
+
+def _less_and_less(runs: Sequence[Run]) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield ever fewer links by name, with what they leave out."""
     for left_out, shorten in SHORTER.items():
-        links = _links([shorten(_without_spans(run)) for run in runs])
-        yield _offer(links, left_out, where)
+        links = _links([shorten(_without(run, spans=())) for run in runs])
+        yield links, left_out
     records = sorted((name for name in links if name != TABLE), key=lambda name: -len(links[name]))
     reasons = {name: f"the samples of {name} are in {name}.html" for name in records}
     if len(runs) == 1:
@@ -57,7 +51,7 @@ def _less_and_less(runs: Sequence[Run]) -> Iterator[Embedded]:
     for name in filter(links.__contains__, reasons):
         del links[name]
         left_out = f"{left_out}, and {reasons[name]}"
-        yield _offer(links, left_out, where)
+        yield links, left_out
 
 
 def _links(runs: Sequence[Run]) -> dict[str, str]:
@@ -68,11 +62,6 @@ def _links(runs: Sequence[Run]) -> dict[str, str]:
     elif runs[0].measurements:
         links[TABLE] = data_link(f"{runs[0].notebook}.csv", samples_csv(runs[0]), "text/csv")
     return links
-
-
-def _offer(links: Mapping[str, str], left_out: str, where: str) -> Embedded:
-    note = f"To keep the page small, {left_out}; {where} in the run's folder has everything."
-    return Embedded(links=tuple(links.values()), note=note if left_out else "")
 
 
 def data_link(name: str, payload: bytes, media_type: str) -> str:
@@ -95,37 +84,28 @@ def data_link(name: str, payload: bytes, media_type: str) -> str:
 def samples_csv(run: Run) -> bytes:
     """Return every sample as a row: its cell, its round, and its seconds as they were stored."""
     names = ("workload", "engine", "executor", "device", "precision", "batch_size", "n_processes", "n_threads")
-    rows: list[Sequence[object]] = [(*names, "round", "seconds")]
-    for cell in run.measurements:
-        about = [getattr(cell.case, name) for name in names]
-        rows += [(*about, number, sample) for number, of in enumerate(cell.rounds(), start=1) for sample in of]
-    return _csv(rows)
+    rows = [
+        (*(getattr(cell.case, name) for name in names), number, sample)
+        for cell in run.measurements
+        for number, samples in enumerate(cell.rounds(), start=1)
+        for sample in samples
+    ]
+    return _csv(rows, [*names, "round", "seconds"])
 
 
 def figures_csv(runs: Sequence[Run]) -> bytes:
     """Return every figure of `summary.json` as a row, with its 95 % interval."""
-    rows: list[Sequence[object]] = [("figure", "value", "low", "high", "unit", "verdict")]
-    rows += [
-        (f"{run.notebook}/{name}", figure.value, figure.low, figure.high, figure.unit, figure.verdict)
-        for run in runs
-        for name, figure in run.summary.items()
-    ]
-    return _csv(rows)
+    rows = [(f"{run.notebook}/{name}", *astuple(figure)) for run in runs for name, figure in run.summary.items()]
+    return _csv(rows, ["figure", *(field.name for field in fields(Figure))])
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return scrub_text(text.getvalue()).encode()
+def _csv(rows: list[tuple[Any, ...]], columns: list[str]) -> bytes:
+    return scrub_text(pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False)).encode()
 
 
-def _without_spans(run: Run) -> Run:
-    """Leave out the spans of single samples, most of a record's bytes; the run's folder keeps them."""
-    return replace(run, measurements=tuple(replace(cell, spans=()) for cell in run.measurements))
-
-
-def _without_series(run: Run) -> Run:
-    return replace(run, measurements=tuple(replace(cell, series={}) for cell in run.measurements))
+def _without(run: Run, **empty: Any) -> Run:
+    """Empty these fields of every cell. Spans of single samples are most of a record; the run's folder keeps them."""
+    return replace(run, measurements=tuple(replace(cell, **empty) for cell in run.measurements))
 
 
 def _rounded(run: Run) -> Run:
@@ -144,6 +124,8 @@ def _short(values: Any) -> Any:
 SHORTER: Mapping[str, Callable[[Run], Run]] = {
     "": lambda run: run,
     f"times have {DIGITS} digits": _rounded,
-    f"times have {DIGITS} digits and additional timing series are left out": lambda run: _without_series(_rounded(run)),
+    f"times have {DIGITS} digits and additional timing series are left out": lambda run: _rounded(
+        _without(run, series={})
+    ),
 }
 """What ever shorter records leave out, and how."""

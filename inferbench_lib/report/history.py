@@ -12,7 +12,7 @@ import numpy as np
 
 from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Figure
-from inferbench_lib.report.words import capital, digits, interval, plural, times
+from inferbench_lib.report.words import capital, digits, plural, spread, times, valued
 from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
 
 Headlines = Mapping[str, str]
@@ -29,24 +29,16 @@ def headlines(figures: Figures, names: Headlines) -> list[tuple[str, str]]:
 
 def said(figure: Figure) -> str:
     """Return the value with its unit and interval."""
-    spread = f" ({interval(figure.low, figure.high)})" if figure.low is not None else ""
-    return f"{_plain(figure)}{spread}"
+    value = valued(figure.value, figure.unit)
+    return value if figure.low is None else f"{value} ({spread(figure)})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Changes of the headline figures since the run before, in words, of how many that could be compared."""
+    """The changes of the headline figures since the run before, or the sentence that says that there are none."""
 
-    changed: tuple[str, ...]
-    n_compared: int
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Return the changes, or one sentence that says that there are none."""
-        if not self.n_compared:
-            return ("Not compared with the run before: no figure has an interval in both.",)
-        figures = plural(self.n_compared, "headline figure")
-        return self.changed or (f"No significant change since the run before, in {figures}.",)
+    changed: bool
+    sentences: tuple[str, ...]
 
 
 def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
@@ -58,15 +50,18 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
         if None not in (earlier.low, earlier.high, later.low, later.high)
     ]
     level = shared_level(len(comparable))
-    changed = []
+    found = []
     for name, earlier, later in comparable:
         deciding = ratio_of_figures(earlier, later, level)
         ratio = judge(ratio_of_figures(earlier, later), between_runs(later.unit), deciding)
         if ratio.is_difference:
             word = "higher" if ratio.verdict is Verdict.FASTER else "lower"
             values = f"{said(later)} after {said(earlier)} in the run before"
-            changed.append(f"{capital(name)}: {word} ({times(ratio.value)}), {values}.")
-    return Changes(changed=tuple(changed), n_compared=len(comparable))
+            found.append(f"{capital(name)}: {word} ({times(ratio.value)}), {values}.")
+    none = f"No significant change since the run before, in {plural(len(comparable), 'headline figure')}."
+    if not comparable:
+        none = "Not compared with the run before: no figure has an interval in both."
+    return Changes(changed=bool(found), sentences=tuple(found) or (none,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,25 +81,22 @@ def lines(runs: Sequence[tuple[str, Figures]], names: Headlines) -> Iterator[Lin
     """Yield a line for each headline figure that two or more runs (day and figures, oldest first) have."""
     for key, name in names.items():
         seen = [(day, figure) for day, figures in runs if (figure := _number(figures, key))]
-        if len(seen) > 1:
-            yield _line(name, [day for day, _ in seen], [figure for _, figure in seen])
-
-
-def _line(name: str, days: Sequence[str], figures: Sequence[Figure]) -> Line:
-    values = np.array([figure.value for figure in figures], dtype=float)
-    lows = np.array([figure.low or figure.value for figure in figures], dtype=float)
-    highs = np.array([figure.high or figure.value for figure in figures], dtype=float)
-    least, most = lows.min(), highs.max()
-    if least == most:  # a level line runs through the middle
-        least, most = least - 1, most + 1
-    xs = np.linspace(EDGE, WIDTH - EDGE, len(figures))
-    ys = (np.interp(one, [least, most], [HEIGHT - EDGE, EDGE]) for one in (values, lows, highs))
-    alt = (
-        f"{name}: {plural(len(figures), 'run')} from {days[0]} to {days[-1]}; lowest {digits(values.min())}, "
-        f"highest {digits(values.max())}, newest {_plain(figures[-1])}"
-    )
-    points = np.stack([xs, *ys], axis=1).round(1).tolist()
-    return Line(name=name, newest=said(figures[-1]), alt=alt, points=tuple(map(tuple, points)))
+        if len(seen) < 2:
+            continue
+        ends = [(of.value, of.low or of.value, of.high or of.value) for _, of in seen]
+        values = np.array(ends, dtype=float).T
+        least, most = values.min(), values.max()
+        if least == most:  # a level line runs through the middle
+            least, most = least - 1, most + 1
+        xs = np.linspace(EDGE, WIDTH - EDGE, len(seen))
+        ys = np.interp(values, [least, most], [HEIGHT - EDGE, EDGE])
+        (first, _), (last, newest) = seen[0], seen[-1]
+        alt = (
+            f"{name}: {plural(len(seen), 'run')} from {first} to {last}; lowest {digits(values[0].min())}, "
+            f"highest {digits(values[0].max())}, newest {valued(newest.value, newest.unit)}"
+        )
+        points = np.stack([xs, *ys], axis=1).round(1).tolist()
+        yield Line(name=name, newest=said(newest), alt=alt, points=tuple(map(tuple, points)))
 
 
 def _number(figures: Figures, key: str) -> Figure | None:
@@ -112,8 +104,3 @@ def _number(figures: Figures, key: str) -> Figure | None:
     figure = figures.get(key)
     is_number = figure is not None and isinstance(figure.value, int | float) and figure.value > 0
     return figure if is_number else None
-
-
-def _plain(figure: Figure) -> str:
-    value = float(figure.value or 0)
-    return times(value) if figure.unit == "×" else f"{digits(value)} {figure.unit}"

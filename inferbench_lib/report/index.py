@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
 from inferbench_lib.records import Figure
 from inferbench_lib.report import history, shell
@@ -33,11 +33,7 @@ def _plain_name(page: str) -> str:
     return page
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class NotebookEntry(_Lenient):
+class NotebookEntry(BaseModel, frozen=True):
     """Notebook of a run, with its status; `page` is empty where it left none."""
 
     name: str
@@ -50,7 +46,7 @@ class NotebookEntry(_Lenient):
     verdict: str = ""
 
 
-class Manifest(_Lenient):
+class Manifest(BaseModel, frozen=True):
     """Content of a run's `manifest.json`, as the runner writes it and the index reads it; more keys are allowed."""
 
     schema_version: Literal[1]
@@ -67,7 +63,10 @@ class Manifest(_Lenient):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Run in the index, with its manifest, or without one and with `trouble` as the reason."""
+    """Run in the index, with its manifest, or without one and with `trouble` as the reason.
+
+    The `speaker` is the notebook of the front page, if it has a verdict: it speaks for all.
+    """
 
     run_id: str
     when: datetime
@@ -78,7 +77,7 @@ class Row:
     changes: history.Changes | None = None
     headlines: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, NotebookEntry], ...] = ()
-    front: str = ""
+    speaker: NotebookEntry | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -90,11 +89,6 @@ class Row:
         """Return what comparable runs have in common: machine, profile, and whether they were simulated."""
         about = self.manifest
         return (about.machine_line, about.profile, about.simulated) if about and self.is_complete else ("", "", False)
-
-    @property
-    def speaker(self) -> NotebookEntry | None:
-        """Return the notebook of the front page, if it has a verdict: it speaks for all."""
-        return next((entry for _, entry in self.pages if entry.name == self.front and entry.verdict), None)
 
     @property
     def front_page(self) -> str:
@@ -167,7 +161,7 @@ def _read(folder: Path, front: str) -> Row:
     figures, trouble = _figures(folder)
     return Row(
         run_id=folder.name, when=manifest.started_at, status=status, manifest=manifest, pages=pages, figures=figures,
-        trouble=trouble, front=front,
+        trouble=trouble, speaker=next((entry for entry in entries if entry.name == front and entry.verdict), None),
     )  # fmt: skip
 
 

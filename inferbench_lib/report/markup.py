@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain, count
 
 from bs4 import BeautifulSoup, Tag
+from markupsafe import Markup
 
 from inferbench_lib.report.glossary import Term, link_terms
 
@@ -22,22 +24,16 @@ _BLANKS = frozenset({"", "–", "—", "-", "−", "nan", "NaN", "None", "<NA>",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heading:
-    """Line of the contents."""
-
-    level: int
-    anchor: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Body:
-    """HTML of a notebook for its page, and the parts that the page shows in other places."""
+    """HTML of a notebook for its page, and the parts that the page shows in other places.
 
-    html: str
-    answer: str
-    parameters: str
-    contents: tuple[Heading, ...]
+    `contents` has level, anchor and text of each heading.
+    """
+
+    html: Markup
+    answer: Markup
+    parameters: Markup
+    contents: tuple[tuple[int, str, str], ...]
     terms: tuple[Term, ...]
     has_error: bool
 
@@ -63,15 +59,15 @@ def finish(html: str) -> Body:
     return Body(
         answer=_extracted(_answer(soup)),
         parameters=_extracted(soup.select("details.parameters")),
-        html=str(soup),
+        html=Markup(soup),
         contents=contents,
         terms=terms,
         has_error=soup.select_one("#failed") is not None,
     )
 
 
-def _extracted(blocks: list[Tag]) -> str:
-    return "\n".join(str(block.extract()) for block in blocks)
+def _extracted(blocks: list[Tag]) -> Markup:
+    return Markup("\n".join(str(block.extract()) for block in blocks))
 
 
 def _unplug(soup: BeautifulSoup) -> None:
@@ -116,17 +112,15 @@ def _answer(soup: BeautifulSoup) -> list[Tag]:
     return [block for block in (first, cards) if block and {"answer", "cards"} & set(block.get_attribute_list("class"))]
 
 
-def _anchor(heading: Tag, taken: set[str], soup: BeautifulSoup) -> Heading:
+def _anchor(heading: Tag, taken: set[str], soup: BeautifulSoup) -> tuple[int, str, str]:
     text = heading.get_text(" ", strip=True)
     stem = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
-    anchor, count = stem, 1
-    while anchor in taken:
-        count += 1
-        anchor = f"{stem}-{count}"
+    numbered = (f"{stem}-{number}" for number in count(2))
+    anchor = next(name for name in chain([stem], numbered) if name not in taken)
     taken.add(anchor)
     heading["id"] = anchor
     heading.append(_permalink(anchor, text, soup))
-    return Heading(level=int(heading.name[1]), anchor=anchor, text=text)
+    return int(heading.name[1]), anchor, text
 
 
 def _permalink(anchor: str, text: str, soup: BeautifulSoup) -> Tag:

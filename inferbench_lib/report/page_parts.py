@@ -10,6 +10,7 @@ import pandas as pd
 from inferbench_lib.records import Measurement, Outcome, Run
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import interval, joined, plural, seconds, share, size
+from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.statistics import summarize
 
 DISTURBANCES = {
@@ -24,8 +25,6 @@ DISTURBANCES = {
     "oversubscribed": "more workers than usable CPUs",
     "drift": "the control workload drifted",
 }
-FEWEST_ROUNDS = 6
-"""With fewer rounds no 95 % signed-rank interval exists."""
 
 
 def system(run: Run) -> Table:
@@ -36,39 +35,33 @@ def system(run: Run) -> Table:
 def system_rows(run: Run) -> list[tuple[str, str]]:
     """Return the machine as rows of name and value; a value that it does not tell is "unknown"."""
     seen = run.machine
-
-    def known(value: object) -> str:
-        return "unknown" if value in (None, "") else str(value)
-
-    return [
-        ("CPU", seen.cpu_model),
-        ("Physical cores", known(seen.physical_cores)),
-        ("Logical cores", known(seen.logical_cores)),
-        ("Usable CPUs", seen.usable_reason or str(seen.usable_cpus)),
-        ("Memory", size(seen.memory_bytes) if seen.memory_bytes else "unknown"),
-        ("Caches", joined(f"{name} {size(n_bytes)}" for name, n_bytes in seen.caches.items()) or "unknown"),
-        ("Frequency governor", seen.governor),
-        ("Virtualisation", seen.virtualisation),
-        ("Accelerator", ", ".join(seen.accelerators) or seen.accelerator_reason or "none"),
-        ("Operating system", seen.operating_system),
-        ("Python", known(seen.python)),
-        ("Microarchitecture", seen.microarchitecture),
-        ("Instruction sets", ", ".join(seen.instruction_sets) or "unknown"),
-        ("Threads per core", known(seen.threads_per_core)),
-        *((f"Cores: {name}", plural(count, "logical CPU")) for name, count in seen.core_kinds.items()),
-        (
-            "CPUs per cache",
-            joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()) or "unknown",
-        ),
-        ("NUMA nodes", known(seen.numa_nodes)),
-        ("Maximum clock", f"{seen.frequency_hz / 1e9:.2f} GHz" if seen.frequency_hz else "unknown"),
-        ("Memory limit", size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none"),
-        ("Huge pages", seen.huge_pages),
-        ("Steal since boot", "unknown" if seen.steal_share is None else share(seen.steal_share)),
-        *seen.versions.items(),
-        *((f"environment: {name}", value) for name, value in seen.environment.items()),
-        ("Revision", f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}"),
-    ]
+    rows = {
+        "CPU": seen.cpu_model,
+        "Physical cores": seen.physical_cores,
+        "Logical cores": seen.logical_cores,
+        "Usable CPUs": seen.usable_reason or seen.usable_cpus,
+        "Memory": seen.memory_bytes and size(seen.memory_bytes),
+        "Caches": joined(f"{name} {size(n_bytes)}" for name, n_bytes in seen.caches.items()),
+        "Frequency governor": seen.governor,
+        "Virtualisation": seen.virtualisation,
+        "Accelerator": ", ".join(seen.accelerators) or seen.accelerator_reason or "none",
+        "Operating system": seen.operating_system,
+        "Python": seen.python,
+        "Microarchitecture": seen.microarchitecture,
+        "Instruction sets": ", ".join(seen.instruction_sets),
+        "Threads per core": seen.threads_per_core,
+        **{f"Cores: {name}": plural(count, "logical CPU") for name, count in seen.core_kinds.items()},
+        "CPUs per cache": joined(f"{name} {plural(n, 'CPU')}" for name, n in seen.cache_shared_by.items()),
+        "NUMA nodes": seen.numa_nodes,
+        "Maximum clock": seen.frequency_hz and f"{seen.frequency_hz / 1e9:.2f} GHz",
+        "Memory limit": size(seen.memory_limit_bytes) if seen.memory_limit_bytes else "none",
+        "Huge pages": seen.huge_pages,
+        "Steal since boot": None if seen.steal_share is None else share(seen.steal_share),
+        **seen.versions,
+        **{f"environment: {name}": value for name, value in seen.environment.items()},
+        "Revision": f"{seen.git_revision[:12]}{' with uncommitted changes' if seen.git_dirty else ''}",
+    }
+    return [(name, "unknown" if value in (None, "") else str(value)) for name, value in rows.items()]
 
 
 def method(run: Run) -> str:
@@ -98,39 +91,31 @@ def trust(runs: Sequence[Run]) -> str:
 
 
 def _stability(cells: Sequence[Measurement]) -> str:
-    outcomes = [summarize(cell).outcome for cell in cells]
-    n_unstable = sum(
-        outcome is Outcome.UNSTABLE or any(flag.invalidates for flag in cell.flags)
-        for cell, outcome in zip(cells, outcomes, strict=True)
-    )
-    n_failed = sum(outcome not in (Outcome.OK, Outcome.UNSTABLE) for outcome in outcomes)
+    n_cells, outcomes = plural(len(cells), "cell"), Counter(summarize(cell).outcome for cell in cells)
     flagged = Counter(name for cell in cells for name in dict.fromkeys(flag.name for flag in cell.flags))
     causes = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in flagged.most_common())
-    beside = f"; {causes}" if causes else ""
-    if not n_unstable and not n_failed:
-        n_cells = plural(len(cells), "cell")
-        return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
+    n_unstable = outcomes[Outcome.UNSTABLE]
+    n_failed = len(cells) - n_unstable - outcomes[Outcome.OK]
     troubles = [f"{n_unstable} too unstable for a verdict"] * bool(n_unstable)
     troubles += [f"{n_failed} without a result"] * bool(n_failed)
-    return f"Not stable: of {plural(len(cells), 'cell')}, {joined(troubles)}{beside}."
+    if troubles:
+        return f"Not stable: of {n_cells}, {joined(troubles)}{causes and '; '}{causes}."
+    return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
 
 
 def _verified(cells: Sequence[Measurement]) -> str:
-    checked = [cell.verification for cell in cells if cell.verification is not None]
-    if not checked:
-        return "No outputs were verified."
-    n_wrong = sum(not one.passed for one in checked)
-    if n_wrong:
-        return f"{n_wrong} of {plural(len(checked), 'verified cell')} have WRONG outputs; their figures are withheld."
-    return f"The outputs of all {plural(len(checked), 'verified cell')} match the reference."
+    checked = [cell.verification.passed for cell in cells if cell.verification is not None]
+    n_cells = plural(len(checked), "verified cell")
+    if not all(checked):
+        return f"{checked.count(False)} of {n_cells} have WRONG outputs; their figures are withheld."
+    return f"The outputs of all {n_cells} match the reference." if checked else "No outputs were verified."
 
 
 def _rounds(cells: Sequence[Measurement]) -> str:
-    counts = sorted({len(cell.round_sizes) for cell in cells if cell.round_sizes})
+    counts = [len(cell.round_sizes) for cell in cells if cell.round_sizes]
     if not counts:
         return "Nothing was timed."
-    spread = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]}–{counts[-1]}"
-    noun = "round" if counts == [1] else "rounds"
-    if counts[0] >= FEWEST_ROUNDS:
-        return f"Intervals are over {spread} {noun}."
-    return f"Measured in {spread} {noun}; an interval needs {FEWEST_ROUNDS}."
+    least, most = min(counts), max(counts)
+    spread = f"{least}{f'–{most}' if most > least else ''} {'round' if most == 1 else 'rounds'}"
+    needed = values_needed()
+    return f"Intervals are over {spread}." if least >= needed else f"Measured in {spread}; an interval needs {needed}."

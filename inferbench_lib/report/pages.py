@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import copy
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
 from nbformat import NotebookNode
 from PIL import Image
 
@@ -31,25 +29,8 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Banner:
-    """Status of an incomplete page (failed, timed out, killed, interrupted, not run), its place and its reason."""
-
-    status: str
-    where: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NavLink:
-    """Link to another page of the run; `href` is relative, such as `a_page.html` or `../index.html`."""
-
-    label: str
-    href: str
-
-
-def render_page(notebook: NotebookNode, html_path: Path, *, title: str, nav: Sequence[NavLink] = ()) -> None:
-    """Write `notebook` as a page that loads nothing, whole or not at all.
+def render_page(notebook: NotebookNode, html_path: Path, *, title: str, nav: Sequence[tuple[str, str]] = ()) -> None:
+    """Write `notebook` as a page that loads nothing, whole or not at all; `nav` has label and address of other pages.
 
     `notebook.metadata["inferbench"]` may hold `verdict, machine_line, when, duration, trust, command, status,
     reason, simulated, run_id, notebook`; an incomplete notebook gets a banner. Raises ReportError for a picture
@@ -58,58 +39,43 @@ def render_page(notebook: NotebookNode, html_path: Path, *, title: str, nav: Seq
     shown = copy.deepcopy(notebook)
     shown.cells = [cell for cell in shown.cells if _is_shown(cell)]
     _describe_pictures(shown.cells)
-    body = markup.finish(_exporter().from_notebook_node(shown)[0])
-    about = dict(notebook.metadata.get("inferbench", {}))
-    keys = ("machine_line", "when", "duration", "trust", "command", "simulated", "run_id", "notebook", "verdict")
+    about = defaultdict(str, notebook.metadata.get("inferbench", {}))
     text = shell.render(
         "page.html.j2",
         title=title,
         page_name=html_path.name,
         nav=nav,
-        banner=find_fault(notebook),
-        about={key: about.get(key, "") for key in keys} | {"when": _moment(about.get("when", ""))},
-        answer=Markup(body.answer),
-        description=about.get("verdict", ""),
-        body=Markup(body.html),
-        parameters=Markup(body.parameters),
-        contents=body.contents,
-        terms=body.terms,
-        has_error=body.has_error,
+        banner=_fault(about, notebook.cells),
+        about=about,
+        description=about["verdict"],
+        body=markup.finish(_exporter().from_notebook_node(shown)[0]),
     )
     write_file(html_path, text)
 
 
-def find_fault(notebook: NotebookNode) -> Banner | None:
-    """Find why a notebook is incomplete: its recorded status, else a cell that raised, else a cell that never ran."""
-    about = notebook.metadata.get("inferbench", {})
-    numbered = [(number, cell) for number, cell in enumerate(notebook.cells, start=1) if cell.cell_type == "code"]
-    raised = [(number, error) for number, cell in numbered for error in cell.outputs if error.output_type == "error"]
-    where = f"cell {raised[0][0]}" if raised else ""
-    reason = f"{raised[0][1].ename}: {plain_text(raised[0][1].evalue)}" if raised else ""
-    status = about.get("status", "complete")
-    if status != "complete":
-        return Banner(status=status, where=where, reason=about.get("reason", "") or reason)
-    if raised:
-        return Banner(status="failed", where=where, reason=reason)
-    code = [(number, cell) for number, cell in numbered if cell.source.strip() and _is_shown(cell)]
-    unrun = [number for number, cell in code if cell.execution_count is None]
-    if unrun and len(unrun) < len(code):
-        return Banner(status="stopped early", where=f"cell {unrun[0]}", reason="this cell and those below it never ran")
-    return None
+def _fault(about: Mapping[str, str], cells: Sequence[NotebookNode]) -> dict[str, str]:
+    """Return status, place and reason of an incomplete notebook; nothing for a complete one.
+
+    Its recorded status counts, else a cell that raised, else a cell that never ran.
+    """
+    code = [(f"cell {number}", cell) for number, cell in enumerate(cells, start=1) if cell.cell_type == "code"]
+    raised = [(where, error) for where, cell in code for error in cell.outputs if error.output_type == "error"]
+    where, error = raised[0] if raised else ("", None)
+    status = about["status"] or "complete"
+    if error is not None or status != "complete":
+        reason = about["reason"] or (f"{error.ename}: {plain_text(error.evalue)}" if error else "")
+        return {"status": "failed" if status == "complete" else status, "where": where, "reason": reason}
+    ran = [(where, cell.execution_count) for where, cell in code if cell.source.strip() and _is_shown(cell)]
+    unrun = [where for where, count in ran if count is None]
+    if unrun and len(unrun) < len(ran):
+        return {"status": "stopped early", "where": unrun[0], "reason": "this cell and those below it never ran"}
+    return {}
 
 
 def plain_text(text: str) -> str:
     """Return terminal output as it was seen: no colours, no control codes, redrawn lines in their last state."""
     lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
     return "\n".join(_CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines)
-
-
-def _moment(when: str) -> str:
-    """Return an ISO time as `<time>`, other text unchanged."""
-    try:
-        return shell.moment(datetime.fromisoformat(when))
-    except ValueError:
-        return when
 
 
 def _is_shown(cell: NotebookNode) -> bool:

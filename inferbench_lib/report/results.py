@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any
 
 from inferbench_lib.records import Run
 from inferbench_lib.report import shell
-from inferbench_lib.report.display import Answer
 from inferbench_lib.report.page_parts import system_rows
 from inferbench_lib.report.words import capital, machine_line, marked
 
@@ -17,22 +17,11 @@ ANALYSIS_SENTENCES = 6
 """Of the whole page, shared by its questions."""
 
 
-class Voice(Protocol):
-    """Access to the texts of a run's pages and of the front page."""
+def texts(runs: Mapping[str, Run], voice: ModuleType, incomplete: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each file by its name; `incomplete` holds the reason of each notebook that is left out.
 
-    def title(self, run: Run) -> str: ...
-
-    def answer(self, run: Run) -> Answer: ...
-
-    def explanation(self, run: Run) -> str: ...
-
-    def front(self, runs: Mapping[str, Run]) -> Answer: ...
-
-    def headlines(self) -> Mapping[str, str]: ...
-
-
-def texts(runs: Mapping[str, Run], voice: Voice, incomplete: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of each file by its name; `incomplete` holds the reason of each notebook that is left out."""
+    `voice` is `studies.voice`, which gives the texts of the runs' pages.
+    """
     n_sentences = max(1, ANALYSIS_SENTENCES // max(1, len(runs)))
     told = {
         "questions": [(marked(run, voice.title(run)), voice.answer(run)) for run in runs.values()],

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import nbformat
@@ -28,7 +29,7 @@ from inferbench_lib.report import results
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Console, Execution, environment, execute
 from inferbench_lib.report.page_parts import trust
-from inferbench_lib.report.pages import NavLink, render_page
+from inferbench_lib.report.pages import render_page
 from inferbench_lib.report.words import duration, machine_line
 
 ROOT = Path(__file__).parents[2]
@@ -39,14 +40,14 @@ NOTEBOOKS = ROOT / "notebooks"
 class Job:
     """Notebooks to execute in order with their parameters, and what their pages need.
 
-    `command` repeats the report. `voice` gives the texts of the pages. `front` names the notebook whose page opens the
-    run and speaks for all others.
+    `command` repeats the report. `voice` is `studies.voice`, which gives the texts of the pages. `front` names the
+    notebook whose page opens the run and speaks for all others.
     """
 
     profile: str
     parameters: Mapping[str, Mapping[str, Any]]
     command: str
-    voice: results.Voice
+    voice: ModuleType
     front: str = ""
     timeout_s: int = 1800
     notebooks: Path = NOTEBOOKS
@@ -61,11 +62,10 @@ class Job:
         first = cells[0].source.splitlines()[:1] if cells else []
         return "".join(first).removeprefix("# ").strip() or name
 
-    def links(self) -> list[NavLink]:
-        """Return the navigation of every page of the run, the front page first."""
+    def links(self) -> list[tuple[str, str]]:
+        """Return label and address of every page of the run, the front page first."""
         names = sorted(self.parameters, key=lambda name: name != self.front)
-        pages = [NavLink(label=self.title(name), href=self.page_name(name)) for name in names]
-        return [*pages, NavLink(label="All runs", href="../index.html")]
+        return [*((self.title(name), self.page_name(name)) for name in names), ("All runs", "../index.html")]
 
 
 def run_report(job: Job) -> int:
@@ -139,16 +139,12 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime,
     notebook.metadata["inferbench"] = about
     scrub(notebook)
     _write_page(job, name, notebook, folder)
-    told = notebook.metadata["inferbench"]
     return NotebookEntry(
+        **notebook.metadata["inferbench"],
         name=name,
-        title=told["title"],
-        status=told["status"],
-        reason=told["reason"],
         page=job.page_name(name),
         duration_s=round(time.monotonic() - began_s, 2),
         measuring_s=round(run.duration_s, 2) if run and run.run_id == folder.name else 0.0,  # 0 when reused
-        verdict=told["verdict"],
     )
 
 
@@ -178,8 +174,8 @@ def _write_page(job: Job, name: str, notebook: nbformat.NotebookNode, folder: Pa
 def _verdict(job: Job, name: str, run: Run | None, runs: Sequence[Run]) -> str:
     """Return the verdict of a complete page; without a record, only the front page has one."""
     if run is not None:
-        return job.voice.answer(run).verdict
-    return job.voice.front({one.notebook: one for one in runs}).verdict if name == job.front else ""
+        return str(job.voice.answer(run).verdict)
+    return str(job.voice.front({one.notebook: one for one in runs}).verdict) if name == job.front else ""
 
 
 def _write_files(
@@ -207,8 +203,7 @@ def _write_files(
         simulated=any(run.simulated for run in runs.values()),
         notebooks=tuple(pages),
     )
-    verdicts = {page.name: page.verdict for page in pages if page.verdict}
-    store.write_manifest(folder, manifest.model_dump(mode="json") | {"verdicts": verdicts})
+    store.write_manifest(folder, manifest.model_dump(mode="json"))
     return manifest.status
 
 

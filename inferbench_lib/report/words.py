@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
@@ -48,11 +47,9 @@ def _time_unit(value_s: float) -> tuple[float, str]:
 
 def duration(value_s: float) -> str:
     """Return how long something took, for a person: `8.4 s`, `1 min 05 s`, `2 h 03 min`."""
-    if value_s < 9.95:
-        return f"{value_s:.1f} s"
     whole_s = round(value_s)
     if whole_s < 60:
-        return f"{whole_s} s"
+        return f"{value_s:.1f} s" if value_s < 9.95 else f"{whole_s} s"
     if whole_s < 3600:
         return f"{whole_s // 60} min {whole_s % 60:02d} s"
     whole_min = round(whole_s / 60)
@@ -70,6 +67,10 @@ def times(value: float) -> str:
     return f"{value:.2f}×" if 0.1 <= value < 9.995 else f"{digits(value, 3 if value > 1 else 2)}×"
 
 
+FORMS: dict[str, Callable[[float], str]] = {"s": seconds, "×": times}
+"""How values of a unit are written."""
+
+
 def interval(low: float | None, high: float | None, form: Callable[[float], str] = digits) -> str:
     """Return an interval, its unit once where both ends share it: `1.79–1.86`, `23.1–24.6 ms`.
 
@@ -84,29 +85,31 @@ def interval(low: float | None, high: float | None, form: Callable[[float], str]
     return f"{first.removesuffix(unit) if is_shared else first}{dash}{last}"
 
 
+def interval_of(value: Interval, form: Callable[[float], str] = times) -> str:
+    """Return the interval of a value, by default a ratio."""
+    return interval(value.low, value.high, form)
+
+
 def _unit(text: str) -> str:
     return re.sub(r"^[-−+]?[\d,.]+", "", text)
 
 
 def ratio(value: Ratio) -> str:
     """Return a speedup with its interval: `1.83× (1.79–1.86)`."""
-    return f"{times(value.value)} ({_ratio_interval(value)})"
-
-
-def _ratio_interval(value: Ratio) -> str:
-    return interval(value.low, value.high, times).removesuffix("×")
+    return f"{times(value.value)} ({interval_of(value).removesuffix('×')})"
 
 
 def measured(value: Interval, form: Callable[[float], str] = seconds) -> str:
     """Return a value with its interval: `4.61 s (4.52–4.70 s)`."""
-    return f"{form(value.value)} ({interval(value.low, value.high, form)})"
+    return f"{form(value.value)} ({interval_of(value, form)})"
 
 
 def compared(value: Ratio, candidate: str, baseline: str) -> str:
     """Return what a comparison found, as a clause with its figures."""
     match value.verdict:
         case Verdict.FASTER | Verdict.SLOWER:
-            return f"{candidate} is {times(value.value)} as fast as {baseline} ({_ratio_interval(value)})"
+            spread = interval_of(value).removesuffix("×")
+            return f"{candidate} is {times(value.value)} as fast as {baseline} ({spread})"
         case Verdict.INDISTINGUISHABLE:
             return f"{candidate} is statistically tied with {baseline}: {ratio(value)}"
         case _:
@@ -160,23 +163,20 @@ def machine_line(machine: Machine) -> str:
     return f"{machine.cpu_model} · {cpus} · {memory} · {accelerators} · {system}"
 
 
-def figure_cells(figures: Sequence[tuple[str, Figure]]) -> list[tuple[str, str, str, str]]:
-    """Return entries of `summary.json` as text: name, value with unit, interval, verdict."""
-    rows = []
-    for name, figure in figures:
-        spread = interval(figure.low, figure.high) if figure.low is not None else ""
-        rows.append((name, _figure_value(figure), spread, figure.verdict))
-    return rows
+def valued(value: float | str | None, unit: str) -> str:
+    """Return the value of an entry of `summary.json` with its unit: `1.83×`, `23.4 ms`, `16 inputs per call`."""
+    match value:
+        case None:
+            return "–"
+        case str():
+            return value
+        case int() if unit not in FORMS:
+            return f"{value:,} {unit}".strip()
+    return FORMS[unit](value) if unit in FORMS else f"{digits(value)} {unit}".strip()
 
 
-def _figure_value(figure: Figure) -> str:
-    value = figure.value
-    if value is None:
-        return "–"
-    text = digits(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-    return f"{text} {figure.unit}".strip()
-
-
-def escaped(text: str) -> str:
-    """Escape a text for HTML."""
-    return html.escape(text)
+def spread(figure: Figure) -> str:
+    """Return the interval of an entry of `summary.json`, its unit only where the value's depends on its size."""
+    if figure.low is None:
+        return ""
+    return interval(figure.low, figure.high, seconds if figure.unit == "s" else digits)

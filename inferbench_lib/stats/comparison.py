@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from typing import TypeVar
 
@@ -54,10 +54,10 @@ def compare_rounds(
     interval = widened(paired_ratio(baseline_s, candidate_s, level), *cells)
     ratio = replace(judge(interval, WITHIN_RUN), n_rounds=len(baseline_s))
     ratios = [first / second for first, second in zip(baseline_s, candidate_s, strict=True)]
-    found = drift(levelled(ratios, min(cells, key=lambda cell: len(cell.round_sizes))) if cells else ratios)
-    if ratio.verdict is Verdict.TOO_FEW or found.is_level:
+    change = drift(levelled(ratios, min(cells, key=lambda cell: len(cell.round_sizes))) if cells else ratios)
+    if ratio.verdict is Verdict.TOO_FEW or not change:
         return ratio
-    reason = f"their ratio drifts: {found.change:+.0%} from the first half of the rounds to the second"
+    reason = f"their ratio drifts: {change:+.0%} from the first half of the rounds to the second"
     return replace(ratio, verdict=Verdict.UNSTABLE, reason=reason)
 
 
@@ -68,41 +68,21 @@ def efficiency(speedup: Ratio, n_processes: int) -> Interval:
     return speedup.map(lambda value: value / n_processes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """Cells from the fastest, and those that are statistically tied with the best.
-
-    `against_best[i]` is the speed of `order[i]` over that of the best: 1 for the best itself.
-    """
-
-    best: Measurement
-    ties: tuple[Measurement, ...]
-    order: tuple[Measurement, ...]
-    against_best: tuple[Ratio, ...]
-
-
-def rank(measurements: Sequence[Measurement]) -> Ranking | None:
-    """Rank the usable cells by time per input, fastest first; None when there is none.
+def best_and_ties(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Return the usable cell with the least time per input, then those statistically tied with it; empty without any.
 
     The comparisons with the best share the 5 % chance of an error (Bonferroni; Hsu 1984 on comparing with the best),
     as far as the rounds carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
     """
-    usable = sorted((cell for cell in measurements if not unusable(cell)), key=_seconds_per_input)
-    if not usable:
-        return None
-    best, others = usable[0], usable[1:]
-    ratios = []
-    for other in others:
-        n_rounds = min(len(best.round_sizes), len(other.round_sizes))
-        level = max(0.95, min(shared_level(len(others)), 1 - 2.0 ** (1 - n_rounds)))
-        ratios.append(compare(best, other, level=level))
-    itself = Ratio(value=1.0, low=1.0, high=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the best itself")
-    return Ranking(
-        best=best,
-        ties=tuple(cell for cell, ratio in zip(others, ratios, strict=True) if ratio.verdict is not Verdict.SLOWER),
-        order=tuple(usable),
-        against_best=(itself, *ratios),
-    )
+    usable = [cell for cell in measurements if not unusable(cell)]
+    usable.sort(key=lambda cell: median(cell.samples_s) / cell.inputs_per_call)
+    found = usable[:1]
+    for cell in usable[1:]:
+        n_rounds = min(len(found[0].round_sizes), len(cell.round_sizes))
+        level = max(0.95, min(shared_level(len(usable) - 1), 1 - 2.0 ** (1 - n_rounds)))
+        if compare(found[0], cell, level=level).verdict is not Verdict.SLOWER:
+            found.append(cell)
+    return found
 
 
 def smallest_detectable_ratio(log_ratios: Sequence[float], *, n_rounds: int, power: float = 0.8) -> float:
@@ -139,10 +119,6 @@ def unusable(cell: Measurement) -> str:
     if cell.outcome not in (Outcome.OK, Outcome.UNSTABLE):
         return f"is {cell.outcome}: {cell.reason}"
     return "" if cell.samples_s else "has no samples"
-
-
-def _seconds_per_input(cell: Measurement) -> float:
-    return median(cell.samples_s) / cell.inputs_per_call
 
 
 def _instability(cell: Measurement) -> str:

@@ -13,8 +13,8 @@ a straight line on logarithmic axes, fitted in the same way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -90,10 +90,10 @@ def fit_amdahl(throughputs: Throughputs) -> AmdahlFit | Refusal:
         return Refusal(
             reason="throughput falls below one worker's as workers are added, which Amdahl's law cannot describe"
         )
-    bounded = _clipped(fraction, 0.0, 1.0)
+    bounded = fraction.map(lambda s: min(max(s, 0.0), 1.0))
     return AmdahlFit(
         serial_fraction=bounded,
-        max_speedup=_falling(bounded, lambda s: 1 / s if s else math.inf),
+        max_speedup=bounded.map(lambda s: 1 / s if s else math.inf),
         misfit=_misfit(throughputs, coefficients),
     )
 
@@ -104,7 +104,7 @@ def fit_usl(throughputs: Throughputs) -> UslFit | Refusal:
         return refusal
     coefficients = _fit_rounds(throughputs, n_terms=3)
     contention = signed_rank_interval(coefficients[:, 1] / coefficients[:, 0])
-    coherency = _clipped(signed_rank_interval(coefficients[:, 2] / coefficients[:, 0]), 0.0, math.inf)
+    coherency = signed_rank_interval(coefficients[:, 2] / coefficients[:, 0]).map(lambda kappa: max(kappa, 0.0))
     kappa = coherency.value
     return UslFit(
         contention=contention,
@@ -174,25 +174,3 @@ def _misfit(throughputs: Throughputs, coefficients: npt.NDArray[np.float64]) -> 
     seen = np.median(np.array(list(throughputs.values()), dtype=float), axis=1)
     predicted = workers / (_terms(workers, coefficients.shape[1]) @ np.median(coefficients, axis=0))
     return float(np.max(np.abs(predicted / seen - 1)))
-
-
-def _clipped(interval: Interval, low: float, high: float) -> Interval:
-    def clip(value: float) -> float:
-        return min(max(value, low), high)
-
-    return replace(
-        interval,
-        value=clip(interval.value),
-        low=None if interval.low is None else clip(interval.low),
-        high=None if interval.high is None else clip(interval.high),
-    )
-
-
-def _falling(interval: Interval, function: Callable[[float], float]) -> Interval:
-    """Return the interval of a falling function: its ends change places."""
-    return replace(
-        interval,
-        value=function(interval.value),
-        low=None if interval.high is None else function(interval.high),
-        high=None if interval.low is None else function(interval.low),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -79,27 +78,19 @@ def replicates(rounds: Rounds) -> list[float]:
     return [median(sample for index in group for sample in taken[index]) for group in groups if group.size]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drift:
-    """The change from a series' first half to its second (0.12: 12 % above it), and whether the series is level."""
+def drift(medians: Sequence[float]) -> float:
+    """Return by how much the second half of medians, all above 0, differs from the first (0.12: 12 % more); 0 if level.
 
-    change: float
-    is_level: bool
-
-
-def drift(medians: Sequence[float]) -> Drift:
-    """Compare the second half of the rounds' (or blocks') medians, all above 0, with the first.
-
-    The series is not level where they differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947)
+    A series is level unless its halves differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947)
     rejects equality at 5 %, or at the smallest level that so few rounds can reach (three against three: 10 %).
     Below six medians nothing can be said and the series passes as level.
     """
     half = len(medians) // 2
     if len(medians) < 6:
-        return Drift(change=0.0, is_level=True)
+        return 0.0
     first, second = medians[:half], medians[-half:]
     change = median(second) / median(first) - 1
     p_value = float(stats.mannwhitneyu(first, second, method="exact" if len(medians) <= 40 else "asymptotic").pvalue)
     reachable = 2 / math.comb(2 * half, half)
-    is_level = abs(math.log1p(change)) <= math.log1p(DRIFT_TOLERANCE) or p_value > max(0.05, reachable) + 1e-12
-    return Drift(change=change, is_level=is_level)
+    is_large = abs(math.log1p(change)) > math.log1p(DRIFT_TOLERANCE)
+    return change if is_large and p_value <= max(0.05, reachable) + 1e-12 else 0.0

@@ -54,18 +54,15 @@ def relative_width(round_medians: Sequence[float]) -> float:
     return (interval.high - interval.low) / interval.value
 
 
-def percentiles(rounds: Rounds, calls_per_sample: int) -> tuple[Percentile, ...]:
-    """Return p50, p90, p95 and p99 of single calls; withheld where samples are too few or are means of blocks."""
+def percentiles(rounds: Rounds, calls_per_sample: int, fault: str = "") -> tuple[Percentile, ...]:
+    """Return p50, p90, p95 and p99 of single calls; withheld for a fault, too few samples or means of blocks."""
     if calls_per_sample != 1:
-        reason = f"needs single-call samples, has means of {calls_per_sample} calls"
-        return _withheld(reason)
+        fault = fault or f"needs single-call samples, has means of {calls_per_sample} calls"
+    if fault:
+        return tuple(Percentile(p=p, value=None, reason=fault) for p in PERCENTILES)
     samples = [sample for samples in rounds for sample in samples]
     worth = effective_samples(len(samples), lag1(rounds))
     return tuple(percentile(samples, p, n_effective=worth) for p in PERCENTILES)
-
-
-def _withheld(reason: str) -> tuple[Percentile, ...]:
-    return tuple(Percentile(p=p, value=None, reason=reason) for p in PERCENTILES)
 
 
 def summarize(measurement: Measurement) -> Summary:
@@ -85,7 +82,7 @@ def summarize(measurement: Measurement) -> Summary:
         median_s=centre,
         mean_s=fmean(samples) if is_usable else math.nan,
         std_s=stdev(samples) if is_usable and len(samples) > 1 else math.nan,
-        percentiles=percentiles(rounds, measurement.calls_per_sample) if is_usable else _withheld(reason),
+        percentiles=percentiles(rounds, measurement.calls_per_sample, "" if is_usable else reason),
         throughput_per_s=centre.map(lambda seconds: measurement.inputs_per_call / seconds),
         outcome=outcome,
         reason=reason,
@@ -101,12 +98,12 @@ def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
         if flag.invalidates:
             return Outcome.UNSTABLE, flag.text
     rounds = [samples for samples in measurement.rounds() if samples]
-    found = drift(levelled(_in_order(rounds), measurement))
-    if found.is_level:
+    change = drift(levelled(_in_order(rounds), measurement))
+    if not change:
         return Outcome.OK, measurement.reason
     what = "the series is not level" if len(rounds) == 1 else "the rounds' medians drift"
-    direction = "slower" if found.change > 0 else "faster"
-    return Outcome.UNSTABLE, f"{what}: the second half is {abs(found.change):.0%} {direction} than the first"
+    direction = "slower" if change > 0 else "faster"
+    return Outcome.UNSTABLE, f"{what}: the second half is {abs(change):.0%} {direction} than the first"
 
 
 def _in_order(rounds: Rounds) -> list[float]:

@@ -27,7 +27,6 @@ from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interv
 PROCESS_SCATTER = 0.02
 """Standard deviation between processes of one program, as a share: assumed, and more than most programs show."""
 UNCHANGED = Interval(value=1.0)
-CONTROL_CHANGED = "the control workload changed as well: the machine itself may have been faster or slower"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +147,8 @@ def _verdict(ratio: Interval, tolerance: Tolerance) -> tuple[Verdict, str]:
     if tolerance.low <= ratio.high and ratio.low <= tolerance.high:
         without = replace(tolerance, control=UNCHANGED)
         if ratio.low > without.high or ratio.high < without.low:
-            return Verdict.INDISTINGUISHABLE, CONTROL_CHANGED
+            reason = "the control workload changed as well: the machine itself may have been faster or slower"
+            return Verdict.INDISTINGUISHABLE, reason
         reason = f"the interval reaches into the {100 * tolerance.min_effect:g} % that counts as no difference"
         return Verdict.INDISTINGUISHABLE, reason
     if abs(math.log(ratio.value)) <= math.log1p(tolerance.scatter):

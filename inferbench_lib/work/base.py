@@ -1,7 +1,7 @@
 """The protocols of what is measured: a workload is computed by an engine, which loads its model into a runner.
 
 A workload says what is computed and which outputs are right; an engine says by which library. Each is one file and a
-line in the dictionary of its folder's `__init__.py`. `tests/fake_work.py` has a small one of each.
+line in the dictionary of its folder's `__init__.py`. `fake.py` has a small one of each.
 """
 
 from __future__ import annotations

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from inferbench_lib.findings import Interval, Percentile, Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
-from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.intervals import values_needed
-from inferbench_lib.stats.labels import Label, labels
 from inferbench_lib.stats.scaling import measured_throughputs
 from inferbench_lib.stats.statistics import summarize
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from inferbench_lib import store
-from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Machine
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.look import FAINT, INK, MARKERS, PALETTE
-from inferbench_lib.report.words import capital, digits, interval, joined, plural, seconds, share
+from inferbench_lib.report.words import capital, digits, interval_of, joined, plural, seconds, share
 from inferbench_lib.stats.verdict import WITHIN_RUN
 from inferbench_lib.studies.calibration.false_alarms import ROW, alarm_rate
 from inferbench_lib.studies.calibration.study import (
@@ -42,14 +42,16 @@ def answer(said: CalibrationStudy) -> Answer:
     n = len(alike.comparisons)
     pair, step = (seconds(said.overhead[name] / 1e9) for name in ("timer_pair_ns", "timer_step_ns"))
     cards = [
-        (f"{alike.n_alarms} of {n}", "false alarms on identical variants", _spread(alike.alarm_rate, share)),
+        (f"{alike.n_alarms} of {n}", "false alarms on identical variants", interval_of(alike.alarm_rate, share)),
         (pair, "for reading the timer twice", f"smallest step {step}"),
     ]
     if ratio is not None:
         found = f"smallest slowdown found in {alike.n_rounds} rounds"
         cards.insert(0, (_percent(ratio - 1), found, "with 80 % chance"))
     if bias := said.biases.get("50us"):
-        cards.append((_percent(bias.relative.value), f"bias at {seconds(bias.duration_s)}", _spread(bias.relative)))
+        cards.append(
+            (_percent(bias.relative.value), f"bias at {seconds(bias.duration_s)}", interval_of(bias.relative, _percent))
+        )
     flags = {flag.name: flag.text for cell in said.run.measurements for flag in cell.flags}
     return Answer(
         verdict=_fitness(ratio, alike.n_alarms, n),
@@ -115,7 +117,7 @@ def identical_ratios(said: CalibrationStudy) -> View:
     )
     reading = (
         f"{n} comparisons of {alike.n_rounds} rounds each, from {plural(alike.n_blocks, 'block')} of rounds; {shared}. "
-        f"Called different: {alike.n_alarms} ({_spread(alike.alarm_rate, share)} of comparisons); without a "
+        f"Called different: {alike.n_alarms} ({interval_of(alike.alarm_rate, share)} of comparisons); without a "
         f"verdict: {alike.n_withheld}. A t-test takes calls for independent. It calls {alike.naive_alarms} different "
         f"on these interleaved calls, but {alike.naive_alarms_in_a_row} of {len(alike.p_values_in_a_row)} when each "
         f"variant makes {ROW} calls in a row."
@@ -181,22 +183,22 @@ def _promises(said: CalibrationStudy) -> Iterator[tuple[str, str, str, str, bool
     for label, bias in said.biases.items():
         off, limit = bias.relative, BIAS_LIMITS[label]
         name, expected = f"bias at {seconds(bias.duration_s)}", f"at most {_percent(limit)}"
-        yield name, _percent(off.value), _spread(off), expected, abs(off.value) <= limit
+        yield name, _percent(off.value), interval_of(off, _percent), expected, abs(off.value) <= limit
     alike = said.identical
     if n := len(alike.comparisons):
         name, expected = "false alarms on identical variants", f"at most {share(ALARM_LIMIT)}"
         is_rare = alike.n_alarms <= ALARM_LIMIT * n
-        yield name, f"{alike.n_alarms} of {n}", _spread(alike.alarm_rate, share), expected, is_rare
+        yield name, f"{alike.n_alarms} of {n}", interval_of(alike.alarm_rate, share), expected, is_rare
     for workload, ratio in said.agreement.items():
         name, times = f"{title_of(workload)} by our loop over torch.utils.benchmark.Timer", "{:.3f}×".format
         is_near = ratio.verdict is not Verdict.INVALID and abs(ratio.value - 1) <= AGREEMENT_LIMIT
-        yield name, times(ratio.value), _spread(ratio, times), f"1 ± {share(AGREEMENT_LIMIT)}", is_near
+        yield name, times(ratio.value), interval_of(ratio, times), f"1 ± {share(AGREEMENT_LIMIT)}", is_near
 
 
 def detectable_table(said: CalibrationStudy) -> Table:
     """Return the smallest slowdown that can be found here, by workload."""
     alike = said.identical
-    rows = [(title_of(name), _percent(of - 1), f"{alike.n_rounds}", "80 %") for name, of in alike.detectable.items()]
+    rows = [(title_of(name), _percent(of - 1)) for name, of in alike.detectable.items()]
     observed, found = alike.observed_ratio, alike.found(SLOWDOWN)
     tried = f"a slowdown of {_percent(observed - 1)}" if observed else "no slowdown"
     reading = (
@@ -205,7 +207,7 @@ def detectable_table(said: CalibrationStudy) -> Table:
         if found is not None
         else "Nothing was compared."
     )
-    columns = ["workload", "smallest slowdown found", "rounds", "chance"]
+    columns = ["workload", f"smallest slowdown found in {alike.n_rounds} rounds, with 80 % chance"]
     return Table(frame=pd.DataFrame(rows, columns=columns), reading=reading)
 
 
@@ -213,17 +215,16 @@ def latest(machine: Machine) -> Table:
     """Return what the latest `make calibrate` found, and on which machine; without one, how to make it."""
     path = store.reports_folder() / FILE
     rows = [("calibration", "not measured")]
-    if not path.exists():
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        verdict = _fitness(said["detectable_ratio"], said["aa_false_alarms"], said["aa_comparisons"])
+        other = f" on another CPU, {said['processor']}" if said["processor"] != machine.cpu_model else ""
+        reading = f"{verdict} Measured {said['started_at']} (run {said['run_id']}){other}."
+        rows = list(_latest_rows(said))
+    except FileNotFoundError:
         reading = "How well this machine can measure is not known yet: run make calibrate (3 minutes)."
-    else:
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            verdict = _fitness(said["detectable_ratio"], said["aa_false_alarms"], said["aa_comparisons"])
-            other = f" on another CPU, {said['processor']}" if said["processor"] != machine.cpu_model else ""
-            reading = f"{verdict} Measured {said['started_at']} (run {said['run_id']}){other}."
-            rows = list(_latest_rows(said))
-        except (ValueError, KeyError, TypeError) as error:
-            reading = f"{FILE}: expected what make calibrate wrote, got a damaged file ({error}); run it again."
+    except (ValueError, KeyError, TypeError) as error:
+        reading = f"{FILE}: expected what make calibrate wrote, got a damaged file ({error}); run it again."
     return Table(frame=pd.DataFrame(rows, columns=["what", "measured"]), reading=reading)
 
 
@@ -241,10 +242,6 @@ def _latest_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _percent(value: float) -> str:
     """Return a small share with two digits: `0.13 %`."""
     return f"{digits(100 * value, 2)} %"
-
-
-def _spread(of: Interval, form: Callable[[float], str] = _percent) -> str:
-    return interval(of.low, of.high, form)
 
 
 VIEWS = (bias_by_duration, identical_ratios)

@@ -75,10 +75,13 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Conditions of all comparisons of a notebook: the control work's ratio, and the level that decides."""
+    """Conditions of all comparisons of a notebook.
+
+    `control` is the speed of the fixed control work, HEAD over BASE; `level` that of the interval that decides.
+    """
 
     same_machine: bool
-    control: Interval | None
+    control: Interval | None = None
     level: float = 0.95
 
     def tolerance(self, unit: str) -> Tolerance:

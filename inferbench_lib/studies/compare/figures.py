@@ -33,9 +33,10 @@ def ratios(said: CompareStudy) -> View:
     rows = [
         (f"{change.label}{f' · HEAD {number}' if is_several else ''}", change.verdict, change.ratio.value,
          change.ratio.low, change.ratio.high, change.deciding.low, change.deciding.high,
-         one.tolerance.low, one.tolerance.high)
+         band.low, band.high)
         for number, pair in enumerate(said.pairs, start=1)
         for one in pair.notebooks
+        for band in (one.rule.tolerance("s"),)
         for change in one.changes
         if change.is_cell and change.ratio.is_judged and change.deciding is not None
     ]  # fmt: skip

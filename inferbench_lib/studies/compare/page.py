@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.findings import Verdict
 from inferbench_lib.report.display import Answer, Card, Table
-from inferbench_lib.report.words import digits, interval, joined, plural, ratio, seconds, share, size, times
+from inferbench_lib.report.words import interval_of, joined, plural, ratio, share, size, times, valued
 from inferbench_lib.stats.verdict import PROCESS_SCATTER, between_runs
 from inferbench_lib.studies.compare.changes import SAME, Change
 from inferbench_lib.studies.compare.figures import ratios
-from inferbench_lib.studies.compare.study import CompareStudy, Difference, RunComparison
+from inferbench_lib.studies.compare.study import CompareStudy, RunComparison
 
 MOST_NAMED = 3
 
@@ -60,10 +60,10 @@ def _cards(pair: RunComparison) -> Iterator[Card]:
     if measured := [change for change in judged if change.ratio.low is not None]:
         most = max(measured, key=lambda change: (change.ratio.is_difference, _distance(change)))
         what = "the largest change" if most.ratio.is_difference else "the largest ratio, not significant"
-        yield Card(value=times(most.ratio.value), label=f"{what}: {most.label}", interval=_spread(most.ratio))
+        yield Card(value=times(most.ratio.value), label=f"{what}: {most.label}", interval=interval_of(most.ratio))
     if speed := pair.control:
         label = "speed of the fixed control work, HEAD over BASE"
-        yield Card(value=times(speed.value), label=label, interval=_spread(speed))
+        yield Card(value=times(speed.value), label=label, interval=interval_of(speed))
 
 
 def _flags(pair: RunComparison) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _flags(pair: RunComparison) -> Iterator[str]:
     if not pair.same_machine:
         yield "The runs are of different machines: this page compares machines, not versions of a program."
         return
-    widest = max((one.tolerance for one in pair.notebooks), key=lambda one: one.high / one.low)
+    widest = max((one.rule.tolerance("s") for one in pair.notebooks), key=lambda one: one.high / one.low)
     if widest.high / widest.low > 1.001 * (1 + widest.min_effect) ** 2:
         yield (
             "The machine's own speed changed between the runs: ratios of times from "
@@ -83,7 +83,7 @@ def _flags(pair: RunComparison) -> Iterator[str]:
 
 def differences(said: CompareStudy) -> Table:
     """List in what the runs differ, before anything was timed."""
-    frame = _frame(said, ["kind", "what", "BASE", "HEAD"], lambda pair: map(_told, pair.differences))
+    frame = _frame(said, ["kind", "what", "BASE", "HEAD"], _settings)
     base = said.run.params["base"]
     alike = joined(pair.head for pair in said.pairs if pair.same_machine)
     other = joined(pair.head for pair in said.pairs if not pair.same_machine)
@@ -91,6 +91,11 @@ def differences(said: CompareStudy) -> Table:
     told += [f"Another machine than that of {base}: {other}."] if other else []
     told += [f"{plural(len(frame), 'difference')} in all." if said.pairs else "There are no two runs."]
     return Table(frame=frame, reading=" ".join(told))
+
+
+def _settings(pair: RunComparison) -> Iterator[tuple[str, ...]]:
+    for kind, name, base, head in pair.differences:
+        yield kind, name, _setting(name, base), _setting(name, head)
 
 
 def machine_speed(said: CompareStudy) -> Table:
@@ -101,16 +106,16 @@ def machine_speed(said: CompareStudy) -> Table:
 
 def _speeds(pair: RunComparison) -> Iterator[tuple[str, ...]]:
     for one in pair.notebooks:
-        if one.control is not None:
-            band = f"{one.tolerance.low:.3f}× to {one.tolerance.high:.3f}×"
-            yield one.notebook, times(one.control.value), _spread(one.control), band
+        if (speed := one.rule.control) is not None:
+            band = one.rule.tolerance("s")
+            yield one.notebook, times(speed.value), interval_of(speed), f"{band.low:.3f}× to {band.high:.3f}×"
 
 
 def _meaning(pair: RunComparison) -> str:
     far = pair.control
     if far is None:
         return f"{pair.head}: no control workload ran in both runs."
-    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({_spread(far)}) the speed"
+    measured = f"{pair.head}: the fixed work ran at {times(far.value)} ({interval_of(far)}) the speed"
     if not pair.same_machine:
         return f"{measured}, one CPU against one CPU of another machine. Verdicts make no allowance for it."
     tolerance = between_runs("s")
@@ -129,13 +134,13 @@ def changes(said: CompareStudy) -> Table:
     for pair in said.pairs:
         for notebook, change in ((one.notebook, change) for one in pair.notebooks for change in one.changes):
             row = rows.setdefault((notebook, change.name), {"what": change.label, "notebook": notebook})
-            row["BASE"] = _value(change.base, change.unit)
+            row["BASE"] = valued(change.base, change.unit)
             value = "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
-            spread = "–" if change.ratio.low is None else _spread(change.ratio)
+            spread = "–" if change.ratio.low is None else interval_of(change.ratio)
             if is_several:
                 row[pair.head] = f"{value}{f' ({spread})' if spread != '–' else ''}: {change.verdict}"
             else:
-                head = _value(change.head, change.unit)
+                head = valued(change.head, change.unit)
                 row |= {"ratio": value, "95 % interval": spread, "verdict": change.verdict, "HEAD": head}
     heads = list(dict.fromkeys(pair.head for pair in said.pairs))
     columns = ["BASE", *heads] if is_several else ["ratio", "95 % interval", "verdict", "BASE", "HEAD"]
@@ -164,22 +169,20 @@ def _left_out(pair: RunComparison) -> Iterator[tuple[str, str, str]]:
 
 def method(said: CompareStudy) -> str:
     """Return how the verdicts came about, in one paragraph that is true of these runs."""
-    levels = [one.level for pair in said.pairs for one in pair.notebooks if one.changes]
+    levels = [one.rule.level for pair in said.pairs for one in pair.notebooks if one.changes]
     shared = f" (here at up to {100 * max(levels):.2f} %)" if levels else ""
     of_times, of_ratios = between_runs("s"), between_runs("×")
     return (
-        "Each round's median is one value. Two runs share no rounds, so their rounds are two independent samples. A "
-        "cell's ratio is the median of all ratios of a round of one run to a round of the other. Its interval is the "
-        "exact one of the Mann–Whitney test (Hodges & Lehmann 1963). Other figures, such as speedups, are compared by "
-        "the intervals that the runs give them (method of variance estimates recovery, Zou & Donner 2008). The "
-        "comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The "
-        f"table shows the 95 % interval, a wider one decides{shared}. That whole interval must lie more than "
-        f"{share(of_times.min_effect)} from 1. For times and rates on one machine it must also lie beyond the control "
-        "workload's own change. The ratio itself must be more than "
-        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "
-        "rest on two processes in each run. Processes of one program differ by less than that 19 times of 20, if their "
-        f"standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where one of "
-        "the runs was disturbed or drifted."
+        "Two runs share no rounds, so their round medians are two independent samples. A cell's ratio is the median of "
+        "all ratios of a round of one run to a round of the other, with the exact interval of the Mann–Whitney test "
+        "(Hodges & Lehmann 1963). Other figures are compared by the intervals that the runs give them (Zou & Donner "
+        "2008). The comparisons of a notebook share the 5 % chance of an error (Bonferroni): the table shows the 95 % "
+        f"interval, a wider one decides{shared}. That whole interval must lie more than {share(of_times.min_effect)} "
+        "from 1, and for times and rates on one machine beyond the control workload's own change. The ratio itself "
+        f"must be more than {100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and "
+        "shares, which rest on two processes in each run. Processes of one program differ by less 19 times of 20, if "
+        f"their standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where a "
+        "run was disturbed or drifted."
     )
 
 
@@ -193,14 +196,6 @@ def _distance(change: Change) -> float:
     return abs(math.log(change.ratio.value))
 
 
-def _spread(of: Interval) -> str:
-    return interval(of.low, of.high, times)
-
-
-def _told(one: Difference) -> tuple[str, ...]:
-    return one.kind, one.name, _setting(one.name, one.base), _setting(one.name, one.head)
-
-
 def _setting(name: str, value: Any) -> str:
     if value in (None, "", [], ()):
         return "–"
@@ -208,17 +203,6 @@ def _setting(name: str, value: Any) -> str:
         return size(value)
     text = joined(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text[:12] if name == "git_revision" else text
-
-
-def _value(value: float | str | None, unit: str) -> str:
-    match value:
-        case None:
-            return "–"
-        case str():
-            return value
-        case int() if unit != "s":
-            return f"{value:,}"
-    return seconds(value) if unit == "s" else f"{digits(value)} {unit}".strip()
 
 
 VIEWS = (ratios,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import Figure, Machine, Run, from_plain
 from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.verdict import Tolerance, between_runs, shared_level, unpaired_ratio
+from inferbench_lib.stats.verdict import shared_level, unpaired_ratio
 from inferbench_lib.studies.compare.changes import LIMITS, Change, Rule, compare_all, missing, n_questions
 
 HARDWARE = (
@@ -32,31 +32,17 @@ SAME_WORK = LIMITS | {
     *("iterations", "iterations_medium", "iterations_large", "device", "measure_memory"),
 }
 """Parameters that set how long or what else is measured, as every list does: each cell is compared with its like."""
-TIMES = between_runs("s")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Setting in which two runs differ. `kind` is machine, software or parameters; None where a run lacks it."""
-
-    kind: str
-    name: str
-    base: Any
-    head: Any
+Difference = tuple[str, str, Any, Any]
+"""Setting in which two runs differ: machine, software or parameters; its name; BASE and HEAD, None where missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookComparison:
-    """Notebook of two runs: the reason why it is `refused`, or its changes, and what only one run has.
-
-    `control` is the speed of the fixed work, HEAD over BASE; `tolerance` is that of times and rates.
-    """
+    """Notebook of two runs: the reason why it is `refused`, or its changes by one rule, and what only one run has."""
 
     notebook: str
+    rule: Rule
     refused: str = ""
-    control: Interval | None = None
-    tolerance: Tolerance = TIMES
-    level: float = 0.95
     changes: tuple[Change, ...] = ()
     only_base: tuple[str, ...] = ()
     only_head: tuple[str, ...] = ()
@@ -64,16 +50,12 @@ class NotebookComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """HEAD compared with BASE."""
+    """HEAD compared with BASE; on the `same_machine` where both are alike in all that decides what they can do."""
 
     head: str
     differences: tuple[Difference, ...]
+    same_machine: bool
     notebooks: tuple[NotebookComparison, ...]
-
-    @property
-    def same_machine(self) -> bool:
-        """Return whether both machines are alike in all that decides what they can do."""
-        return _is_same_machine(self.differences)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -83,7 +65,7 @@ class RunComparison:
     @property
     def control(self) -> Interval | None:
         """Return the control ratio of the notebooks that is farthest from 1, None without any."""
-        known = [one.control for one in self.notebooks if one.control is not None]
+        known = [one.rule.control for one in self.notebooks if one.rule.control is not None]
         return max(known, key=lambda one: abs(math.log(one.value)), default=None)
 
 
@@ -101,10 +83,7 @@ def study(run: Run) -> CompareStudy:
         (str(of["name"]), {name: from_plain(values) for name, values in of["notebooks"].items()})
         for of in run.tables["runs"]
     ]
-    return CompareStudy(
-        run=run,
-        pairs=tuple(compare_runs(runs[0][1], head, name) for name, head in runs[1:]),
-    )
+    return CompareStudy(run=run, pairs=tuple(compare_runs(runs[0][1], head, name) for name, head in runs[1:]))
 
 
 def figures(said: CompareStudy) -> dict[str, Figure]:
@@ -123,29 +102,23 @@ def figures(said: CompareStudy) -> dict[str, Figure]:
 def compare_runs(base: Mapping[str, Run], head: Mapping[str, Run], head_name: str) -> RunComparison:
     """Compare two runs, notebook by notebook."""
     found = _differences(base, head)
-    same = _is_same_machine(found)
-    notebooks = [
-        _compare_notebook(name, base.get(name), head.get(name), same) for name in dict.fromkeys([*base, *head])
-    ]
-    return RunComparison(head=head_name, differences=found, notebooks=tuple(notebooks))
+    rule = Rule(same_machine=all(kind != "machine" for kind, *_ in found))
+    names = dict.fromkeys([*base, *head])
+    notebooks = tuple(_compare_notebook(name, base.get(name), head.get(name), rule) for name in names)
+    return RunComparison(head=head_name, differences=found, same_machine=rule.same_machine, notebooks=notebooks)
 
 
-def _is_same_machine(found: tuple[Difference, ...]) -> bool:
-    return all(one.kind != "machine" for one in found)
-
-
-def _compare_notebook(name: str, base: Run | None, head: Run | None, same_machine: bool) -> NotebookComparison:
+def _compare_notebook(name: str, base: Run | None, head: Run | None, rule: Rule) -> NotebookComparison:
     if base is None or head is None:
-        return NotebookComparison(notebook=name, refused=f"{'BASE' if base is None else 'HEAD'} does not hold it")
+        refused = f"{'BASE' if base is None else 'HEAD'} does not hold it"
+        return NotebookComparison(notebook=name, rule=rule, refused=refused)
     if why := _refusal(base, head):
-        return NotebookComparison(notebook=name, refused=why)
-    at_95 = Rule(same_machine=same_machine, control=_control(base, head))
-    rule = replace(at_95, level=shared_level(n_questions(compare_all(base, head, at_95))))
+        return NotebookComparison(notebook=name, rule=rule, refused=why)
+    rule = replace(rule, control=_control(base, head))
+    rule = replace(rule, level=shared_level(n_questions(compare_all(base, head, rule))))
     return NotebookComparison(
         notebook=name,
-        control=rule.control,
-        tolerance=rule.tolerance("s"),
-        level=rule.level,
+        rule=rule,
         changes=compare_all(base, head, rule),
         only_base=missing(base, head),
         only_head=missing(head, base),
@@ -165,26 +138,25 @@ def _differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Diff
     """List in what two runs differ, machine first, then software, then the parameters of each notebook."""
     first, second = (next(iter(runs.values())).machine for runs in (base, head))
     compared: list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = [
-        ("machine", "", _hardware(first), _hardware(second)),
+        ("machine", "", _facts(first, HARDWARE), _facts(second, HARDWARE)),
         ("software", "", _software(first), _software(second)),
         *(("parameters", f"{name}: ", base[name].params, head[name].params) for name in base if name in head),
     ]
     return tuple(
-        Difference(kind=kind, name=f"{prefix}{name}", base=before.get(name), head=after.get(name))
+        (kind, f"{prefix}{name}", before.get(name), after.get(name))
         for kind, prefix, before, after in compared
         for name in dict.fromkeys([*before, *after])
         if name != "reuse" and before.get(name) != after.get(name)
     )
 
 
-def _hardware(machine: Machine) -> dict[str, Any]:
-    return {name: getattr(machine, name) for name in HARDWARE}
+def _facts(machine: Machine, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(machine, name) for name in names}
 
 
 def _software(machine: Machine) -> dict[str, Any]:
-    system = {name: getattr(machine, name) for name in SYSTEM}
     threadpools = sorted(machine.threadpools)  # the order in which they were loaded says nothing
-    return {**system, "threadpools": threadpools, **machine.versions, **machine.environment}
+    return {**_facts(machine, SYSTEM), "threadpools": threadpools, **machine.versions, **machine.environment}
 
 
 def _refusal(base: Run, head: Run) -> str:

@@ -11,7 +11,7 @@ from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.words import digits, interval, joined, measured, plural, ratio, share, times
-from inferbench_lib.stats.comparison import rank
+from inferbench_lib.stats.comparison import best_and_ties
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit
 from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks, heat_map
 from inferbench_lib.studies.cpu_multiprocess.names import title
@@ -159,14 +159,12 @@ def network_spread(said: MultiprocessStudy) -> View:
 
 def _fastest(said: MultiprocessStudy) -> str:
     """Return the fastest split and its ties, where it is faster than one process with one thread."""
-    ranking = rank([one.cell for one in said.network])
-    if ranking is None:
-        return ""
     splits = {one.cell.case: one for one in said.network}
-    best, *ties = [splits[cell.case] for cell in (ranking.best, *ranking.ties)]
-    if best.ratio is None or best.ratio.verdict is not Verdict.FASTER:
+    fastest = [splits[cell.case] for cell in best_and_ties([one.cell for one in said.network])]
+    if not fastest or fastest[0].ratio is None or fastest[0].ratio.verdict is not Verdict.FASTER:
         return ""
-    return f" Fastest: {_split(best)}." + (f" Statistically tied: {joined(map(_split, ties))}." if ties else "")
+    ties = joined(map(_split, fastest[1:]))
+    return f" Fastest: {_split(fastest[0])}." + (f" Statistically tied: {ties}." if ties else "")
 
 
 def _split(one: Split) -> str:

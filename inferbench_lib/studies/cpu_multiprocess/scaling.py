@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
-from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.labels import Label, labels
+from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl, measured_throughputs
 from inferbench_lib.stats.statistics import summarize
 

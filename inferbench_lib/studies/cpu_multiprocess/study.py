@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.labels import Label, labels
+from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import (
     BASELINE,

@@ -10,8 +10,7 @@ from typing import TypeGuard
 from inferbench_lib.findings import Breakdown, Interval, Ratio, Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement
 from inferbench_lib.stats.comparison import compare, efficiency
-from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.labels import Label, labels
+from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.scaling import break_even
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_multiprocess.breakdown import (

@@ -9,8 +9,7 @@ from statistics import median_high
 from inferbench_lib.findings import Ratio, Summary
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.labels import labels
+from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     CARDS_BYTES,

@@ -9,9 +9,8 @@ from typing import Any
 from inferbench_lib.findings import Interval, Ratio, Refusal
 from inferbench_lib.records import Case, Figure, Flag, Measurement, Run
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
-from inferbench_lib.stats.labels import labels
 from inferbench_lib.stats.roofline import Roofs, measured_roofs
 from inferbench_lib.stats.scaling import AmdahlFit, PowerFit, fit_amdahl, fit_power, measured_throughputs
 from inferbench_lib.studies.hardware_analysis.bounds import (

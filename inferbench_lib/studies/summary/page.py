@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from inferbench_lib.records import Run
 from inferbench_lib.report import page_parts as common
 from inferbench_lib.report.display import Answer, View, code
 from inferbench_lib.report.look import FAINT, INK
-from inferbench_lib.report.words import capital, escaped, figure_cells, joined, marked, plural
+from inferbench_lib.report.words import capital, joined, marked, plural, spread, valued
 from inferbench_lib.studies import voice
 
 Runs = Mapping[str, Run]
@@ -53,8 +54,8 @@ def answer(runs: Runs) -> Answer:
 def to_do(runs: Runs) -> str:
     """Return each recommendation with its evidence, its code and the limits that it holds under, as HTML."""
     items = "".join(
-        f"<li><strong>{escaped(capital(advice.recommendation))}.</strong> {escaped(capital(advice.evidence))}. "
-        f"{code(advice.code)}<small>Holds for: {escaped(advice.limits)}.</small></li>"
+        f"<li><strong>{escape(capital(advice.recommendation))}.</strong> {escape(capital(advice.evidence))}. "
+        f"{code(advice.code)}<small>Holds for: {escape(advice.limits)}.</small></li>"
         for advice in voice.recommendations(runs)
     )
     return f'<ul class="advice">{items}</ul>' if items else "<p>Nothing was compared, so nothing is recommended.</p>"
@@ -67,8 +68,8 @@ def pages(runs: Runs) -> str:
         said = voice.answer(run)
         warned = plural(len(said.flags), "warning") if said.flags else "no warning"
         cards.append(
-            f'<li><a href="{escaped(name)}.html">{escaped(studies.params(name).title)}</a>'
-            f"<p>{escaped(said.verdict)}</p><small>{escaped(warned)}</small></li>"
+            f'<li><a href="{escape(name)}.html">{escape(studies.params(name).title)}</a>'
+            f"<p>{escape(said.verdict)}</p><small>{escape(warned)}</small></li>"
         )
     return f'<ul class="notebooks">{"".join(cards)}</ul>'
 
@@ -113,11 +114,10 @@ def _key(runs: Runs) -> dict[str, tuple[str, str]]:
     """
     rows = {}
     for notebook, run in runs.items():
-        summary = run.summary
         for pattern, words in voice.key_figures(notebook).items():
-            for key, value, spread, verdict in figure_cells(list(summary.items())):
-                if summary[key].value is not None and (found := re.fullmatch(pattern, key)):
-                    rows[capital(found.expand(words))] = (value, spread or verdict)
+            for key, of in run.summary.items():
+                if of.value is not None and (found := re.fullmatch(pattern, key)):
+                    rows[capital(found.expand(words))] = (valued(of.value, of.unit), spread(of) or of.verdict)
     return rows
 
 
@@ -161,7 +161,7 @@ def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 def methods(runs: Runs) -> str:
     """Return the method of each notebook, folded, as HTML."""
     return "".join(
-        _folded("method", studies.params(name).title, f"<p>{escaped(common.method(run))}</p>")
+        _folded("method", studies.params(name).title, f"<p>{escape(common.method(run))}</p>")
         for name, run in runs.items()
     )
 
@@ -169,13 +169,13 @@ def methods(runs: Runs) -> str:
 def parameters(runs: Runs) -> str:
     """Return the parameters of each notebook as YAML, folded, as HTML."""
     return "".join(
-        _folded("parameters", f"Parameters of {name}", f"<pre>{escaped(_as_yaml(run.params))}</pre>")
+        _folded("parameters", f"Parameters of {name}", f"<pre>{escape(_as_yaml(run.params))}</pre>")
         for name, run in runs.items()
     )
 
 
 def _folded(kind: str, title: str, body: str) -> str:
-    return f'<details class="{kind}"><summary>{escaped(title)}</summary>{body}</details>'
+    return f'<details class="{kind}"><summary>{escape(title)}</summary>{body}</details>'
 
 
 def _as_yaml(params: Mapping[str, Any]) -> str:
