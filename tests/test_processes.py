@@ -11,10 +11,12 @@ from scipy import stats as scipy_stats
 
 from inferbench_lib.findings import Interval
 from inferbench_lib.measure.host import joined
-from inferbench_lib.records import Case, Measurement, Outcome, Verification
+from inferbench_lib.records import Case, Figure, Measurement, Outcome, Verification
+from inferbench_lib.report.history import changes
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.processes import DEGREES, SD, difference, widened, with_process_scatter
+from inferbench_lib.stats.processes import DEGREES, SD, difference, scatter, widened, with_process_scatter
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.stats.verdict import between_runs
 from inferbench_lib.timing.clock import UsageClock, WallClock
 
 
@@ -177,3 +179,27 @@ def test_usage_clock_counts_the_pages_that_a_call_touches() -> None:
     assert seen["minor_faults"][1] <= 1
     assert len(seen["involuntary_switches"]) == 2
     assert clock.side_series() == {"minor_faults": (), "involuntary_switches": ()}
+
+
+def test_figure_of_the_scatter_needs_every_cell() -> None:
+    """The median of the cells' standard deviations is a figure of the run; with a cell of one process it is none."""
+    cells = [row([1.0, 1.1], NOISE, figures={SD: sd, DEGREES: 3}) for sd in (0.01, 0.02, 0.05)]
+    assert scatter(cells) == {"process_scatter": Figure(value=0.02, unit="of the time")}
+    assert scatter([*cells, row([1.0], NOISE)]) == {}
+    assert scatter([]) == {}
+
+
+def test_measured_scatter_replaces_the_assumed_one() -> None:
+    """Where the intervals hold the scatter between processes, no further allowance is made for it."""
+    assert between_runs("s").scatter > 0.05
+    assert between_runs("s", is_replicated=True).scatter == 0.0
+
+
+def test_index_takes_the_measured_scatter_where_both_runs_have_it() -> None:
+    """A 5 % gain with intervals of ±1 % is a change where both runs measured their processes, not where one did not."""
+    names = {"batch_sweep/best": "best batch"}
+    before = {"batch_sweep/best": Figure(value=100.0, low=99.0, high=101.0, unit="inputs/s")}
+    after = {"batch_sweep/best": Figure(value=105.0, low=104.0, high=106.0, unit="inputs/s")}
+    measured = {"batch_sweep/process_scatter": Figure(value=0.003, unit="of the time")}
+    assert not changes(before, after | measured, names).changed
+    assert changes(before | measured, after | measured, names).changed

@@ -13,6 +13,7 @@ import numpy as np
 from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Figure
 from inferbench_lib.report.words import capital, digits, plural, spread, times, valued
+from inferbench_lib.stats.processes import SCATTER
 from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
 
 Headlines = Mapping[str, str]
@@ -44,16 +45,17 @@ class Changes:
 def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
     """Compare a run with the one before, by the headline figures that have an interval in both."""
     comparable = [
-        (name, earlier, later)
+        (f"{key.partition('/')[0]}/{SCATTER}", name, earlier, later)
         for key, name in names.items()
         if (earlier := _number(before, key)) and (later := _number(after, key)) and earlier.unit == later.unit
         if None not in (earlier.low, earlier.high, later.low, later.high)
     ]
     level = shared_level(len(comparable))
     found = []
-    for name, earlier, later in comparable:
+    for scatter, name, earlier, later in comparable:
         deciding = ratio_of_figures(earlier, later, level)
-        ratio = judge(ratio_of_figures(earlier, later), between_runs(later.unit), deciding)
+        tolerance = between_runs(later.unit, is_replicated=scatter in before and scatter in after)
+        ratio = judge(ratio_of_figures(earlier, later), tolerance, deciding)
         if ratio.is_difference:
             word = "higher" if ratio.verdict is Verdict.FASTER else "lower"
             values = f"{said(later)} after {said(earlier)} in the run before"

@@ -16,11 +16,13 @@ import numpy as np
 from scipy import stats
 
 from inferbench_lib.findings import Interval
-from inferbench_lib.records import Flag, Measurement
+from inferbench_lib.records import Figure, Flag, Measurement
 
 SD, DEGREES = "process_sd", "process_degrees"
 """Figures of a cell: the standard deviation between its processes, as a share, and the degrees of freedom behind it."""
 
+SCATTER = "process_scatter"
+"""The figure of a run: how much processes of one cell differ."""
 FLAG = "processes"
 FAULTS = "minor_faults"
 DIFFERENCE = 0.10
@@ -49,19 +51,26 @@ def with_process_scatter(cells: Sequence[Measurement]) -> tuple[Measurement, ...
     )
 
 
-def standard_error(cell: Measurement) -> float | None:
-    """Return the standard error that its processes' scatter gives a cell's median, as a share; None if not measured."""
-    sd = cell.figures.get(SD)
-    return None if sd is None else sd / math.sqrt(len(cell.process_sizes))
+def has_scatter(cell: Measurement) -> bool:
+    """Return whether the scatter between processes was measured, so that it is part of the cell's intervals."""
+    return SD in cell.figures
+
+
+def scatter(cells: Iterable[Measurement]) -> dict[str, Figure]:
+    """Return the figure of the scatter between processes: the median of all cells, none where a cell has none."""
+    measured = [cell for cell in cells if cell.samples_s]
+    if not measured or not all(map(has_scatter, measured)):
+        return {}
+    return {SCATTER: Figure(value=median(cell.figures[SD] for cell in measured), unit="of the time")}
 
 
 def widened(interval: Interval, *cells: Measurement) -> Interval:
     """Return the interval of a value that rests on these cells, with their processes' scatter added as squares."""
-    errors = [(error, cell.figures[DEGREES]) for cell in cells if (error := standard_error(cell)) is not None]
+    errors = [cell.figures[SD] / math.sqrt(len(cell.process_sizes)) for cell in cells if has_scatter(cell)]
     if not errors or interval.low is None or interval.high is None or not interval.low > 0:
         return interval
-    reach = float(stats.t.ppf((1 + interval.level) / 2, min(degrees for _, degrees in errors)))
-    arm = reach * math.hypot(*(error for error, _ in errors))
+    degrees = min(cell.figures[DEGREES] for cell in cells if has_scatter(cell))
+    arm = float(stats.t.ppf((1 + interval.level) / 2, degrees)) * math.hypot(*errors)
     down, up = math.log(interval.value / interval.low), math.log(interval.high / interval.value)
     return replace(
         interval,

@@ -25,7 +25,7 @@ from inferbench_lib.records import Figure
 from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
 
 PROCESS_SCATTER = 0.02
-"""Standard deviation between processes of one program, as a share: assumed, and more than most programs show."""
+"""Standard deviation between processes of one program, as a share; assumed where a run measured one process each."""
 UNCHANGED = Interval(value=1.0)
 
 
@@ -57,16 +57,18 @@ class Tolerance:
 WITHIN_RUN = Tolerance(min_effect=0.01)
 
 
-def between_runs(unit: str, control: Interval | None = None) -> Tolerance:
+def between_runs(unit: str, control: Interval | None = None, *, is_replicated: bool = False) -> Tolerance:
     """Return the tolerance for a figure of two runs, by its unit.
 
-    Each run has one process per variant. Processes of one program differ, which no number of rounds within them shows
-    (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"). A time or rate rests on one process in each
-    run, a speedup or share on two. Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
+    Processes of one program differ, which no number of rounds within them shows (Kalibera & Jones 2013, "Rigorous
+    benchmarking in reasonable time"). Where both runs measured several processes (`is_replicated`), their intervals
+    hold that scatter. Else it is assumed: a time or rate rests on one process in each run, a speedup or share on two.
+    Their independent scatter adds up as squares; 19 of 20 ratios lie within the result.
     Speedups and shares need no allowance for the machine's own speed, which cancels in them.
     """
     is_within_run = unit in ("", "×") or unit.startswith("of ")  # a ratio or share
     scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(4 if is_within_run else 2)) - 1
+    scatter = 0.0 if is_replicated else scatter
     allowed = UNCHANGED if is_within_run or control is None else control
     return Tolerance(min_effect=0.03, scatter=scatter, control=allowed)
 

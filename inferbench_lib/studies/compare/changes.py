@@ -20,7 +20,7 @@ from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
-from inferbench_lib.stats.processes import FLAG
+from inferbench_lib.stats.processes import FLAG, has_scatter, widened
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
@@ -83,10 +83,12 @@ class Rule:
     same_machine: bool
     control: Interval | None = None
     level: float = 0.95
+    is_replicated: bool = False
 
     def tolerance(self, unit: str) -> Tolerance:
         """Return the ratios that count as no difference; between machines the control work makes no allowance."""
-        return between_runs(unit, self.control if self.same_machine else None)
+        control = self.control if self.same_machine else None
+        return between_runs(unit, control, is_replicated=self.is_replicated)
 
 
 def compare_all(base: Run, head: Run, rule: Rule) -> tuple[Change, ...]:
@@ -142,12 +144,14 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
     base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
     disturbed = partial(first_fault, _disturbance, BASE=base, HEAD=head)
-    return _judged(change, partial(_ratio_of_rounds, base_s, head_s), disturbed, rule)
+    rule = replace(rule, is_replicated=has_scatter(base) and has_scatter(head))
 
+    def ratio_at(level: float) -> Interval:
+        """Return the ratio of speeds, at this level or at the highest that the rounds carry."""
+        carried = max(0.95, min(level, highest_level(len(base_s), len(head_s))))
+        return widened(unpaired_ratio(base_s, head_s, carried), base, head)
 
-def _ratio_of_rounds(base_s: list[float], head_s: list[float], level: float) -> Interval:
-    """Return the ratio of speeds, at this level or at the highest that the rounds carry."""
-    return unpaired_ratio(base_s, head_s, max(0.95, min(level, highest_level(len(base_s), len(head_s)))))
+    return _judged(change, ratio_at, disturbed, rule)
 
 
 def _compare_figures(

@@ -43,10 +43,9 @@ def _sentence(pair: RunComparison) -> str:
     unsure = f" {plural(withheld, 'difference')} withheld: a run was disturbed." if withheld else ""
     if not found:
         limit = f"{100 * between_runs('s').scatter:.1f} %"
-        return (
-            f"No significant difference{where} in {counted}.{unsure} Two runs share no rounds, so only differences "
-            f"above {limit} (the spread between processes) are reported."
-        )
+        spread = f" Only differences above {limit}, the assumed spread between processes, are reported."
+        is_replicated = all(one.rule.is_replicated for one in pair.notebooks if one.changes)
+        return f"No significant difference{where} in {counted}.{unsure}{'' if is_replicated else spread}"
     named = joined(f"{one.label} {one.verdict}, {ratio(one.ratio)}" for one in found[:MOST_NAMED])
     more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return f"{len(found)} of {counted} changed{where}: {named}{more}.{unsure}"
@@ -178,11 +177,11 @@ def method(said: CompareStudy) -> str:
         "(Hodges & Lehmann 1963). Other figures are compared by the intervals that the runs give them (Zou & Donner "
         "2008). The comparisons of a notebook share the 5 % chance of an error (Bonferroni): the table shows the 95 % "
         f"interval, a wider one decides{shared}. That whole interval must lie more than {share(of_times.min_effect)} "
-        "from 1, and for times and rates on one machine beyond the control workload's own change. The ratio itself "
-        f"must be more than {100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and "
-        "shares, which rest on two processes in each run. Processes of one program differ by less 19 times of 20, if "
-        f"their standard deviation is at most {share(PROCESS_SCATTER)}. A difference is withheld as unstable where a "
-        "run was disturbed or drifted."
+        "from 1, and for times and rates on one machine beyond the control workload's own change. Processes of one "
+        "program differ: where both runs measured a cell in several processes, its interval includes that. Elsewhere "
+        f"their standard deviation is assumed to be {share(PROCESS_SCATTER)}, so the ratio itself must be more than "
+        f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "
+        "rest on two processes in each run. A difference is withheld as unstable where a run was disturbed or drifted."
     )
 
 

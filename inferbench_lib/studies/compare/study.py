@@ -11,6 +11,7 @@ from typing import Any
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import Figure, Machine, Run, from_plain
 from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.processes import SCATTER
 from inferbench_lib.stats.verdict import shared_level, unpaired_ratio
 from inferbench_lib.studies.compare.changes import LIMITS, Change, Rule, compare_all, missing, n_questions
 
@@ -29,6 +30,7 @@ HARDWARE = (
 SYSTEM = ("operating_system", "governor", "frequency_hz", "python", "git_revision", "git_dirty")
 SAME_WORK = LIMITS | {
     *("reuse", "min_rounds", "max_rounds", "target_width", "time_limit_s", "budget_s", "warmup", "profile_rounds"),
+    "rounds_a_process",
     *("iterations", "iterations_medium", "iterations_large", "device", "measure_memory"),
 }
 """Parameters that set how long or what else is measured, as every list does: each cell is compared with its like."""
@@ -114,7 +116,8 @@ def _compare_notebook(name: str, base: Run | None, head: Run | None, rule: Rule)
         return NotebookComparison(notebook=name, rule=rule, refused=refused)
     if why := _refusal(base, head):
         return NotebookComparison(notebook=name, rule=rule, refused=why)
-    rule = replace(rule, control=_control(base, head))
+    is_replicated = all(SCATTER in run.summary for run in (base, head))
+    rule = replace(rule, control=_control(base, head), is_replicated=is_replicated)
     rule = replace(rule, level=shared_level(n_questions(compare_all(base, head, rule))))
     return NotebookComparison(
         notebook=name,
