@@ -207,7 +207,10 @@ def run_rounds(
     peaks: list[int | None] = [None] * len(entries)
     if peak_memory:
         peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]
-    measurements = tuple(replace(cells.measurement(index), peak_memory_bytes=peak) for index, peak in enumerate(peaks))
+    rows = [cells.measurement(index) for index in range(len(entries))]
+    measurements = tuple(
+        replace(row, peak_memory_bytes=row.peak_memory_bytes or peak) for row, peak in zip(rows, peaks, strict=True)
+    )
     spared = plan.steps(len(entries)) - replace(plan, max_rounds=len(orders)).steps(len(entries))
     progress.expect(max(progress.done, progress.total - spared))
     return Schedule(

@@ -84,7 +84,7 @@ class Session:
         )
         drifted = control_flag(schedule.control_s, self._lost_control)
         flagged = [
-            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)), peak_memory_bytes=_peak(row))
+            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
         rows = [replace(row, flags=(*row.flags, *filter(None, [difference(row)]))) for row in flagged]
@@ -156,9 +156,3 @@ def _peak_memory(entry: Entry) -> int | None:
     except NotAvailable:
         return None
     return peak.n_bytes
-
-
-def _peak(row: Measurement) -> int | None:
-    """Return a device's own peak where its allocator tells, else the process tree's."""
-    allocated = row.figures.get("peak_allocated_bytes")
-    return row.peak_memory_bytes if allocated is None else int(allocated)

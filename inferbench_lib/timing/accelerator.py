@@ -131,40 +131,40 @@ class Found:
 
 
 def find_accelerator(name: str = "auto") -> Found:
-    """Return an accelerator that this torch can use: any with "auto", none with "cpu", else the one named."""
+    """Return what `require_accelerator` does, or the reason why there is none."""
+    try:
+        return Found(accelerator=require_accelerator(name))
+    except NotAvailable as error:
+        return Found(accelerator=None, reason=str(error))
+
+
+def require_accelerator(name: str = "auto") -> Accelerator:
+    """Return an accelerator that this torch can use: any with "auto", else the one named.
+
+    Raises NotAvailable, with the reason, where there is none; for "cpu" too.
+    """
     import torch
 
-    def none(reason: str) -> Found:
-        return Found(accelerator=None, reason=f"no accelerator: {reason}")
-
     if name == CPU:
-        return none("the device asked for is the CPU")
+        raise NotAvailable("no accelerator: the device asked for is the CPU")
     current = torch.accelerator.current_accelerator()
     if current is None:
-        return none(
-            f"torch {torch.__version__} is a CPU build; "
+        raise NotAvailable(
+            f"no accelerator: torch {torch.__version__} is a CPU build; "
             "install a build of torch for your device (CUDA, ROCm or XPU) to measure it"
         )
     if not torch.accelerator.is_available():
-        return none(
-            f"torch {torch.__version__} is built for {current.type}, but no {current.type} "
+        raise NotAvailable(
+            f"no accelerator: torch {torch.__version__} is built for {current.type}, but no {current.type} "
             "device or driver was found; check the driver and which devices this process may see"
         )
     known = [current.type, *(f"{current.type}:{index}" for index in range(torch.accelerator.device_count()))]
     if name not in ("auto", *known):
-        return none(
-            f"expected auto, cpu or one of {', '.join(known)}, got {name}; "
+        raise NotAvailable(
+            f"no accelerator: expected auto, cpu or one of {', '.join(known)}, got {name}; "
             f"torch {torch.__version__} on this machine knows no other"
         )
-    return Found(accelerator=Accelerator(current.type if name == "auto" else name))
-
-
-def require_accelerator(name: str = "auto") -> Accelerator:
-    """Return what `find_accelerator` found; raise NotAvailable, with the reason, where there is none."""
-    found = find_accelerator(name)
-    if found.accelerator is None:
-        raise NotAvailable(found.reason)
-    return found.accelerator
+    return Accelerator(current.type if name == "auto" else name)
 
 
 def math_settings(backend: Backend) -> dict[str, str]:

@@ -54,6 +54,7 @@ class Cell:
         outcome, reason = self.ending or (Outcome.OK, "")
         if self.verification is not None and not self.verification.passed:
             outcome, reason = Outcome.INVALID, f"outputs differ from the reference: {self.verification.detail}"
+        on_device = self.figures.get("peak_allocated_bytes")  # where a device's allocator tells
         return Measurement(
             case=self.case,
             samples_s=tuple(self.samples_s),
@@ -67,6 +68,7 @@ class Cell:
             notes=dict(notes),
             spans=tuple(self.spans),
             worker_pid=os.getpid(),
+            peak_memory_bytes=None if on_device is None else int(on_device),
             started_at=self.started_at,
             verification=self.verification,
             outcome=outcome,
