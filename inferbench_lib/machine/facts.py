@@ -120,33 +120,6 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     return versions
 
 
-def torch_build() -> dict[str, str]:
-    """Return the libraries that torch was built with and uses here; this imports torch.
-
-    Names are such as "version", "CPU capability", "oneDNN", "MKL", "OpenMP", "CUDA", where torch reports them.
-    """
-    import torch
-
-    uses_onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-    told = parse_torch_build(torch.__config__.show())
-    return {"version": str(torch.__version__), **told, "oneDNN in use": "yes" if uses_onednn else "no"}
-
-
-def parse_torch_build(text: str) -> dict[str, str]:
-    """Return the values in `torch.__config__.show()` that affect speed."""
-    patterns = {
-        "CPU capability": r"CPU capability usage: (\S+)",
-        "oneDNN": r"MKL-DNN v([0-9.]+)",
-        "MKL": r"Math Kernel Library Version (\S+?)(?:-Product)?\s",
-        "OpenMP": r"OpenMP ([0-9]+)",
-        "CUDA": r"CUDA Runtime ([0-9.]+)",
-        "cuDNN": r"CuDNN ([0-9.]+)",
-        "BLAS": r"BLAS_INFO=(\w+)",
-    }
-    found = {name: re.search(pattern, text) for name, pattern in patterns.items()}
-    return {name: match.group(1) for name, match in found.items() if match}
-
-
 def loaded_threadpools() -> tuple[str, ...]:
     """Return the BLAS and OpenMP libraries loaded so far, such as "openblas 0.3.30 SkylakeX, 2 threads"."""
     from threadpoolctl import threadpool_info

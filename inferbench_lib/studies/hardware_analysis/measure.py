@@ -60,7 +60,7 @@ def measure(params: Params) -> Run:
             hosted += [(host, of) for of in passes]
         rows = session.measure(entries).measurements
         tables = {
-            "limits": {**asdict(measured), "memory": asdict(measured.memory)},
+            "limits": asdict(measured),
             "operations": {work.name.removeprefix("cnn-"): operations(work) for work in works if work.operators()},
             **_taken_apart(session, hosted),
         }
