@@ -438,7 +438,7 @@ def test_layers_stand_with_their_share_and_bound() -> None:
         "pool1": ("20.0 ms", "0 %", "instructions"),
         "linear1": ("20.0 ms", "50 %", "bandwidth"),
     }
-    assert table.reading == "The small network, batch 1, 4 threads: sum 60.0 ms, whole 63.0 ms."
+    assert table.reading == "The small network (batch 1 on 4 threads): sum 60.0 ms, whole 63.0 ms."
     assert "The most time is lost in pool1: 20.0 ms above the hardware's limit." in hardware.layer_times(said).reading
 
 

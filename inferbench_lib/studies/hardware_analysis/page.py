@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
+from inferbench_lib.records import Flag
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, size
 from inferbench_lib.studies.hardware_analysis import figures as drawing
-from inferbench_lib.studies.hardware_analysis.page_bounds import (
-    binding_cards,
-    too_low,
-    verdict,
-    workload_roofline,
+from inferbench_lib.studies.hardware_analysis.bounds import Row
+from inferbench_lib.studies.hardware_analysis.page_bounds import binding_cards, too_low, verdict, workload_roofline
+from inferbench_lib.studies.hardware_analysis.page_costs import (
+    forest_table,
+    growth,
+    growth_table,
+    layer_table,
+    layer_times,
+    what_if_table,
+    what_ifs,
 )
-from inferbench_lib.studies.hardware_analysis.page_changes import growth, growth_table, what_if_table, what_ifs
-from inferbench_lib.studies.hardware_analysis.page_layers import forest_table, layer_table, layer_times
-from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, Row, study
+from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, study
 
 __all__ = [
     "VIEWS",
@@ -57,13 +61,15 @@ def answer(said: HardwareStudy) -> Answer:
         Card(value=str(said.run.machine.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
     cells = said.run.measurements
-    flags = gathered(
-        (*said.flags, *(flag for cell in cells for flag in cell.flags)), len(said.limits["telemetry"]) + len(cells)
-    )
+    flags = [Flag(**flag) for flag in said.limits["flags"]] + [flag for cell in cells for flag in cell.flags]
     return Answer(
         verdict=verdict(said),
         cards=(*binding_cards(said), *cards),
-        flags=(*too_low(said), *flags, *said.not_measured),
+        flags=(
+            *too_low(said),
+            *gathered(flags, len(said.limits["telemetry"]) + len(cells)),
+            *said.not_measured,
+        ),
     )
 
 

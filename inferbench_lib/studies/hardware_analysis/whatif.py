@@ -16,8 +16,7 @@ from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.roofline import Roofs, Work
-from inferbench_lib.studies.hardware_analysis.bounds import Layer, LayerProfile
-from inferbench_lib.studies.hardware_analysis.forest import ForestCost
+from inferbench_lib.studies.hardware_analysis.bounds import ForestCost, Layer, LayerProfile
 
 TOLERANCE = 0.25
 """How far a prediction may lie from the measurement and still be called right."""
@@ -85,11 +84,6 @@ def predicted_gain(
     return n_inputs * profile.sum_s / after_s
 
 
-def gain_at_the_roof(profile: LayerProfile) -> float:
-    """Return the most that any other engine could gain: every layer at its roof."""
-    return profile.sum_s / profile.roof_s
-
-
 def _after_s(layer: Layer, roofs: Roofs, after: Case, n_inputs: float, cores: float) -> float:
     """Return a layer's seconds after the change: its weights are read once, everything else once per input."""
     old = layer.work
@@ -123,7 +117,7 @@ def network_what_ifs(
         hypothetical = {
             "twice the cores": predicted_gain(profile, roofs, case, cores=2.0),
             "twice the memory bandwidth": predicted_gain(profile, roofs, case, memory=2.0),
-            "an engine with every layer at its roof, at most": gain_at_the_roof(profile),
+            "an engine with every layer at its roof, at most": profile.gain_at_roof,
         }
         found += _unchecked(profile.name, case, hypothetical)
     return found
