@@ -54,7 +54,7 @@ class Bandwidth:
 
 
 def bandwidths(
-    thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 10.0
+    thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float
 ) -> tuple[Bandwidth, ...]:
     """Measure bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
     import torch

@@ -93,12 +93,10 @@ def gemm_peaks(
             if dtype not in dtypes:
                 continue
             try:
-                small = make(SMALLEST)
-                small.check(None, small.multiply())
+                slow_enough = long_enough(make)
             except (RuntimeError, WrongOutput) as error:  # RuntimeError: how torch says that it cannot
                 refused[dtype, library] = str(error).splitlines()[0]
                 continue
-            slow_enough = long_enough(make)
             # Half the size may be faster, because the caches hold all of it.
             sizes = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
             cells = {(n_threads, n) for n_threads, most in sizes.items() for n in (max(SMALLEST, most // 2), most)}
@@ -149,13 +147,13 @@ def long_enough(
 ) -> int:
     """Return the first of `smallest` and its doubles whose multiplication takes `shortest_s`; at most `largest`.
 
-    The faster of two multiplications counts, after one that warms up.
+    The faster of two multiplications counts, after one that warms up. Raises WrongOutput for a wrong product.
     """
     clock, n = clock or WallClock(), smallest
     while 2 * n <= largest:
         product = make(n)
         product.multiply()
-        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=lambda *_: None)) >= shortest_s:
+        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=product.check)) >= shortest_s:
             break
         n *= 2
     return n

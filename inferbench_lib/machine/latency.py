@@ -57,7 +57,7 @@ class Chain:
         return max(1, LOADS_PER_SAMPLE // len(self.order))
 
 
-def latencies(*, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 4.0) -> tuple[LoadLatency, ...]:
+def latencies(*, caches: Mapping[str, int], largest_bytes: int, budget_s: float) -> tuple[LoadLatency, ...]:
     """Measure the latency of dependent loads at working sets from 16 KiB in steps of four up to `largest_bytes`.
 
     The budget (at least 1.5 s) ends the series, by the time that the previous size took.

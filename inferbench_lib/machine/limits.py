@@ -61,13 +61,7 @@ class Limits:
     not_measured: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure_limits(
-    machine: Machine,
-    sampler: Sampler,
-    *,
-    budget_s: float = 40.0,
-    on_part: Callable[[str], None] = lambda part: None,
-) -> Limits:
+def measure_limits(machine: Machine, sampler: Sampler, *, budget_s: float, on_part: Callable[[str], None]) -> Limits:
     """Measure every limit with one thread and with all usable CPUs, in about `budget_s` seconds (6 to 90).
 
     Below 20 s the largest working set is 256 MiB, which a large cache may hold. Probes that take seconds to prepare

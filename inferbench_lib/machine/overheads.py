@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def start_costs(*, budget_s: float = 8.0, timeout_s: float = 90.0) -> tuple[Star
     Raises MeasurementError when the bare parent fails or takes longer than `timeout_s`.
     """
     time_limit = Budget(timeout_s)
-    reaches_loaded = budget_s >= 2 * LOADED_BUDGET_S and bool(loaded_cells())
+    reaches_loaded = budget_s >= 2 * LOADED_BUDGET_S
     rows = call_in_a_process(start_seconds, budget_s - LOADED_BUDGET_S * reaches_loaded, "", timeout_s=timeout_s)
     if reaches_loaded and time_limit.left_s > LOADED_BUDGET_S:
         with suppress(MeasurementError):  # the machine is too slow: the bare starts are kept
@@ -93,22 +92,17 @@ def start_costs(*, budget_s: float = 8.0, timeout_s: float = 90.0) -> tuple[Star
 def bare_cells() -> list[Cell]:
     """Return (start method, module to import) of a bare parent; only a spawned child imports anything itself."""
     bare = [(method, "") for method in multiprocessing.get_all_start_methods()]
-    return bare + [("spawn", module) for module in IMPORTS if _is_installed(module)]
+    return bare + [("spawn", module) for module in IMPORTS]
 
 
 def loaded_cells() -> list[Cell]:
     """Return the cells whose parent or fork server has loaded the forest's library beforehand."""
-    methods = [method for method in multiprocessing.get_all_start_methods() if method != "spawn"]
-    return [(method, IMPORTS[0]) for method in methods if _is_installed(IMPORTS[0])]
+    return [(method, IMPORTS[0]) for method in multiprocessing.get_all_start_methods() if method != "spawn"]
 
 
 def cells() -> list[Cell]:
     """Return all cells that this system offers, each once."""
     return bare_cells() + loaded_cells()
-
-
-def _is_installed(module: str) -> bool:
-    return find_spec(module.partition(".")[0]) is not None
 
 
 def start_seconds(budget_s: float, loaded: str) -> list[tuple[str, str, list[float]]]:

@@ -38,11 +38,6 @@ class Sampler:
         if watcher is not None:
             watcher.close()
 
-    @property
-    def pid(self) -> int | None:
-        """The watching process, None while the sampler is not open."""
-        return None if self._watcher is None else self._watcher.pid
-
     def window(self, start_s: float, end_s: float) -> Telemetry:
         """Return the telemetry between two moments of `time.monotonic()`, widened to the readings around them.
 

@@ -121,14 +121,11 @@ def _is_of_memory(row: Row, memory: Row) -> bool:
 
 def _bandwidth_reading(said: HardwareStudy) -> str:
     memory, rows = said.limits["memory"], said.limits["bandwidth"]
-    most = max(rows, key=lambda row: row["limit"]["value"])
     at_memory = {row["operation"]: row["limit"]["value"] for row in rows if _is_of_memory(row, memory)}
-    rates = joined(f"{digits(rate)} by {name}" for name, rate in at_memory.items())
+    rates = joined(f"{name} {digits(rate)}" for name, rate in at_memory.items())
     text = (
-        f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with "
-        f"{size(most['working_set_bytes'])} ({most['level']}). With {size(memory['working_set_bytes'])} "
-        f"({memory['level']}) on {plural(memory['n_threads'], 'thread')} it is {rates}. The memory bandwidth is "
-        f"{digits(memory['limit']['value'])} GB/s by {memory['operation']}, the faster of read and triad."
+        f"With {size(memory['working_set_bytes'])} ({memory['level']}) on {plural(memory['n_threads'], 'thread')}, in "
+        f"GB/s: {rates}. The memory bandwidth is that of {memory['operation']}, the faster of read and triad."
     )
     if memory["level"] not in ("RAM", "unknown"):
         text += f" {memory['level']} can hold that much: memory itself may be slower."

@@ -13,7 +13,7 @@ from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile
 from inferbench_lib.studies.hardware_analysis.page_bounds import WORDS, named, short, shown_profiles, spread, workload
 from inferbench_lib.studies.hardware_analysis.study import Growth, HardwareStudy
-from inferbench_lib.studies.hardware_analysis.whatif import TOLERANCE, Check, WhatIf, worst
+from inferbench_lib.studies.hardware_analysis.whatif import TOLERANCE, Check, WhatIf
 
 NO_LAYERS = "The layers were not measured in this run."
 UNBROKEN = "\N{NO-BREAK SPACE}"
@@ -135,14 +135,9 @@ def _what_if_reading(said: HardwareStudy) -> str:
     n_open = counts[Check.INCONCLUSIVE]
     text = f"{counts[Check.WITHIN]} of {n_checked} predictions are within {share(TOLERANCE)} of the measured gain"
     text += f"; {n_open} inconclusive: the measured interval is too wide." if n_open else "."
-    furthest = worst(said.what_ifs)
-    if furthest and furthest.measured:
-        missed = joined(f"{_named(one)} ({_error(one)})" for one in said.what_ifs if one.check is Check.MISSED)
-        text += (
-            f" Missed: {missed}. The furthest off predicted {times(furthest.predicted)}; "
-            f"{ratio(furthest.measured)} was measured. There the share of the limit changed, which the model keeps "
-            "constant: trust the measured gain."
-        )
+    if missed := [f"{_named(one)} ({_error(one)})" for one in said.what_ifs if one.check is Check.MISSED]:
+        text += f" Missed: {joined(missed)}. There the share of the limit changed, which the model keeps constant: "
+        text += "trust the measured gain."
     others = [one for one in said.what_ifs if one.check is Check.UNCHECKED]
     if most := max(others, key=lambda one: one.predicted, default=None):
         text += f" The largest gain that this machine cannot try: {_named(most)}, {times(most.predicted)} (MODEL)."
@@ -162,14 +157,8 @@ def what_if_table(said: HardwareStudy) -> Table:
         }
         for one in said.what_ifs
     ]
-    new_nodes = "".join(
-        f" 16 rows of {workload(name)} touch {round(cost.new_nodes):,} nodes beyond those of the first row. Each "
-        f"counts as a load from the whole forest, {size(cost.forest_bytes)}."
-        for name, cost in said.forest_costs.items()
-        if cost.new_nodes
-    )
     legend = "b is the batch (images, or rows of the forest), t the threads. A gain is in inputs per second."
-    return Table(frame=pd.DataFrame(rows), reading=legend + new_nodes)
+    return Table(frame=pd.DataFrame(rows), reading=legend)
 
 
 def _named(one: WhatIf) -> str:

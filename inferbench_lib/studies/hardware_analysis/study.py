@@ -92,11 +92,11 @@ def study(run: Run) -> HardwareStudy:
     profiles = layer_profiles(run.tables.get("layers", ()), roofs)
     for profile in profiles:
         what_ifs += network_what_ifs(profile, roofs, alone, usable)
-    operations = {_table_name(name): rows for name, rows in run.tables["operations"].items()}
     networks = [
-        place_network(names[case], cell, operations[_table_name(case.workload)], limits)
+        place_network(names[case], cell, operators, limits)
         for case, cell in alone.items()
-        if _table_name(case.workload) in operations and (case.precision, case.n_threads) == ("fp32", usable)
+        if (operators := run.tables["operations"].get(case.workload.removeprefix("cnn-")))
+        and (case.precision, case.n_threads) == ("fp32", usable)
     ]
     pools = {cell.case.n_processes: cell for cell in run.measurements if cell.case.executor == "shared_pool"}
     throughputs = measured_throughputs({n: cell for n, cell in pools.items() if n <= usable})
@@ -115,11 +115,6 @@ def study(run: Run) -> HardwareStudy:
         speedups={n: compare(pools[1], cell) for n, cell in sorted(pools.items()) if 1 in pools},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
     )
-
-
-def _table_name(workload: str) -> str:
-    """Return the name of a workload in the tables of operators, where stored runs name a network by its size alone."""
-    return workload.removeprefix("cnn-")
 
 
 def growths(rows: Sequence[Row]) -> tuple[Growth, ...]:
