@@ -512,12 +512,12 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What each part answers (an exception is raised), and under "budgets" and "heard" what it was given."""
     answers: dict[str, Any] = {
         "gemm_peaks": (), "bandwidths": (point("read", MIB, 2, 9.0),), "latencies": (), "start_costs": (),
-        "transfer_costs": (), "call_costs": {}, "limits_in_a_process": None, "budgets": {}, "timeouts": {}, "heard": [],
+        "transfer_costs": (), "call_costs": {}, "call_in_a_process": {}, "budgets": {}, "timeouts": {}, "heard": [],
     }  # fmt: skip
 
     def part(name: str) -> Callable[..., Any]:
-        def measure(*_: Any, budget_s: float, **others: Any) -> Any:
-            answers["budgets"][name] = budget_s
+        def measure(*arguments: Any, budget_s: float | None = None, **others: Any) -> Any:
+            answers["budgets"][name] = arguments[-1] if budget_s is None else budget_s
             answers["timeouts"][name] = others.get("timeout_s")
             if isinstance(answers[name], Exception):
                 raise answers[name]
@@ -560,7 +560,7 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(parts: dict[str, Any
     """An unusual machine does not stop a report."""
     parts["latencies"] = MeasurementError("no such tree")
     parts["transfer_costs"] = OSError("no space left on device")
-    parts["limits_in_a_process"] = NotAvailable("no accelerator: a CPU build")
+    parts["call_in_a_process"] = NotAvailable("no accelerator: a CPU build")
     found = measured(parts, 10.0)
     assert parts["heard"] == list(limits.PARTS)
     assert (found.latency, found.transfer, found.device) == ((), (), None)
@@ -604,7 +604,7 @@ def test_all_limits_end_within_90_seconds(parts: dict[str, Any]) -> None:
     measured(parts, 500.0)
     assert sum(parts["budgets"].values()) <= 90.0
     assert 70.0 < parts["timeouts"]["start_costs"] <= 82.0
-    for name in ("transfer_costs", "limits_in_a_process"):
+    for name in ("transfer_costs", "call_in_a_process"):
         assert 80.0 < parts["timeouts"][name] <= 90.0
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.machine.gemm import Product, long_enough, product_of
-from inferbench_lib.machine.limit import Limit, call_in_a_process, ceiling, cost
+from inferbench_lib.machine.limit import Limit, ceiling, cost
 from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
 from inferbench_lib.timing.loop import Budget, Probe, interleave
 
@@ -63,15 +63,13 @@ class DeviceLimits:
     not_measured: Mapping[str, str]
 
 
-def limits_in_a_process(device: str, *, budget_s: float = 5.0, timeout_s: float = 90.0) -> DeviceLimits:
-    """Measure the device of that name in a process of its own, which frees the device's memory when it ends.
-
-    Raises MeasurementError when that process fails or takes longer than `timeout_s`.
-    """
-    from pydantic import TypeAdapter
-
-    answer = call_in_a_process(limits_of, device, budget_s, timeout_s=timeout_s)
-    return TypeAdapter(DeviceLimits).validate_python(answer)
+def limits_of(device: str, budget_s: float) -> dict[str, Any]:
+    """Return the limits of the device of that name as plain values, for a process that frees its memory by ending."""
+    accelerator = require_accelerator(device)
+    # The CPU computes for a simulated device.
+    small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
+    sizes = small if accelerator.is_simulated else {}
+    return asdict(device_limits(accelerator, budget_s=budget_s, **sizes))
 
 
 def device_limits(
@@ -93,23 +91,24 @@ def device_limits(
     budget, allowed = Budget(budget_s, now_s), _free_bytes(accelerator) // SHARE_OF_MEMORY
     # Three matrices of eight bytes per element.
     products, not_measured = _products(accelerator, dtypes, min(largest, math.isqrt(allowed // 24)))
-    on_device = [Probe(key=name, call=one.call, check=one.check) for name, one in products.items()]
+    on_device = [Probe(key=name, call=of.call, check=of.check) for name, of in products.items()]
     copy_bytes = min(copy_bytes, allowed) // 16 * 8  # two arrays
     on_device.append(_copy("copy", *(torch.empty(copy_bytes // 4, device=accelerator.device) for _ in range(2))))
-    transfers = {
-        key: _transfer(accelerator, *key)
+    transfers = [
+        (direction, is_pinned, size)
         for size in transfer_bytes
         if size <= allowed
         for direction in ("host to device", "device to host")
         for is_pinned in (False, True)[: 1 + accelerator.backend.pinned_memory]
-        for key in [(direction, is_pinned, size)]
-    }
-    on_host = [*transfers.values(), _launch(accelerator)]
+    ]
+    one = torch.ones(1, device=accelerator.device)
+    launch = Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
+    on_host = [*(_transfer(accelerator, *key) for key in transfers), launch]
     seconds = interleave(on_device, budget_s=budget.left_s / 2, clock=accelerator.clock(), now_s=now_s)
     seconds |= interleave(on_host, budget_s=budget.left_s, clock=wall_clock(accelerator), now_s=now_s)
     return DeviceLimits(
         device=accelerator.description(),
-        gemm=tuple(DeviceGemm(dtype=name, n=one.n, limit=one.peak(seconds[name])) for name, one in products.items()),
+        gemm=tuple(DeviceGemm(dtype=name, n=of.n, limit=of.peak(seconds[name])) for name, of in products.items()),
         memory_copy=ceiling(seconds["copy"], 2 * copy_bytes / 1e9, "GB/s"),
         transfers=tuple(
             DeviceTransfer(
@@ -170,19 +169,3 @@ def _copy(key: Hashable, source: Tensor, target: Tensor) -> Probe:
 def _check_copy(_: object, target: Tensor) -> None:
     if (last := float(target[-1])) != 1.0:
         raise WrongOutput(f"copy of {target.nbytes:,} bytes: expected 1 as its last element, got {last:g}")
-
-
-def _launch(accelerator: Accelerator) -> Probe:
-    import torch
-
-    one = torch.ones(1, device=accelerator.device)
-    return Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
-
-
-def limits_of(device: str, budget_s: float) -> dict[str, Any]:
-    """Return the limits of the device of that name as plain values."""
-    accelerator = require_accelerator(device)
-    # The CPU computes for a simulated device.
-    small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
-    sizes = small if accelerator.is_simulated else {}
-    return asdict(device_limits(accelerator, budget_s=budget_s, **sizes))

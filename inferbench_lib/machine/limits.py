@@ -11,10 +11,10 @@ import psutil
 
 from inferbench_lib.errors import InferbenchError
 from inferbench_lib.machine.bandwidth import Bandwidth, bandwidths, largest_working_set, memory_bandwidth
-from inferbench_lib.machine.device import DeviceLimits, limits_in_a_process
+from inferbench_lib.machine.device import limits_of
 from inferbench_lib.machine.gemm import GemmPeak, gemm_peaks
 from inferbench_lib.machine.latency import LARGEST_BYTES, LoadLatency, latencies
-from inferbench_lib.machine.limit import Limit
+from inferbench_lib.machine.limit import Limit, call_in_a_process
 from inferbench_lib.machine.overheads import StartCost, TransferCost, call_costs, cells, start_costs, transfer_costs
 from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.records import Flag, Machine
@@ -45,7 +45,8 @@ NEEDED = ("matrix multiplication", "memory bandwidth", "calls")
 class Limits:
     """The measured limits, with the `telemetry` of each part and a flag for each part that was disturbed.
 
-    `memory` is the memory roof. `not_measured` holds the reason for each part, or thing in a part, without a figure.
+    `memory` is the memory roof, `device` holds the fields of DeviceLimits. `not_measured` holds the reason for each
+    part, or thing in a part, without a figure.
     """
 
     gemm: tuple[GemmPeak, ...]
@@ -57,7 +58,7 @@ class Limits:
     process_start: tuple[StartCost, ...] = ()
     transfer: tuple[TransferCost, ...] = ()
     latency: tuple[LoadLatency, ...] = ()
-    device: DeviceLimits | None = None
+    device: Mapping[str, Any] | None = None
     not_measured: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,7 +90,7 @@ def measure_limits(machine: Machine, sampler: Sampler, *, budget_s: float, on_pa
         "process_start": lambda part_s: start_costs(budget_s=part_s, timeout_s=left_s() - RESERVE_S),
         "transfer": lambda part_s: transfer_costs(budget_s=part_s, timeout_s=left_s()),
         "calls": lambda part_s: call_costs(budget_s=part_s),
-        "device": lambda part_s: limits_in_a_process(require_accelerator().device, budget_s=part_s, timeout_s=left_s()),
+        "device": lambda part_s: call_in_a_process(limits_of, require_accelerator().device, part_s, timeout_s=left_s()),
     }
     found: dict[str, Any] = {}
     for (name, share), (field_name, measure) in zip(PARTS.items(), measures.items(), strict=True):

@@ -46,31 +46,26 @@ BYPASSING = 1.1
 
 def answer(said: HardwareStudy) -> Answer:
     """Return which limit binds each workload, and the machine's limits."""
-    peak, memory = said.peak["limit"], said.limits["memory"]
+    peak, memory = said.peak, said.limits["memory"]
     cards = (
-        Card(
-            value=f"{digits(peak['value'])} GFLOP/s",
-            label=f"fp32 GEMM peak, {plural(said.peak['n_threads'], 'thread')}, {said.peak['library']}",
-            interval=f"repeats {interval(peak['low'], peak['high'])}",
-        ),
-        Card(
-            value=f"{digits(memory['limit']['value'])} GB/s",
-            label=f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}",
-            interval=f"repeats {interval(memory['limit']['low'], memory['limit']['high'])}",
-        ),
+        _card(peak, f"fp32 GEMM peak, {plural(peak['n_threads'], 'thread')}, {peak['library']}"),
+        _card(memory, f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}"),
         Card(value=str(said.run.machine.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
     cells = said.run.measurements
     flags = [Flag(**flag) for flag in said.limits["flags"]] + [flag for cell in cells for flag in cell.flags]
+    disturbed = gathered(flags, len(said.limits["telemetry"]) + len(cells))
     return Answer(
         verdict=verdict(said),
         cards=(*binding_cards(said), *cards),
-        flags=(
-            *too_low(said),
-            *gathered(flags, len(said.limits["telemetry"]) + len(cells)),
-            *said.not_measured,
-        ),
+        flags=(*too_low(said), *disturbed, *said.not_measured),
     )
+
+
+def _card(row: Row, label: str) -> Card:
+    limit = row["limit"]
+    value, repeats = f"{digits(limit['value'])} {limit['unit']}", interval(limit["low"], limit["high"])
+    return Card(value=value, label=label, interval=f"repeats {repeats}")
 
 
 def gemm_peaks(said: HardwareStudy) -> View:
@@ -152,9 +147,9 @@ def process_table(said: HardwareStudy) -> Table:
         {"what": what, "cost": seconds(of["value"]), "repeats": interval(of["low"], of["high"], seconds)}
         for what, of in costs.items()
     ]
-    start = max(limits["process_start"], key=lambda row: row["limit"]["value"])
+    slowest = sorted(limits["process_start"], key=lambda row: row["limit"]["value"])[-1:]
     readings = [
-        f"The slowest is to {_start(start)}: {seconds(start['limit']['value'])}.",
+        *(f"The slowest is to {_start(row)}: {seconds(row['limit']['value'])}." for row in slowest),
         *([_device(device)] if device else []),
         *(f"Not measured: {what} ({reason})." for what, reason in limits.get("not_measured", {}).items()),
         _scaling(said),

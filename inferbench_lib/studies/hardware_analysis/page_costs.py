@@ -214,7 +214,6 @@ def growth_table(said: HardwareStudy) -> Table:
             "input": _input(one),
             "value": str(row["value"]),
             "bytes in": size(row["bytes"]),
-            "dtype": row["dtype"],
             "time": seconds(taken.value),
             "95 %": spread(taken),
             "fitted": seconds(one.fit.seconds(row["value"])),

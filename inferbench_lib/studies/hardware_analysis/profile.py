@@ -111,7 +111,6 @@ def _growth(work: Cnn | Forest, varied: Sequence[tuple[str, int, Callable[[], An
             "workload": work.name,
             "value": value,
             "bytes": n_bytes,
-            "dtype": "float32",
             "seconds": seconds[f"{name}={value}"],
         }
         for name, value, _, n_bytes in varied
