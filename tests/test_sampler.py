@@ -259,13 +259,12 @@ def test_the_sampler_watches_this_process() -> None:
         assert 0.4 < seen.own_cpus * (seen.end_s - seen.start_s) < 4
         assert seen.steal_share is not None
         assert 0.0 <= seen.steal_share <= 1.0
-    assert sampler.window(0.0, 1.0).reason == "the sampler is not open"
+    assert "expected a live process for window, got one that was closed" in sampler.window(0.0, 1.0).reason
 
 
 def test_a_watching_process_that_ended_is_a_reason() -> None:
     """The measurement goes on without telemetry, and says why."""
     with Sampler(interval_s=0.1) as sampler:
-        assert sampler._watcher is not None
         os.kill(sampler._watcher.pid, signal.SIGKILL)
         worker = f"worker 'telemetry' (pid {sampler._watcher.pid}): "
         ended = sampler.window(0.0, 1.0).reason
@@ -277,9 +276,7 @@ def test_the_watching_process_ends_with_its_sampler() -> None:
     """A second sampler has a process of its own, which goes on."""
     with Sampler(interval_s=0.1) as second:
         with Sampler(interval_s=0.1) as first:
-            assert first._watcher is not None
             watcher = first._watcher.pid
-        assert second._watcher is not None
         assert watcher != second._watcher.pid
         assert eventually(lambda: not is_running(watcher))
         assert second.window(0.0, time.monotonic()).n_samples > 0
@@ -288,7 +285,6 @@ def test_the_watching_process_ends_with_its_sampler() -> None:
 def test_ctrl_c_is_left_to_the_parent() -> None:
     """An interrupt that reaches the whole process group does not end the watching."""
     with Sampler(interval_s=0.1) as sampler:
-        assert sampler._watcher is not None
         os.kill(sampler._watcher.pid, signal.SIGINT)
         assert sampler.window(0.0, time.monotonic()).reason == ""
 
