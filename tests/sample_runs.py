@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from inferbench_lib.machine.bandwidth import Bandwidth
+from inferbench_lib.machine.bandwidth import Bandwidth, memory_bandwidth
 from inferbench_lib.machine.gemm import GemmPeak
 from inferbench_lib.machine.limit import Limit
 from inferbench_lib.machine.limits import PARTS, Limits
-from inferbench_lib.machine.overheads import StartCost
-from inferbench_lib.machine.transfer import TransferCost
+from inferbench_lib.machine.overheads import StartCost, TransferCost
 from inferbench_lib.records import Case, Figure, Flag, Machine, Measurement, Outcome, Run, Span, Verification
 from inferbench_lib.studies.batch_sweep import study as sweep_analysis
 from inferbench_lib.studies.common import operations
@@ -275,23 +274,25 @@ def sweep(cells: Sequence[Measurement] | None = None, **params: Any) -> Run:
 
 
 def limit(value: float, unit: str) -> Limit:
-    return Limit(value=value, low=0.9 * value, high=value, unit=unit, method="best of interleaved repeats", repeats=5)
+    return Limit(value=value, low=0.9 * value, high=value, unit=unit, repeats=5)
 
 
 def limits() -> Limits:
     """A machine of 100 GFLOP/s and 20 GB/s, whose copies pass by the caches."""
     peaks = {("fp32", 1): 30.0, ("fp32", 4): 100.0, ("fp64", 4): 50.0, ("int8", 4): 40.0}
     sets = {(32 << 10, "L1d"): 200.0, (1 << 20, "L2"): 100.0, (1 << 30, "RAM"): 20.0}
+    bandwidth = tuple(
+        Bandwidth(operation=name, working_set_bytes=size, n_threads=4, level=level, limit=limit(scale * v, "GB/s"))
+        for (size, level), v in sets.items()
+        for name, scale in (("triad", 1.0), ("read", 0.8), ("copy", 1.5))
+    )
     return Limits(
         gemm=tuple(
-            GemmPeak(dtype=d, n_threads=n, library="OpenBLAS", limit=limit(v, "GFLOP/s"), by_library={})
+            GemmPeak(dtype=d, n_threads=n, library="OpenBLAS", n=2048, limit=limit(v, "GFLOP/s"))
             for (d, n), v in peaks.items()
         ),
-        bandwidth=tuple(
-            Bandwidth(operation=name, working_set_bytes=size, n_threads=4, level=level, limit=limit(scale * v, "GB/s"))
-            for (size, level), v in sets.items()
-            for name, scale in (("triad", 1.0), ("read", 0.8), ("copy", 1.5))
-        ),
+        bandwidth=bandwidth,
+        memory=memory_bandwidth(bandwidth),
         process_start=(
             StartCost(method="fork", imports="", limit=limit(0.004, "s")),
             StartCost(method="spawn", imports="torch", limit=limit(1.4, "s")),
@@ -369,9 +370,8 @@ def hardware_run(cells: Sequence[Measurement] | None = None, **machine: Any) -> 
         chosen = [pool(n, s) for n, s in (AMDAHL_10 | {8: 1.0}).items()]
         chosen += [network("small", "cpu", batch) for batch in (1, 16)]
         chosen += standing_cells()
-    measured = limits()
     tables = {
-        "limits": {**asdict(measured), "memory": asdict(measured.memory)},
+        "limits": asdict(limits()),
         "operations": {"small": operations(Cnn(size="small"))},
         **(standing_tables() if cells is None else {}),
     }

@@ -17,12 +17,10 @@ from inferbench_lib.machine.facts import (
     git_state,
     gpu_text,
     library_versions,
-    parse_torch_build,
     read_machine,
     speed_environment,
     steal_share,
     threadpool_text,
-    torch_build,
 )
 from inferbench_lib.machine.hardware import machine_from_sysctl, read_linux, virtualisation
 from inferbench_lib.records import Machine
@@ -247,25 +245,6 @@ def test_environment_keeps_numbers_and_words_and_withholds_the_rest() -> None:
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX",
         "LD_PRELOAD": withheld,
     }
-
-
-def test_a_torch_build_is_read_off_its_own_words() -> None:
-    """What bears on speed, and nothing that it does not tell."""
-    text = (
-        "PyTorch built with:\n  - GCC 11.4\n"
-        "  - Intel(R) oneAPI Math Kernel Library Version 2024.2-Product Build 20240605 for Intel(R) 64 architecture\n"
-        "  - Intel(R) MKL-DNN v3.7.1 (Git Hash 8d263e6)\n  - OpenMP 201511 (a.k.a. OpenMP 4.5)\n"
-        "  - CPU capability usage: AVX2\n  - CUDA Runtime 12.6\n  - CuDNN 90.5.1\n"
-        "  - Build settings: BLAS_INFO=mkl, BUILD_TYPE=Release, \n"
-    )
-    assert parse_torch_build(text) == {
-        "CPU capability": "AVX2", "oneDNN": "3.7.1", "MKL": "2024.2", "OpenMP": "201511", "CUDA": "12.6",
-        "cuDNN": "90.5.1", "BLAS": "mkl",
-    }  # fmt: skip
-    assert parse_torch_build("") == {}
-    here = torch_build()
-    assert here["version"] == library_versions(["torch"])["torch"]
-    assert here["oneDNN in use"] in ("yes", "no")
 
 
 def test_threadpools_are_words_without_paths() -> None:

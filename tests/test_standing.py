@@ -11,17 +11,14 @@ import sample_runs as samples
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.roofline import Roofs, Work, measured_roofs
-from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, layer_profiles
-from inferbench_lib.studies.hardware_analysis.forest import forest_cost, place_forest
+from inferbench_lib.studies.hardware_analysis.bounds import LayerProfile, forest_cost, layer_profiles, place_forest
 from inferbench_lib.studies.hardware_analysis.study import growths
 from inferbench_lib.studies.hardware_analysis.whatif import (
     Check,
     WhatIf,
     forest_what_ifs,
-    gain_at_the_roof,
     network_what_ifs,
     predicted_gain,
-    worst,
 )
 
 KIB = 1024
@@ -189,7 +186,7 @@ def test_another_machine_is_a_change_of_roofs() -> None:
     all_of_it = profile(CONV, POOL, LINEAR)
     assert predicted_gain(all_of_it, HERE, all_of_it.case, cores=2.0) == pytest.approx(0.066 / (0.01 + 0.015 + 0.016))
     assert predicted_gain(all_of_it, HERE, all_of_it.case, memory=2.0) == pytest.approx(0.066 / (0.02 + 0.03 + 0.008))
-    assert gain_at_the_roof(all_of_it) == pytest.approx(0.066 / (0.01 + 0.0003 + 0.01))
+    assert all_of_it.gain_at_roof == pytest.approx(0.066 / (0.01 + 0.0003 + 0.01))
 
 
 def ratio(value: float) -> Ratio:
@@ -215,14 +212,9 @@ def test_a_wide_measurement_is_inconclusive() -> None:
     assert short.verdict == "not within 25 % of the measurement"
 
 
-def test_the_worst_prediction_is_the_furthest_off_either_way() -> None:
-    """Half is further off than 1.9 times; what came close or was not checked is not among them."""
-    asked = {"workload": "w", "before": "b1", "change": "c"}
-    high, low = (WhatIf(**asked, predicted=p, measured=ratio(1.0)) for p in (1.9, 0.5))
-    unchecked = WhatIf(**asked, predicted=99.0)
-    close = WhatIf(**asked, predicted=1.2, measured=ratio(1.0))
-    assert worst([high, low, close, unchecked]) is low
-    assert worst([close, unchecked]) is None
+def test_a_prediction_without_a_measurement_is_the_model_alone() -> None:
+    """It is neither right nor missed."""
+    unchecked = WhatIf(workload="w", before="b1", change="c", predicted=99.0)
     assert unchecked.verdict == "MODEL, not checked here"
 
 

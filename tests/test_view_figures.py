@@ -407,9 +407,9 @@ def test_predictions_are_said_to_hold_or_not() -> None:
     said = hardware.study(samples.hardware_run())
     assert hardware.what_ifs(said).reading == (
         "2 of 3 predictions are within 25 % of the measured gain. Missed: forest, b10000,t1: threads 1 → 4 (+57 %). "
-        "The furthest off predicted 3.14×; 2.00× (2.00–2.00) was measured. There the share of the limit changed, which "
-        "the model keeps constant: trust the measured gain. The largest gain that this machine cannot try: small "
-        "network, b1,t4: an engine with every layer at its roof, at most, 3.00× (MODEL)."
+        "There the share of the limit changed, which the model keeps constant: trust the measured gain. The largest "
+        "gain that this machine cannot try: small network, b1,t4: an engine with every layer at its roof, at most, "
+        "3.00× (MODEL)."
     )
     table = hardware.what_if_table(said)
     assert row(table, workload="forest, b1,t1", change="batch 1 → 16")["verdict"] == "within 25 % of the measurement"
@@ -438,7 +438,7 @@ def test_layers_stand_with_their_share_and_bound() -> None:
         "pool1": ("20.0 ms", "0 %", "instructions"),
         "linear1": ("20.0 ms", "50 %", "bandwidth"),
     }
-    assert table.reading == "The small network, batch 1, 4 threads: sum 60.0 ms, whole 63.0 ms."
+    assert table.reading == "The small network (batch 1 on 4 threads): sum 60.0 ms, whole 63.0 ms."
     assert "The most time is lost in pool1: 20.0 ms above the hardware's limit." in hardware.layer_times(said).reading
 
 
@@ -471,10 +471,9 @@ def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
     run = samples.hardware_run()
     view = hardware.bandwidth(hardware.study(run))
     assert view.reading == (
-        "The most is 300 GB/s by copy with 32.8 kB (L1d). With 1.1 GB (RAM) on 4 threads it is 20.0 by triad, 16.0 by "
-        "read and 30.0 by copy. The memory bandwidth is 20.0 GB/s by triad, the faster of read and triad. Copy is "
-        "faster because its non-temporal stores bypass the caches and spare reading what they overwrite. A kernel that "
-        "reads, or stores as usual, cannot reach that."
+        "With 1.1 GB (RAM) on 4 threads, in GB/s: triad 20.0, read 16.0 and copy 30.0. The memory bandwidth is that of "
+        "triad, the faster of read and triad. Copy is faster because its non-temporal stores bypass the caches and "
+        "spare reading what they overwrite. A kernel that reads, or stores as usual, cannot reach that."
     )
     ringed = view.frame[view.frame["mark"]]
     assert ringed[["panel", "label", "x", "y"]].values.tolist() == [["4 threads", "triad", 1 << 30, 20.0]]
@@ -484,7 +483,7 @@ def test_the_memory_roof_is_what_loads_and_stores_reach() -> None:
     slower = replace(run, tables={**run.tables, "limits": {**limits, "bandwidth": usual}})
     assert "Copy" not in hardware.bandwidth(hardware.study(slower)).reading
     held = replace(run, tables={**run.tables, "limits": {**limits, "memory": {**limits["memory"], "level": "L3"}}})
-    assert "(L3) on 4 threads it is" in hardware.bandwidth(hardware.study(held)).reading
+    assert "(L3) on 4 threads, in GB/s:" in hardware.bandwidth(hardware.study(held)).reading
     assert "L3 can hold that much: memory itself may be slower." in hardware.bandwidth(hardware.study(held)).reading
 
 
@@ -524,9 +523,12 @@ def test_wrong_outputs_are_in_no_fit_and_under_no_roof() -> None:
 
 
 def test_slowest_start_is_named() -> None:
-    """Spawn with torch takes the longest, 1.4 s."""
-    table = hardware.process_table(hardware.study(samples.hardware_run()))
+    """Spawn with torch takes the longest, 1.4 s; without a start that was measured none is."""
+    run = samples.hardware_run()
+    table = hardware.process_table(hardware.study(run))
     assert table.reading.startswith("The slowest is to start by spawn, importing torch: 1.40 s.")
+    tables = {**run.tables, "limits": {**run.tables["limits"], "process_start": []}}
+    assert "slowest" not in hardware.process_table(hardware.study(replace(run, tables=tables))).reading
 
 
 def test_loads_and_a_device_stand_beside_processes() -> None:

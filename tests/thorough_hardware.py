@@ -16,8 +16,6 @@ from inferbench_lib.studies.common import operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis import study as hardware
 from inferbench_lib.studies.hardware_analysis.measure import cases_of
 from inferbench_lib.work.cnn import Cnn
-from inferbench_lib.work.engines.sklearn import Sklearn
-from inferbench_lib.work.engines.torch import Torch
 from inferbench_lib.work.forest import Forest
 
 N_CPUS = 16
@@ -44,11 +42,11 @@ def thorough_hardware() -> Run:
     cells = [
         samples.trees(case.batch_size, case.n_threads, 1e-2 + 1e-5 * case.batch_size / case.n_threads**0.8,
                       wobble=(1.0,) * n_rounds, calls=samples_a_turn(32, case.batch_size))
-        for case in cases_of(Forest(), Sklearn, N_CPUS)
+        for case in cases_of(Forest(), N_CPUS)
     ]  # fmt: skip
     layers = []
     for size in SIZES:
-        for case in cases_of(Cnn(size=size), Torch, N_CPUS):
+        for case in cases_of(Cnn(size=size), N_CPUS):
             turn = samples_a_turn(32, case.batch_size)
             cells.append(samples.cell(case, 0.01 * case.batch_size, (1.0,) * n_rounds, calls=turn))
             if case.precision == "fp32":

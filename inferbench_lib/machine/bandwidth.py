@@ -21,16 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inferbench_lib.machine.limit import Limit, ceiling, fourfold
 from inferbench_lib.timing.loop import Budget, Probe, interleave
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-OPERATIONS = ("read", "copy", "triad")
 ROOF_OPERATIONS = ("read", "triad")
 """Operations that load and store as kernels do. Copy may not (see above): no kernel that reads comes near it."""
 SMALLEST_BYTES = 32 << 10
@@ -40,6 +38,7 @@ MEMORY_OVER_CACHE = 4  # STREAM's rule
 LARGEST_BYTES = 2 << 30
 SHARE_OF_AVAILABLE = 8
 
+Part = NDArray[np.float64]
 Pass = Callable[[], Any]
 
 
@@ -55,16 +54,17 @@ class Bandwidth:
 
 
 def bandwidths(
-    thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float = 10.0
+    thread_counts: Sequence[int], *, caches: Mapping[str, int], largest_bytes: int, budget_s: float
 ) -> tuple[Bandwidth, ...]:
     """Measure bandwidth at working sets from 32 KiB to `largest_bytes`, in steps of four, smallest first."""
-    import numpy as np
+    import torch
 
-    budget = Budget(budget_s)
-    buffer: NDArray[np.float64] = np.empty(largest_bytes // 8)
-    pools = {n_threads: ThreadPoolExecutor(n_threads, initializer=_one_torch_thread) for n_threads in thread_counts}
+    budget, most = Budget(budget_s), max(thread_counts)
+    buffer = np.empty(largest_bytes // 8)
+    # The number of torch's threads holds for the thread that sets it.
+    pools = {n: ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) for n in thread_counts}
     try:
-        _touch(buffer, pools[max(thread_counts)], max(thread_counts))
+        list(pools[most].map(lambda part: part.fill(1.0), np.array_split(buffer, most)))
         cells = [
             (operation, size, n_threads)
             for size in working_sets(largest_bytes)
@@ -83,12 +83,7 @@ def bandwidths(
             working_set_bytes=size,
             n_threads=n_threads,
             level=level_of(size, n_threads, caches),
-            limit=ceiling(
-                seconds[operation, size, n_threads],
-                n_passes(size, n_threads) * size / 1e9,
-                unit="GB/s",
-                method=f"{operation}, bytes read plus bytes written",
-            ),
+            limit=ceiling(seconds[operation, size, n_threads], n_passes(size, n_threads) * size / 1e9, "GB/s"),
         )
         for operation, size, n_threads in cells
     )
@@ -136,10 +131,10 @@ def n_passes(working_set_bytes: int, n_threads: int) -> int:
     return max(1, BYTES_PER_CALL * n_threads // working_set_bytes)
 
 
-def _probe(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, operation: str, size: int, n_threads: int) -> Probe:
-    parts = _parts(buffer, n_threads, size // 8 // n_threads)
-    passes = n_passes(size, n_threads)
-    works = [_OPERATIONS[operation](part, passes) for part in parts]
+def _probe(buffer: Part, pool: ThreadPoolExecutor, operation: str, size: int, n_threads: int) -> Probe:
+    # A thread uses the start of its share of the buffer: the pages that it touched.
+    parts = (share[: size // 8 // n_threads] for share in np.array_split(buffer, n_threads))
+    works = [OPERATIONS[operation](part, n_passes(size, n_threads)) for part in parts]
 
     def call(_: object) -> None:
         for future in [pool.submit(work) for work in works]:
@@ -148,27 +143,19 @@ def _probe(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, operation: str
     return Probe(key=(operation, size, n_threads), call=call)
 
 
-def _parts(buffer: NDArray[np.float64], n_threads: int, length: int) -> list[NDArray[np.float64]]:
-    """Return the start of each thread's share of the buffer, so that a thread uses the pages that it touched."""
-    share = len(buffer) // n_threads
-    return [buffer[thread * share : thread * share + length] for thread in range(n_threads)]
-
-
-def _read(part: NDArray[np.float64], passes: int) -> Pass:
+def _read(part: Part, passes: int) -> Pass:
     import torch
 
     again = torch.from_numpy(part).expand(passes, len(part))  # the same memory, `passes` times
     return lambda: torch.sum(again)
 
 
-def _copy(part: NDArray[np.float64], passes: int) -> Pass:
-    import numpy as np
-
+def _copy(part: Part, passes: int) -> Pass:
     half = len(part) // 2
     return _repeated(partial(np.copyto, part[:half], part[half : 2 * half]), passes)
 
 
-def _triad(part: NDArray[np.float64], passes: int) -> Pass:
+def _triad(part: Part, passes: int) -> Pass:
     import torch
 
     third = len(part) // 3
@@ -184,15 +171,4 @@ def _repeated(call: Pass, passes: int) -> Pass:
     return run
 
 
-_OPERATIONS: Mapping[str, Callable[[NDArray[np.float64], int], Pass]] = {"read": _read, "copy": _copy, "triad": _triad}
-
-
-def _touch(buffer: NDArray[np.float64], pool: ThreadPoolExecutor, n_threads: int) -> None:
-    list(pool.map(lambda part: part.fill(1.0), _parts(buffer, n_threads, len(buffer) // n_threads)))
-    buffer[-(len(buffer) % n_threads) or len(buffer) :] = 1.0
-
-
-def _one_torch_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)  # holds for the calling thread
+OPERATIONS: Mapping[str, Callable[[Part, int], Pass]] = {"read": _read, "copy": _copy, "triad": _triad}

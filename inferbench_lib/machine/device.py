@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.machine.gemm import Product, long_enough, product_of
-from inferbench_lib.machine.limit import Limit, call_in_a_process, ceiling, cost
+from inferbench_lib.machine.limit import Limit, ceiling, cost
 from inferbench_lib.timing.accelerator import Accelerator, require_accelerator, wall_clock
 from inferbench_lib.timing.loop import Budget, Probe, interleave
 
@@ -63,15 +63,13 @@ class DeviceLimits:
     not_measured: Mapping[str, str]
 
 
-def limits_in_a_process(device: str, *, budget_s: float = 5.0, timeout_s: float = 90.0) -> DeviceLimits:
-    """Measure the device of that name in a process of its own, which frees the device's memory when it ends.
-
-    Raises MeasurementError when that process fails or takes longer than `timeout_s`.
-    """
-    from pydantic import TypeAdapter
-
-    answer = call_in_a_process(limits_of, device, budget_s, timeout_s=timeout_s)
-    return TypeAdapter(DeviceLimits).validate_python(answer)
+def limits_of(device: str, budget_s: float) -> dict[str, Any]:
+    """Return the limits of the device of that name as plain values, for a process that frees its memory by ending."""
+    accelerator = require_accelerator(device)
+    # The CPU computes for a simulated device.
+    small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
+    sizes = small if accelerator.is_simulated else {}
+    return asdict(device_limits(accelerator, budget_s=budget_s, **sizes))
 
 
 def device_limits(
@@ -88,41 +86,42 @@ def device_limits(
 
     Raises WrongOutput when a product or a copy is wrong.
     """
+    import torch
+
     budget, allowed = Budget(budget_s, now_s), _free_bytes(accelerator) // SHARE_OF_MEMORY
     # Three matrices of eight bytes per element.
     products, not_measured = _products(accelerator, dtypes, min(largest, math.isqrt(allowed // 24)))
-    on_device = [Probe(key=name, call=one.call, check=one.check) for name, one in products.items()]
+    on_device = [Probe(key=name, call=of.call, check=of.check) for name, of in products.items()]
     copy_bytes = min(copy_bytes, allowed) // 16 * 8  # two arrays
-    on_device.append(_copy(accelerator, copy_bytes))
-    transfers = {
-        (direction, is_pinned, size): _transfer(accelerator, direction, is_pinned, size)
+    on_device.append(_copy("copy", *(torch.empty(copy_bytes // 4, device=accelerator.device) for _ in range(2))))
+    transfers = [
+        (direction, is_pinned, size)
         for size in transfer_bytes
         if size <= allowed
         for direction in ("host to device", "device to host")
         for is_pinned in (False, True)[: 1 + accelerator.backend.pinned_memory]
-    }
-    on_host = [*transfers.values(), _launch(accelerator)]
+    ]
+    one = torch.ones(1, device=accelerator.device)
+    launch = Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
+    on_host = [*(_transfer(accelerator, *key) for key in transfers), launch]
     seconds = interleave(on_device, budget_s=budget.left_s / 2, clock=accelerator.clock(), now_s=now_s)
     seconds |= interleave(on_host, budget_s=budget.left_s, clock=wall_clock(accelerator), now_s=now_s)
     return DeviceLimits(
         device=accelerator.description(),
-        gemm=tuple(
-            DeviceGemm(dtype=name, n=one.n, limit=one.peak(seconds[name], f"{one.n} × {one.n}"))
-            for name, one in products.items()
-        ),
-        memory_copy=ceiling(
-            seconds["copy"], 2 * copy_bytes / 1e9, unit="GB/s", method="copy, bytes read plus bytes written"
-        ),
+        gemm=tuple(DeviceGemm(dtype=name, n=of.n, limit=of.peak(seconds[name])) for name, of in products.items()),
+        memory_copy=ceiling(seconds["copy"], 2 * copy_bytes / 1e9, "GB/s"),
         transfers=tuple(
             DeviceTransfer(
-                direction=key[0], is_pinned=key[1], size_bytes=key[2],
-                limit=ceiling(seconds[key], key[2] / 1e9, unit="GB/s", method="until the copy is complete"),
+                direction=direction,
+                is_pinned=is_pinned,
+                size_bytes=size,
+                limit=ceiling(seconds[direction, is_pinned, size], size / 1e9, "GB/s"),
             )
-            for key in transfers
+            for direction, is_pinned, size in transfers
         ),
-        launch=cost(seconds["launch"], method=f"{LAUNCHES:,} additions of one number, queued and waited for, median"),
+        launch=cost(seconds["launch"]),
         not_measured=not_measured,
-    )  # fmt: skip
+    )
 
 
 def _free_bytes(accelerator: Accelerator) -> int:
@@ -152,42 +151,21 @@ def _products(
     return products, not_measured
 
 
-def _copy(accelerator: Accelerator, n_bytes: int) -> Probe:
-    import torch
-
-    source = torch.ones(n_bytes // 4, device=accelerator.device)
-    target = torch.zeros_like(source)
-    return Probe(key="copy", call=lambda _: target.copy_(source), check=_check_copy)
-
-
 def _transfer(accelerator: Accelerator, direction: str, is_pinned: bool, size: int) -> Probe:
     import torch
 
-    host: Tensor = torch.empty(size // 4, pin_memory=is_pinned)
-    device: Tensor = torch.empty(size // 4, device=accelerator.device)
-    source, target = (host, device) if direction == "host to device" else (device, host)
+    host = torch.empty(size // 4, pin_memory=is_pinned)
+    device = torch.empty(size // 4, device=accelerator.device)
+    ends = (host, device) if direction == "host to device" else (device, host)
+    return _copy((direction, is_pinned, size), *ends)
+
+
+def _copy(key: Hashable, source: Tensor, target: Tensor) -> Probe:
     source.fill_(1.0)
     target.fill_(0.0)
-    key: Hashable = (direction, is_pinned, size)
     return Probe(key=key, call=lambda _: target.copy_(source, non_blocking=True), check=_check_copy)
 
 
 def _check_copy(_: object, target: Tensor) -> None:
     if (last := float(target[-1])) != 1.0:
         raise WrongOutput(f"copy of {target.nbytes:,} bytes: expected 1 as its last element, got {last:g}")
-
-
-def _launch(accelerator: Accelerator) -> Probe:
-    import torch
-
-    one = torch.ones(1, device=accelerator.device)
-    return Probe(key="launch", call=lambda _: one.add_(1.0), block_size=LAUNCHES)
-
-
-def limits_of(device: str, budget_s: float) -> dict[str, Any]:
-    """Return the limits of the device of that name as plain values."""
-    accelerator = require_accelerator(device)
-    # The CPU computes for a simulated device.
-    small: dict[str, Any] = {"largest": SMALLEST, "copy_bytes": 1 << 20, "transfer_bytes": TRANSFER_BYTES[:1]}
-    sizes = small if accelerator.is_simulated else {}
-    return asdict(device_limits(accelerator, budget_s=budget_s, **sizes))

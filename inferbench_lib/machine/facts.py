@@ -13,6 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,38 +114,9 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Return the versions of the installed libraries, from their metadata: none is imported."""
     versions = {}
     for name in names:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
-
-
-def torch_build() -> dict[str, str]:
-    """Return the libraries that torch was built with and uses here; this imports torch.
-
-    Names are such as "version", "CPU capability", "oneDNN", "MKL", "OpenMP", "CUDA", where torch reports them.
-    """
-    import torch
-
-    uses_onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-    told = parse_torch_build(torch.__config__.show())
-    return {"version": str(torch.__version__), **told, "oneDNN in use": "yes" if uses_onednn else "no"}
-
-
-def parse_torch_build(text: str) -> dict[str, str]:
-    """Return the values in `torch.__config__.show()` that affect speed."""
-    patterns = {
-        "CPU capability": r"CPU capability usage: (\S+)",
-        "oneDNN": r"MKL-DNN v([0-9.]+)",
-        "MKL": r"Math Kernel Library Version (\S+?)(?:-Product)?\s",
-        "OpenMP": r"OpenMP ([0-9]+)",
-        "CUDA": r"CUDA Runtime ([0-9.]+)",
-        "cuDNN": r"CuDNN ([0-9.]+)",
-        "BLAS": r"BLAS_INFO=(\w+)",
-    }
-    found = {name: re.search(pattern, text) for name, pattern in patterns.items()}
-    return {name: match.group(1) for name, match in found.items() if match}
 
 
 def loaded_threadpools() -> tuple[str, ...]:

@@ -7,12 +7,14 @@ fastest depends on the machine, so each is measured and the fastest one is the r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from typing import Any
+
+import numpy as np
 
 from inferbench_lib.errors import WrongOutput
 from inferbench_lib.machine.limit import Limit, ceiling
@@ -30,13 +32,13 @@ TOLERANCE = {"fp32": 1e-4, "fp64": 1e-12, "fp16": 4e-3, "bf16": 2e-2, "int8": 0.
 
 @dataclass(frozen=True, kw_only=True)
 class GemmPeak:
-    """The fastest library's rate in GFLOP/s (integer operations for int8), with that of every library."""
+    """The rate of the fastest library, at its faster size n × n, in GFLOP/s (integer operations for int8)."""
 
     dtype: str
     n_threads: int
     library: str
+    n: int
     limit: Limit
-    by_library: Mapping[str, Limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,9 @@ class Product:
         """Multiply, as the timing loop calls it."""
         return self.multiply()
 
-    def peak(self, seconds: Sequence[float], method: str) -> Limit:
+    def peak(self, seconds: Sequence[float]) -> Limit:
         """Return the highest rate of 2·n³ operations per multiplication."""
-        return ceiling(seconds, 2 * self.n**3 / 1e9, unit="GFLOP/s", method=method)
+        return ceiling(seconds, 2 * self.n**3 / 1e9, "GFLOP/s")
 
     def check(self, _: object, product: Any) -> None:
         """Raise WrongOutput when the first element of C is not the expected one."""
@@ -91,12 +93,10 @@ def gemm_peaks(
             if dtype not in dtypes:
                 continue
             try:
-                small = make(SMALLEST)
-                small.check(None, small.multiply())
+                slow_enough = long_enough(make)
             except (RuntimeError, WrongOutput) as error:  # RuntimeError: how torch says that it cannot
                 refused[dtype, library] = str(error).splitlines()[0]
                 continue
-            slow_enough = long_enough(make)
             # Half the size may be faster, because the caches hold all of it.
             sizes = {n_threads: size_for(slow_enough, n_threads) for n_threads in thread_counts}
             cells = {(n_threads, n) for n_threads, most in sizes.items() for n in (max(SMALLEST, most // 2), most)}
@@ -120,27 +120,21 @@ def gemm_peaks(
         ]
         seconds = interleave(probes, budget_s=budget.left_s)
     for (dtype, library), reason in refused.items():
-        on_refusal(f"{dtype} by {library}", reason)
-    peaks: dict[tuple[str, int], dict[str, Limit]] = {}
-    for (dtype, n_threads, library, n), product in products.items():
-        if (dtype, library) not in refused:
-            by_library = peaks.setdefault((dtype, n_threads), {})
-            seen = product.peak(seconds[dtype, n_threads, library, n], f"{library}, {n} × {n}")
-            by_library[library] = max(by_library.get(library, seen), seen, key=lambda limit: limit.value)
-    if "fp32" in dtypes and not any(dtype == "fp32" for dtype, _ in peaks):
+        on_refusal(f"matrix multiplication: {dtype} by {library}", reason)
+    found = [
+        GemmPeak(dtype=dtype, n_threads=n_threads, library=library, n=n, limit=product.peak(seconds[key]))
+        for key, product in products.items()
+        for dtype, n_threads, library, n in [key]
+        if (dtype, library) not in refused
+    ]
+    if "fp32" in dtypes and not any(peak.dtype == "fp32" for peak in found):
         raise WrongOutput(
             f"matrix product in fp32: expected a library that multiplies correctly, got none "
             f"({'; '.join(f'{library}: {why}' for (dtype, library), why in refused.items() if dtype == 'fp32')}); "
             "reinstall numpy or torch"
         )
-    order = sorted(peaks, key=lambda cell: (dtypes.index(cell[0]), cell[1]))
-    best = {cell: max(peaks[cell], key=lambda library: peaks[cell][library].value) for cell in order}
-    return tuple(
-        GemmPeak(
-            dtype=cell[0], n_threads=cell[1], library=best[cell], limit=peaks[cell][best[cell]], by_library=peaks[cell]
-        )
-        for cell in order
-    )
+    found.sort(key=lambda peak: (dtypes.index(peak.dtype), peak.n_threads, peak.limit.value))
+    return tuple({(peak.dtype, peak.n_threads): peak for peak in found}.values())  # of each cell the last, the fastest
 
 
 def long_enough(
@@ -153,13 +147,13 @@ def long_enough(
 ) -> int:
     """Return the first of `smallest` and its doubles whose multiplication takes `shortest_s`; at most `largest`.
 
-    The faster of two multiplications counts, after one that warms up.
+    The faster of two multiplications counts, after one that warms up. Raises WrongOutput for a wrong product.
     """
     clock, n = clock or WallClock(), smallest
     while 2 * n <= largest:
         product = make(n)
         product.multiply()
-        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=lambda *_: None)) >= shortest_s:
+        if min(collect(product.call, repeat(None), clock=clock, enough=after(2), check=product.check)) >= shortest_s:
             break
         n *= 2
     return n
@@ -182,7 +176,6 @@ def _libraries() -> dict[tuple[str, str], Callable[[int], Product]]:
 
 def product_of(library: str, dtype: str, n: int, device: str = "cpu") -> Product:
     """Return the product of two n × n matrices by numpy, or by torch on `device`; int8 on the CPU alone."""
-    import numpy as np
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -206,7 +199,6 @@ def product_of(library: str, dtype: str, n: int, device: str = "cpu") -> Product
 @contextmanager
 def _thread_setter() -> Iterator[Callable[[int], None]]:
     """Set the threads of every BLAS and OpenMP library that is loaded, and restore them at the end."""
-    import numpy as np  # noqa: F401 - its BLAS must be loaded before the controller looks for it
     import torch
     from threadpoolctl import ThreadpoolController
 

@@ -32,6 +32,7 @@ def read_linux(root: Path = Path("/")) -> Machine:
     clocked = next((folder for folder in folders if (folder / "cpufreq").exists()), root)
     caches, cache_shared_by = _caches(next((folder for folder in folders if (folder / "cache").exists()), root))
     kernel_release = read_text(root / "proc/sys/kernel/osrelease")
+    system = _group(r'^PRETTY_NAME="?([^"\n]*)"?', read_text(root / "etc/os-release")) or "Linux"
     dmi = " ".join(read_text(root / f"sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
     return Machine(
         cpu_model=cpu_model(cpus) or read_text(root / "proc/device-tree/model").rstrip("\0") or "unknown",
@@ -42,9 +43,9 @@ def read_linux(root: Path = Path("/")) -> Machine:
         instruction_sets=_instruction_sets(first.get("flags", first.get("Features", "")).split()),
         frequency_hz=_frequency_hz(folders, first),
         governor=read_text(clocked / "cpufreq/scaling_governor") or "unknown",
-        huge_pages=_chosen_word(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled")),
+        huge_pages=_group(r"\[(\w+)\]", read_text(root / "sys/kernel/mm/transparent_hugepage/enabled")) or "unknown",
         virtualisation=virtualisation(first, kernel_release, dmi, _container(root)),
-        operating_system=_operating_system(read_text(root / "etc/os-release"), kernel_release),
+        operating_system=f"{system}, kernel {kernel_release}" if kernel_release else system,
     )
 
 
@@ -161,17 +162,10 @@ def _frequency_hz(folders: Iterable[Path], cpu: Mapping[str, str]) -> float | No
     return float(clock_mhz[0]) * 1e6 or None if clock_mhz else None
 
 
-def _chosen_word(text: str) -> str:
-    """Return the word in brackets of a kernel setting such as "always [madvise] never"."""
-    chosen = re.search(r"\[(\w+)\]", text)
-    return chosen[1] if chosen else "unknown"
-
-
-def _operating_system(os_release: str, kernel_release: str) -> str:
-    """Return a name such as "Debian GNU/Linux 12 (bookworm), kernel 6.1.0-18-amd64"."""
-    pretty = re.search(r'^PRETTY_NAME="?([^"\n]*)"?', os_release, re.MULTILINE)
-    name = pretty[1] if pretty else "Linux"
-    return f"{name}, kernel {kernel_release}" if kernel_release else name
+def _group(pattern: str, text: str) -> str:
+    """Return what the group of a pattern matches at its first place, such as "madvise" of "always [madvise] never"."""
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _container(root: Path) -> str:

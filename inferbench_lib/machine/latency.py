@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine.bandwidth import level_of
 from inferbench_lib.machine.limit import Limit, fourfold, least
 from inferbench_lib.timing.loop import Budget, Probe, interleave
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SMALLEST_BYTES = 16 << 10
 LARGEST_BYTES = 512 << 20
@@ -45,22 +44,20 @@ class Chain:
     """A tree without branches: its nodes in the `order` of a walk; `walk(n_rows)` gives the leaf of each row."""
 
     order: NDArray[np.intp]
-    last: int
     walk: Callable[[int], Any]
 
     @property
-    def n_nodes(self) -> int:
-        """The number of nodes that a walk visits."""
-        return len(self.order)
+    def last(self) -> int:
+        """Return the node at which a walk ends."""
+        return int(self.order[-1])
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows walk in one sample: half a million loads in all, or the whole chain once."""
+        return max(1, LOADS_PER_SAMPLE // len(self.order))
 
 
-def latencies(
-    *,
-    caches: Mapping[str, int],
-    largest_bytes: int,
-    budget_s: float = 4.0,
-    now_s: Callable[[], float] = monotonic,
-) -> tuple[LoadLatency, ...]:
+def latencies(*, caches: Mapping[str, int], largest_bytes: int, budget_s: float) -> tuple[LoadLatency, ...]:
     """Measure the latency of dependent loads at working sets from 16 KiB in steps of four up to `largest_bytes`.
 
     The budget (at least 1.5 s) ends the series, by the time that the previous size took.
@@ -68,52 +65,39 @@ def latencies(
     """
     import sklearn.tree  # noqa: F401 - its import, about a second, does not count against the budget
 
-    budget = Budget(budget_s, now_s)
-    chains = _chains(min(largest_bytes, LARGEST_BYTES), max(budget_s, LEAST_S), now_s)
+    budget = Budget(budget_s)
+    chains = _chains(min(largest_bytes, LARGEST_BYTES), max(budget_s, LEAST_S))
     levels = {size: level_of(size, 1, caches) for size in chains}
     probes = [_probe(size, one, is_cached=levels[size] != "RAM") for size, one in chains.items()]
     seconds = interleave(probes, budget_s=budget.left_s)
-    method = "a tree's walk down a chain of nodes in random order, least of interleaved repeats"
     return tuple(
         LoadLatency(
             working_set_bytes=size,
             level=levels[size],
-            limit=least([one / (n_rows(found.n_nodes) * found.n_nodes) for one in seconds[size]], method=method),
+            limit=least([taken_s / (one.rows * len(one.order)) for taken_s in seconds[size]]),
         )
-        for size, found in chains.items()
+        for size, one in chains.items()
     )
 
 
-def _chains(largest_bytes: int, budget_s: float, now_s: Callable[[], float]) -> dict[int, Chain]:
+def _chains(largest_bytes: int, budget_s: float, now_s: Callable[[], float] = monotonic) -> dict[int, Chain]:
     """Return chains by working set, smallest first, until the next one, four times as large, would not fit."""
     chains: dict[int, Chain] = {}
     spent_s = 0.0
-    for size in working_sets(largest_bytes):
+    for size in fourfold(SMALLEST_BYTES, largest_bytes):
         started_s = now_s()
-        one = chain(size)
-        built_s = now_s() - started_s
-        one.walk(1)
-        walked_s = now_s() - started_s - built_s
-        chains[size] = one
-        spent_s += built_s + (1 + WALKS) * walked_s
-        if spent_s + 4 * (built_s + (1 + WALKS) * walked_s) > budget_s:
+        chains[size] = chain(size)
+        built_s = now_s()
+        chains[size].walk(1)
+        cost_s = built_s - started_s + (1 + WALKS) * (now_s() - built_s)
+        spent_s += cost_s
+        if spent_s + 4 * cost_s > budget_s:
             break
     return chains
 
 
-def working_sets(largest_bytes: int) -> tuple[int, ...]:
-    """Return sizes from 16 KiB in steps of four, up to `largest_bytes`."""
-    return fourfold(SMALLEST_BYTES, largest_bytes + 1)
-
-
-def n_rows(n_nodes: int) -> int:
-    """Return how many rows walk the chain in one sample: half a million loads in all, or the whole chain once."""
-    return max(1, LOADS_PER_SAMPLE // n_nodes)
-
-
 def chain(working_set_bytes: int) -> Chain:
     """Build a chain whose nodes take `working_set_bytes` in all."""
-    import numpy as np
     from sklearn.tree import DecisionTreeClassifier
     from sklearn.tree._tree import TREE_LEAF, Tree  # no public name builds a tree without fitting it
 
@@ -129,16 +113,10 @@ def chain(working_set_bytes: int) -> Chain:
     tree.__setstate__(
         {"max_depth": n_nodes, "node_count": n_nodes, "nodes": nodes, "values": np.zeros((n_nodes, 1, 1))}
     )
-    return Chain(
-        order=order,
-        last=int(order[-1]),
-        walk=lambda rows: tree.apply(np.zeros((rows, 1), dtype=np.float32)),
-    )
+    return Chain(order=order, walk=lambda rows: tree.apply(np.zeros((rows, 1), dtype=np.float32)))
 
 
 def _probe(size: int, one: Chain, *, is_cached: bool) -> Probe:
-    rows = n_rows(one.n_nodes)
-
     def check(_: object, leaves: Any) -> None:
         if not (leaves == one.last).all():
             raise MeasurementError(
@@ -147,4 +125,4 @@ def _probe(size: int, one: Chain, *, is_cached: bool) -> Probe:
             )
 
     # Only a chain that fits in a cache gains from a walk beforehand; a longer one evicts its own beginning.
-    return Probe(key=size, call=lambda _: one.walk(rows), check=check, is_warmed=is_cached)
+    return Probe(key=size, call=lambda _: one.walk(one.rows), check=check, is_warmed=is_cached)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,38 +23,40 @@ _CALL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A rate that this machine reaches or a cost that it pays: `low` and `high` over the repeats, and the method."""
+    """A rate that this machine reaches or a cost that it pays, with the lowest and the highest of its repeats."""
 
     value: float
     low: float
     high: float
     unit: str
-    method: str
     repeats: int
 
 
-def ceiling(seconds: Sequence[float], amount: float, *, unit: str, method: str) -> Limit:
+def ceiling(seconds: Sequence[float], amount: float, unit: str) -> Limit:
     """Return the highest rate: `amount` of work over the shortest time, because disturbance can only slow a repeat."""
-    return _limit([amount / one for one in seconds], max, unit, f"{method}, best of interleaved repeats")
+    return _limit([amount / one for one in seconds], max, unit)
 
 
-def cost(seconds: Sequence[float], *, method: str) -> Limit:
+def cost(seconds: Sequence[float]) -> Limit:
     """Return the median time, in seconds."""
-    return _limit(seconds, statistics.median, "s", method)
+    return _limit(seconds, statistics.median, "s")
 
 
-def least(seconds: Sequence[float], *, method: str) -> Limit:
+def least(seconds: Sequence[float]) -> Limit:
     """Return the shortest time, in seconds, for a cost that disturbance can only lengthen."""
-    return _limit(seconds, min, "s", method)
+    return _limit(seconds, min, "s")
 
 
-def _limit(values: Sequence[float], chosen: Callable[[Sequence[float]], float], unit: str, method: str) -> Limit:
-    return Limit(value=chosen(values), low=min(values), high=max(values), unit=unit, method=method, repeats=len(values))
+def _limit(values: Sequence[float], chosen: Callable[[Sequence[float]], float], unit: str) -> Limit:
+    return Limit(value=chosen(values), low=min(values), high=max(values), unit=unit, repeats=len(values))
 
 
-def fourfold(smallest: int, end: int) -> tuple[int, ...]:
-    """Return `smallest`, and its multiples by four that are below `end`."""
-    return (smallest, *takewhile(lambda size: size < end, (smallest << 2 * step for step in count(1))))
+def fourfold(smallest: int, largest: int) -> tuple[int, ...]:
+    """Return `smallest`, and its multiples by four up to `largest`."""
+    sizes = [smallest]
+    while 4 * sizes[-1] <= largest:
+        sizes.append(4 * sizes[-1])
+    return tuple(sizes)
 
 
 def call_in_a_process(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:

@@ -24,9 +24,10 @@ class Sampler:
     `time.monotonic()`. Ask between timed regions, never inside one.
     """
 
+    _watcher: Remote  # there once it is open
+
     def __init__(self, *, interval_s: float = 0.5) -> None:
         self._interval_s = interval_s
-        self._watcher: Remote | None = None
 
     def __enter__(self) -> Sampler:
         self._watcher = Remote(partial(Watcher, os.getpid(), self._interval_s), name="telemetry", timeout_s=60.0)
@@ -34,22 +35,13 @@ class Sampler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.close()
-
-    @property
-    def pid(self) -> int | None:
-        """The watching process, None while the sampler is not open."""
-        return None if self._watcher is None else self._watcher.pid
+        self._watcher.close()
 
     def window(self, start_s: float, end_s: float) -> Telemetry:
         """Return the telemetry between two moments of `time.monotonic()`, widened to the readings around them.
 
         It has no readings, but a reason, when the watching process has ended.
         """
-        if self._watcher is None:
-            return Telemetry(start_s=start_s, end_s=end_s, reason="the sampler is not open")
         try:
             telemetry: Telemetry = self._watcher.call("window", start_s, end_s)
         except WorkerError as error:

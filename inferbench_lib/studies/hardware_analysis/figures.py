@@ -49,12 +49,12 @@ def roofs(frame: DataFrame, axes: Sequence[Axes]) -> None:
     for (group, rows), (colour, marker, height) in zip(frame.groupby("group", sort=False), looks, strict=False):
         ax.plot(rows["intensity"], rows["flops_per_s"] / 1e9, marker, color=colour, markersize=7, label=group)
         ordered = rows.sort_values("intensity")
-        neighbours = [*ordered["intensity"][1:], float("inf")]
-        for row, neighbour in zip(ordered.itertuples(), neighbours, strict=True):
+        ordered["next"] = ordered["intensity"].shift(-1)
+        for row in ordered.itertuples():
             drawn.append(row)
             if any(_are_near(row, other) for other in drawn[:-1]):
                 continue
-            is_crowded = row.intensity < neighbour < CROWDED * row.intensity
+            is_crowded = row.intensity < row.next < CROWDED * row.intensity
             ax.annotate(
                 row.label, (row.intensity, row.flops_per_s / 1e9), (-4 if is_crowded else 7, height),
                 textcoords="offset points", fontsize=9, color=colour, ha="right" if is_crowded else "left",
@@ -149,14 +149,11 @@ def bandwidth(frame: DataFrame, axes: Sequence[Axes]) -> None:
 
 def _levels(ax: Axes, sets: DataFrame) -> None:
     """Write the caches above the working sets that they hold, with a line where the next begins."""
-    before = None
-    for row in sets.itertuples():
-        if before is not None and row.level != before.level:
-            ax.axvline((before.x * row.x) ** 0.5, color=FAINT, linewidth=0.8, linestyle=":")
-        if before is None or row.level != before.level:
-            ax.annotate(row.level, (row.x, 1), (-7, -2), ("data", "axes fraction"), "offset points", fontsize=9,
-                        color=FAINT, va="top")  # fmt: skip
-        before = row
+    for row in sets.assign(before=sets["x"].shift()).drop_duplicates("level").itertuples():
+        if row.before > 0:  # the first one has none before it
+            ax.axvline((row.before * row.x) ** 0.5, color=FAINT, linewidth=0.8, linestyle=":")
+        ax.annotate(row.level, (row.x, 1), (-7, -2), ("data", "axes fraction"), "offset points", fontsize=9,
+                    color=FAINT, va="top")  # fmt: skip
 
 
 def growth(frame: DataFrame, axes: Sequence[Axes]) -> None:

@@ -14,19 +14,19 @@ from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.records import Case, Run
-from inferbench_lib.studies.common import engines_for, operations, samples_a_turn
+from inferbench_lib.studies.common import operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis.params import Params
 from inferbench_lib.studies.hardware_analysis.profile import bench_for
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload
-from inferbench_lib.work.base import Engine, Workload
+from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.forest import Forest
 
 INPUTS_A_TURN = 32
-Pass = tuple[str, str, str, tuple[Any, ...]]
-"""What is measured apart from the rounds: the table that it fills, what it is in words, the bench's method and its
-arguments."""
+Pass = tuple[str, str, tuple[Any, ...]]
+"""What is measured apart from the rounds: the bench's method and the table that it fills, in words, its arguments."""
 
 
 def measure(params: Params) -> Run:
@@ -35,12 +35,9 @@ def measure(params: Params) -> Run:
     works = [workload(name, params) for name in params.workloads]
     with Session("hardware_analysis", params) as session:
         cells = [
-            (work, engine, cases, list(_passes(work, cases, params)))
-            for work in works
-            for engine in engines_for(work)
-            for cases in [cases_of(work, engine, usable)]
+            (work, cases, list(_passes(work, cases, params))) for work in works for cases in [cases_of(work, usable)]
         ]
-        n_calls = sum(len(cases) * (1 + params.max_rounds) + len(passes) for *_, cases, passes in cells)
+        n_calls = sum(len(cases) * (1 + params.max_rounds) + len(passes) for _, cases, passes in cells)
         session.progress.expect(len(limits.PARTS) + n_calls)
 
         def on_part(name: str) -> None:
@@ -50,25 +47,26 @@ def measure(params: Params) -> Run:
         measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
         entries: list[Entry] = []
         hosted: list[tuple[Host, Pass]] = []
-        for work, engine, cases, passes in cells:
+        for work, cases, passes in cells:
             session.progress.now(f"preparing {work.name}, its inputs and references")
-            source = Calls(workload=work, engine=engine, n_pool=pool_size(work, max(work.batches)))
-            host = session.host(partial(bench_for(work), source), work.name, n_threads=usable)
+            source = Calls(workload=work, engine=ENGINES[work.engine], n_pool=pool_size(work, max(work.batches)))
+            host = session.host(partial(bench_for, source), work.name, n_threads=usable)
             entries += [
                 Entry(case=case, host=host, n_samples=samples_a_turn(INPUTS_A_TURN, case.batch_size)) for case in cases
             ]
             hosted += [(host, of) for of in passes]
         rows = session.measure(entries).measurements
         tables = {
-            "limits": {**asdict(measured), "memory": asdict(measured.memory)},
+            "limits": asdict(measured),
             "operations": {work.name.removeprefix("cnn-"): operations(work) for work in works if work.operators()},
             **_taken_apart(session, hosted),
         }
         return session.finish(rows, tables)
 
 
-def cases_of(work: Workload, engine: type[Engine], usable: int) -> list[Case]:
+def cases_of(work: Workload, usable: int) -> list[Case]:
     """Return every batch on the engine's own threads, and the largest on other threads and in other precisions."""
+    engine = ENGINES[work.engine]
     own = engine.threads(usable)
     case = partial(Case, workload=work.name, engine=engine.name)
     cases = [case(batch_size=batch, n_threads=own) for batch in work.batches]
@@ -83,24 +81,24 @@ def _passes(work: Workload, cases: Sequence[Case], params: Params) -> Iterator[P
     if isinstance(work, Cnn):
         plain = [case for case in cases if case.precision == "fp32"]
         for case in plain:
-            yield "layers", f"each layer of {case}", "layers", (case, n)
+            yield "layers", f"each layer of {case}", (case, n)
         if work.name == next(name for name in params.workloads if name.startswith("cnn-")):
             threads = max(case.n_threads for case in plain)
-            yield "growth", "growth with images", "growth", (params.image_sides, threads, n)
+            yield "growth", "growth with images", (params.image_sides, threads, n)
     if isinstance(work, Forest):
-        yield "visits", "the forest's node visits", "counts", ()
+        yield "visits", "the forest's node visits", ()
         sizes = (params.feature_counts, params.tree_counts, params.tree_depths)
-        yield "growth", "growth with rows and trees", "growth", (*sizes, n)
+        yield "growth", "growth with rows and trees", (*sizes, n)
 
 
 def _taken_apart(session: Session, passes: Sequence[tuple[Host, Pass]]) -> dict[str, Any]:
     """Make every pass; one that fails leaves its reason and the others go on."""
     tables: dict[str, Any] = {"layers": [], "visits": {}, "growth": []}
     reasons: list[str] = []
-    for host, (table, what, method, arguments) in passes:
+    for host, (table, what, arguments) in passes:
         session.progress.now(f"measuring {what}")
         try:
-            found = host.call(method, *arguments)
+            found = host.call(table, *arguments)
         except MeasurementError as error:
             reasons.append(f"{what} was not measured: {error}")
         else:

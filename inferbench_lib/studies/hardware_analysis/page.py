@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
+from inferbench_lib.records import Flag
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, size
 from inferbench_lib.studies.hardware_analysis import figures as drawing
-from inferbench_lib.studies.hardware_analysis.page_bounds import (
-    binding_cards,
-    too_low,
-    verdict,
-    workload_roofline,
+from inferbench_lib.studies.hardware_analysis.bounds import Row
+from inferbench_lib.studies.hardware_analysis.page_bounds import binding_cards, too_low, verdict, workload_roofline
+from inferbench_lib.studies.hardware_analysis.page_costs import (
+    forest_table,
+    growth,
+    growth_table,
+    layer_table,
+    layer_times,
+    what_if_table,
+    what_ifs,
 )
-from inferbench_lib.studies.hardware_analysis.page_changes import growth, growth_table, what_if_table, what_ifs
-from inferbench_lib.studies.hardware_analysis.page_layers import forest_table, layer_table, layer_times
-from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, Row, study
+from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, study
 
 __all__ = [
     "VIEWS",
@@ -42,29 +46,26 @@ BYPASSING = 1.1
 
 def answer(said: HardwareStudy) -> Answer:
     """Return which limit binds each workload, and the machine's limits."""
-    peak, memory = said.peak["limit"], said.limits["memory"]
+    peak, memory = said.peak, said.limits["memory"]
     cards = (
-        Card(
-            value=f"{digits(peak['value'])} GFLOP/s",
-            label=f"fp32 GEMM peak, {plural(said.peak['n_threads'], 'thread')}, {said.peak['library']}",
-            interval=f"repeats {interval(peak['low'], peak['high'])}",
-        ),
-        Card(
-            value=f"{digits(memory['limit']['value'])} GB/s",
-            label=f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}",
-            interval=f"repeats {interval(memory['limit']['low'], memory['limit']['high'])}",
-        ),
+        _card(peak, f"fp32 GEMM peak, {plural(peak['n_threads'], 'thread')}, {peak['library']}"),
+        _card(memory, f"memory bandwidth, {memory['operation']} of {size(memory['working_set_bytes'])}"),
         Card(value=str(said.run.machine.usable_cpus), label="usable CPUs", interval=said.run.machine.usable_reason),
     )
     cells = said.run.measurements
-    flags = gathered(
-        (*said.flags, *(flag for cell in cells for flag in cell.flags)), len(said.limits["telemetry"]) + len(cells)
-    )
+    flags = [Flag(**flag) for flag in said.limits["flags"]] + [flag for cell in cells for flag in cell.flags]
+    disturbed = gathered(flags, len(said.limits["telemetry"]) + len(cells))
     return Answer(
         verdict=verdict(said),
         cards=(*binding_cards(said), *cards),
-        flags=(*too_low(said), *flags, *said.not_measured),
+        flags=(*too_low(said), *disturbed, *said.not_measured),
     )
+
+
+def _card(row: Row, label: str) -> Card:
+    limit = row["limit"]
+    value, repeats = f"{digits(limit['value'])} {limit['unit']}", interval(limit["low"], limit["high"])
+    return Card(value=value, label=label, interval=f"repeats {repeats}")
 
 
 def gemm_peaks(said: HardwareStudy) -> View:
@@ -115,14 +116,11 @@ def _is_of_memory(row: Row, memory: Row) -> bool:
 
 def _bandwidth_reading(said: HardwareStudy) -> str:
     memory, rows = said.limits["memory"], said.limits["bandwidth"]
-    most = max(rows, key=lambda row: row["limit"]["value"])
     at_memory = {row["operation"]: row["limit"]["value"] for row in rows if _is_of_memory(row, memory)}
-    rates = joined(f"{digits(rate)} by {name}" for name, rate in at_memory.items())
+    rates = joined(f"{name} {digits(rate)}" for name, rate in at_memory.items())
     text = (
-        f"The most is {digits(most['limit']['value'])} GB/s by {most['operation']} with "
-        f"{size(most['working_set_bytes'])} ({most['level']}). With {size(memory['working_set_bytes'])} "
-        f"({memory['level']}) on {plural(memory['n_threads'], 'thread')} it is {rates}. The memory bandwidth is "
-        f"{digits(memory['limit']['value'])} GB/s by {memory['operation']}, the faster of read and triad."
+        f"With {size(memory['working_set_bytes'])} ({memory['level']}) on {plural(memory['n_threads'], 'thread')}, in "
+        f"GB/s: {rates}. The memory bandwidth is that of {memory['operation']}, the faster of read and triad."
     )
     if memory["level"] not in ("RAM", "unknown"):
         text += f" {memory['level']} can hold that much: memory itself may be slower."
@@ -149,9 +147,9 @@ def process_table(said: HardwareStudy) -> Table:
         {"what": what, "cost": seconds(of["value"]), "repeats": interval(of["low"], of["high"], seconds)}
         for what, of in costs.items()
     ]
-    start = max(limits["process_start"], key=lambda row: row["limit"]["value"])
+    slowest = sorted(limits["process_start"], key=lambda row: row["limit"]["value"])[-1:]
     readings = [
-        f"The slowest is to {_start(start)}: {seconds(start['limit']['value'])}.",
+        *(f"The slowest is to {_start(row)}: {seconds(row['limit']['value'])}." for row in slowest),
         *([_device(device)] if device else []),
         *(f"Not measured: {what} ({reason})." for what, reason in limits.get("not_measured", {}).items()),
         _scaling(said),

@@ -1,4 +1,4 @@
-"""Sentences, cards, figures and tables on the limit that binds each workload, and on a network's layers."""
+"""Sentences, cards, figures and tables on the limit that binds each workload."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from inferbench_lib.stats.roofline import Bound, Work
 from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.bounds import ABOVE, Bindable, LayerProfile, WholePoint
 from inferbench_lib.studies.hardware_analysis.study import HardwareStudy
-from inferbench_lib.studies.hardware_analysis.whatif import gain_at_the_roof
 from inferbench_lib.work import title_of
 
 
@@ -55,6 +54,17 @@ def spread(of: Interval) -> str:
     return "–" if of.low is None else interval(of.low, of.high, seconds)
 
 
+def _configuration(one: Bindable) -> str:
+    case = one.case
+    inputs = plural(case.batch_size, "row") if case.workload == "forest" else f"batch {case.batch_size}"
+    return f"{inputs} on {plural(case.n_threads, 'thread')}"
+
+
+def named(one: Bindable) -> str:
+    """Return a workload with its batch and threads, in a sentence."""
+    return f"{workload(one.name)} ({_configuration(one)})"
+
+
 def binding_cards(said: HardwareStudy) -> tuple[Card, ...]:
     """Return a card for each workload with the limit that binds it."""
     return tuple(
@@ -78,10 +88,10 @@ def verdict(said: HardwareStudy) -> str:
         sentences.append(f"{capital(joined(_with_shares(bound, limited, 'that limit')))}.")
     if free:
         names = joined(_with_shares([workload(one.name) for one in free], free, "what this CPU allows"))
-        profiles = [one for one in free if isinstance(one, LayerProfile)]
         gains = joined(
-            f"up to {times(gain_at_the_roof(one))}" + (f" for {workload(one.name)}" if len(free) > 1 else "")
-            for one in profiles
+            f"up to {times(one.gain_at_roof)}" + (f" for {workload(one.name)}" if len(free) > 1 else "")
+            for one in free
+            if isinstance(one, LayerProfile)
         )
         help_by = f"could gain {gains}" if gains else "would help"
         sentences.append(f"The hardware is not the limit of {names}: another engine {help_by}.")
@@ -103,52 +113,6 @@ def too_low(said: HardwareStudy) -> list[str]:
     ]
 
 
-def _binding_sentence(one: Bindable) -> str:
-    """Return which limit binds a workload, and the figures that show it."""
-    who = f"{workload(one.name)} ({_configuration(one)})"
-    evidence = _layers_evidence(one) if isinstance(one, LayerProfile) else _whole_evidence(one)
-    if one.bound == "instructions":
-        return f"The hardware is not the limit of {who}: {evidence}. Another engine would help.{_other_limits(one)}"
-    return f"{capital(who)} is {WORDS[one.bound].adjective}: {evidence}.{_other_limits(one)}"
-
-
-def _layers_evidence(profile: LayerProfile) -> str:
-    longest = profile.bound_layers[:2]
-    taken_s = sum(layer.seconds.value for layer in longest)
-    reached = share(sum(layer.roof.seconds for layer in longest) / taken_s)
-    takes, reaches = ("takes", "reaches") if len(longest) == 1 else ("take", "reach")
-    names = joined(layer.name for layer in longest)
-    of_time = share(taken_s / profile.sum_s)
-    return f"{names} {takes} {of_time} of the time and {reaches} {reached} of what this CPU allows"
-
-
-def _whole_evidence(one: WholePoint) -> str:
-    reached, words = share(one.roof_share), WORDS[one.bound]
-    if one.case.workload != "forest":
-        return f"it reaches {reached} of what this CPU allows"
-    return words.of_forest.format(limit=words.limit, reached=reached, visit=seconds(one.visit_s))
-
-
-def _other_limits(one: Bindable) -> str:
-    if isinstance(one, LayerProfile):
-        rest = [
-            f"{WORDS[bound].limit} ({share(part / one.sum_s)} of the time)"
-            for bound, part in list(one.time_by_bound().items())[1:3]
-            if part >= 0.01 * one.sum_s
-        ]
-        return f" Other layers are limited by {joined(rest)}." if rest else ""
-    if one.case.workload != "forest":
-        return ""
-    floors = [f"{WORDS[bound].limit} {share(floor_s / one.seconds)}" for bound, floor_s in one.roof.floors_s.items()]
-    return f" Each limit as a share of its time: {joined(floors)}."
-
-
-def _configuration(one: Bindable) -> str:
-    case = one.case
-    inputs = plural(case.batch_size, "row") if case.workload == "forest" else f"batch {case.batch_size}"
-    return f"{inputs} on {plural(case.n_threads, 'thread')}"
-
-
 def workload_roofline(said: HardwareStudy) -> View:
     """Draw the layers and the forest under the measured limits."""
     rows: list[dict[str, Any]] = []
@@ -158,13 +122,13 @@ def workload_roofline(said: HardwareStudy) -> View:
     for point in said.forests:
         group = f"{workload(point.name)}, {plural(point.case.n_threads, 'thread')}"
         rows.append(_point(plural(point.case.batch_size, "row"), group, point.work, point.seconds))
-    frame = pd.DataFrame(rows)
     levels: dict[str, float] = {}
     for (_, n), (rate, level) in sorted(said.roofs.bytes_per_s.items()):
         if n == said.run.machine.usable_cpus:
             # For memory the rate of the largest working set counts, for a cache the highest of all.
             levels[level] = rate if level == "RAM" else max(rate, levels.get(level, 0.0))
     peak = said.peak["limit"]["value"]
+    frame = pd.DataFrame(rows)
     frame.attrs = {
         "peak": peak * 1e9,
         "peak_says": f"fp32 peak {digits(peak)} GFLOP/s",
@@ -184,3 +148,40 @@ def shown_profiles(said: HardwareStudy) -> list[LayerProfile]:
 
 def _point(label: str, group: str, work: Work, taken_s: float) -> dict[str, Any]:
     return {"label": label, "group": group, "intensity": work.flops / work.bytes, "flops_per_s": work.flops / taken_s}
+
+
+def _binding_sentence(one: Bindable) -> str:
+    """Return which limit binds a workload, the figures that show it, and the share of its other limits."""
+    evidence, others = _of_layers(one) if isinstance(one, LayerProfile) else _of_whole(one)
+    if one.bound == "instructions":
+        return f"The hardware is not the limit of {named(one)}: {evidence}. Another engine would help.{others}"
+    return f"{capital(named(one))} is {WORDS[one.bound].adjective}: {evidence}.{others}"
+
+
+def _of_layers(profile: LayerProfile) -> tuple[str, str]:
+    longest = profile.bound_layers[:2]
+    taken_s = sum(layer.seconds.value for layer in longest)
+    reached = share(sum(layer.roof.seconds for layer in longest) / taken_s)
+    takes, reaches = ("takes", "reaches") if len(longest) == 1 else ("take", "reach")
+    names, of_time = joined(layer.name for layer in longest), share(taken_s / profile.sum_s)
+    rest = [
+        f"{WORDS[bound].limit} ({share(part / profile.sum_s)} of the time)"
+        for bound, part in list(profile.time_by_bound().items())[1:3]
+        if part >= 0.01 * profile.sum_s
+    ]
+    return (
+        f"{names} {takes} {of_time} of the time and {reaches} {reached} of what this CPU allows",
+        f" Other layers are limited by {joined(rest)}." if rest else "",
+    )
+
+
+def _of_whole(one: WholePoint) -> tuple[str, str]:
+    reached, words = share(one.roof_share), WORDS[one.bound]
+    if one.case.workload != "forest":
+        return f"it reaches {reached} of what this CPU allows", ""
+    floors = [f"{WORDS[bound].limit} {share(floor_s / one.seconds)}" for bound, floor_s in one.roof.floors_s.items()]
+    visit_s = one.seconds * one.case.n_threads / one.work.flops
+    return (
+        words.of_forest.format(limit=words.limit, reached=reached, visit=seconds(visit_s)),
+        f" Each limit as a share of its time: {joined(floors)}.",
+    )

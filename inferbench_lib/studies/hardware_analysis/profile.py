@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls
 from inferbench_lib.records import Case
 from inferbench_lib.timing.loop import in_rounds
-from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cnn import Cnn, layer_counts, named_layers
 from inferbench_lib.work.engines.torch import forward
 from inferbench_lib.work.forest import Forest, visit_counts
@@ -62,14 +59,13 @@ class NetworkBench(Bench):
         import torch
 
         torch.set_num_threads(n_threads)
-        images, calls = {}, {}
-        for side in sides:
-            network = replace(self._network, side=side)
-            images[side] = torch.from_numpy(network.draw(1))
-            calls[str(side)] = partial(forward, network.model(), images[side])
-        seconds = in_rounds(calls, n_rounds=n_rounds, seed=self._network.seed)
-        name = self._network.name
-        return [_grown("image side", name, side, images[side].nbytes, seconds[str(side)]) for side in sides]
+        networks = [replace(self._network, side=side) for side in sides]
+        images = [torch.from_numpy(network.draw(1)) for network in networks]
+        varied = [
+            ("image side", network.side, partial(forward, network.model(), image), image.nbytes)
+            for network, image in zip(networks, images, strict=True)
+        ]
+        return _growth(self._network, varied, n_rounds)
 
 
 class ForestBench(Bench):
@@ -79,42 +75,43 @@ class ForestBench(Bench):
         super().__init__(source)
         self._forest = forest
 
-    def counts(self) -> Row:
+    def visits(self) -> Row:
         """Count the node visits per row and the bytes of nodes, along the decision paths of a thousand rows."""
         return visit_counts(self._forest.model(), self._forest.draw(1000))
 
     def growth(self, features: Sequence[int], trees: Sequence[int], depths: Sequence[int], n_rounds: int) -> list[Row]:
         """Time `GROWTH_ROWS` rows on one thread by features, by trees, and by the depth that trees may reach."""
-        models = list(self._growth_models(features, trees, depths))
-        calls = {f"{name}={value}": partial(model.predict, rows) for name, value, model, rows in models}
-        seconds = in_rounds(calls, n_rounds=n_rounds, seed=self._forest.seed)
-        return [
-            _grown(name, "forest", value, rows.nbytes, seconds[f"{name}={value}"]) for name, value, _, rows in models
-        ]
-
-    def _growth_models(
-        self, features: Sequence[int], trees: Sequence[int], depths: Sequence[int]
-    ) -> Iterator[tuple[str, int, Any, np.ndarray]]:
         small = replace(self._forest, n_trees=GROWTH_TREES, n_train=min(GROWTH_TRAIN, self._forest.n_train))
-        varied = [("features", n, replace(small, n_features=n)) for n in features]
-        varied += [("depth", depth, replace(small, max_depth=depth)) for depth in depths]
-        for name, value, forest in varied:
-            yield name, value, forest.model(), forest.draw(GROWTH_ROWS)
+        forests = [("features", n, replace(small, n_features=n)) for n in features]
+        forests += [("depth", depth, replace(small, max_depth=depth)) for depth in depths]
+        models = [(name, value, forest.model(), forest.draw(GROWTH_ROWS)) for name, value, forest in forests]
         whole, rows = self._forest.model(), self._forest.draw(GROWTH_ROWS)
         for n_trees in trees:
             fewer = copy(whole)
             fewer.estimators_ = whole.estimators_[:n_trees]
-            yield "trees", n_trees, fewer, rows
+            models.append(("trees", n_trees, fewer, rows))
+        varied = [(name, value, partial(model.predict, rows), rows.nbytes) for name, value, model, rows in models]
+        return _growth(self._forest, varied, n_rounds)
 
 
-def bench_for(work: Workload) -> Callable[[Calls], Bench]:
-    """Return what makes the bench of a workload: one that can take it apart, where there is such a one."""
+def bench_for(source: Calls) -> Bench:
+    """Make the bench of a workload's calls: one that can take the workload apart, where there is such a one."""
+    work = source.workload
     if isinstance(work, Cnn):
-        return partial(NetworkBench, work)
-    return partial(ForestBench, work) if isinstance(work, Forest) else Bench
+        return NetworkBench(work, source)
+    return ForestBench(work, source) if isinstance(work, Forest) else Bench(source)
 
 
-def _grown(name: str, workload: str, value: int, n_bytes: int, seconds: Sequence[float]) -> Row:
-    return {
-        "input": name, "workload": workload, "value": value, "bytes": n_bytes, "dtype": "float32", "seconds": seconds
-    }  # fmt: skip
+def _growth(work: Cnn | Forest, varied: Sequence[tuple[str, int, Callable[[], Any], int]], n_rounds: int) -> list[Row]:
+    """Time one call of each (kind of input, its size, call, bytes), in rounds."""
+    seconds = in_rounds({f"{name}={value}": call for name, value, call, _ in varied}, n_rounds=n_rounds, seed=work.seed)
+    return [
+        {
+            "input": name,
+            "workload": work.name,
+            "value": value,
+            "bytes": n_bytes,
+            "seconds": seconds[f"{name}={value}"],
+        }
+        for name, value, _, n_bytes in varied
+    ]

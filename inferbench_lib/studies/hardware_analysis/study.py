@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from inferbench_lib.findings import Interval, Ratio, Refusal
-from inferbench_lib.records import Case, Figure, Flag, Measurement, Run
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
@@ -15,16 +14,16 @@ from inferbench_lib.stats.roofline import Roofs, measured_roofs
 from inferbench_lib.stats.scaling import AmdahlFit, PowerFit, fit_amdahl, fit_power, measured_throughputs
 from inferbench_lib.studies.hardware_analysis.bounds import (
     Bindable,
+    ForestCost,
     LayerProfile,
+    Row,
     WholePoint,
-    first_of_each,
+    forest_cost,
     layer_profiles,
+    place_forest,
     place_network,
 )
-from inferbench_lib.studies.hardware_analysis.forest import ForestCost, forest_cost, place_forest
 from inferbench_lib.studies.hardware_analysis.whatif import WhatIf, forest_what_ifs, network_what_ifs
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +49,27 @@ class HardwareStudy:
     run: Run
     limits: Row
     roofs: Roofs
-    flags: tuple[Flag, ...]
     peak: Row
     profiles: tuple[LayerProfile, ...]
     networks: tuple[WholePoint, ...]
-    forest_costs: Mapping[str, ForestCost]
+    forest_costs: dict[str, ForestCost]
     forests: tuple[WholePoint, ...]
     what_ifs: tuple[WhatIf, ...]
     growths: tuple[Growth, ...]
     not_measured: tuple[str, ...]
-    speedups: Mapping[int, Ratio]
+    speedups: dict[int, Ratio]
     amdahl: AmdahlFit | Refusal
 
     @property
     def firsts(self) -> tuple[Bindable, ...]:
-        """Return each workload where its binding limit is shown: by its layers where these were measured."""
-        return first_of_each((*(self.profiles or self.networks), *self.forests))
+        """Return each workload where its limit is shown: on the most threads, then in the largest batch.
+
+        A network is shown by its layers where these were measured.
+        """
+        places = (*(self.profiles or self.networks), *self.forests)
+        firsts = {one.name: one for one in places}  # in the order of the workloads
+        firsts |= {one.name: one for one in sorted(places, key=lambda one: (one.case.n_threads, one.case.batch_size))}
+        return tuple(firsts.values())
 
 
 def study(run: Run) -> HardwareStudy:
@@ -75,61 +79,41 @@ def study(run: Run) -> HardwareStudy:
     alone = {cell.case: cell for cell in run.measurements if cell.case.executor == "single"}
     labelled = labels(alone, "workload", apart_from=("batch_size", "n_threads", "precision"))
     names = {case: label.key for case, label in labelled.items()}
+    costs: dict[str, ForestCost] = {}
+    forests: list[WholePoint] = []
+    what_ifs: list[WhatIf] = []
+    for name in dict.fromkeys(names[case] for case in alone if case.workload == "forest"):
+        own = {case: cell for case, cell in alone.items() if names[case] == name}
+        if (visits := run.tables.get("visits")) and (cost := forest_cost(own, visits)):
+            costs[name] = cost
+            forests += place_forest(name, own, cost, roofs)
+            what_ifs += forest_what_ifs(name, cost, own, roofs, usable)
     profiles = layer_profiles(run.tables.get("layers", ()), roofs)
-    costs, points, what_ifs = _forests(alone, names, run.tables.get("visits"), roofs, usable)
     for profile in profiles:
         what_ifs += network_what_ifs(profile, roofs, alone, usable)
+    networks = [
+        place_network(names[case], cell, operators, limits)
+        for case, cell in alone.items()
+        if (operators := run.tables["operations"].get(case.workload.removeprefix("cnn-")))
+        and (case.precision, case.n_threads) == ("fp32", usable)
+    ]
     pools = {cell.case.n_processes: cell for cell in run.measurements if cell.case.executor == "shared_pool"}
     throughputs = measured_throughputs({n: cell for n, cell in pools.items() if n <= usable})
     return HardwareStudy(
         run=run,
         limits=limits,
         roofs=roofs,
-        flags=tuple(Flag(**flag) for flag in limits["flags"]),
         peak=max((row for row in limits["gemm"] if row["dtype"] == "fp32"), key=lambda row: row["limit"]["value"]),
         profiles=profiles,
-        networks=_networks(run, alone, names),
+        networks=tuple(point for point in networks if point),
         forest_costs=costs,
-        forests=tuple(points),
+        forests=tuple(forests),
         what_ifs=tuple(what_ifs),
         growths=growths(run.tables.get("growth", ())),
         not_measured=tuple(run.tables.get("not_profiled", ())),
         speedups={n: compare(pools[1], cell) for n, cell in sorted(pools.items()) if 1 in pools},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
     )
-
-
-def _forests(
-    cells: Mapping[Case, Measurement], names: Mapping[Case, str], visits: Row | None, roofs: Roofs, usable_cpus: int
-) -> tuple[dict[str, ForestCost], list[WholePoint], list[WhatIf]]:
-    """Return the costs, points and predictions of the forest, by engine and whatever else tells its cells apart."""
-    costs: dict[str, ForestCost] = {}
-    points: list[WholePoint] = []
-    what_ifs: list[WhatIf] = []
-    for name in dict.fromkeys(names[case] for case in cells if case.workload == "forest"):
-        own = {case: cell for case, cell in cells.items() if names[case] == name}
-        if cost := forest_cost(own, visits) if visits else None:
-            costs[name] = cost
-            points += place_forest(name, own, cost, roofs)
-            what_ifs += forest_what_ifs(name, cost, own, roofs, usable_cpus)
-    return costs, points, what_ifs
-
-
-def _networks(run: Run, cells: Mapping[Case, Measurement], names: Mapping[Case, str]) -> tuple[WholePoint, ...]:
-    """Return every network in fp32 on all usable CPUs under the roof of the whole machine."""
-    operations = {_table_name(name): rows for name, rows in run.tables["operations"].items()}
-    found = [
-        place_network(names[case], cell, operations[_table_name(case.workload)], run.tables["limits"])
-        for case, cell in cells.items()
-        if _table_name(case.workload) in operations
-        and (case.precision, case.n_threads) == ("fp32", run.machine.usable_cpus)
-    ]
-    return tuple(point for point in found if point is not None)
-
-
-def _table_name(workload: str) -> str:
-    """Return the name of a workload in the tables of operators, where stored runs name a network by its size alone."""
-    return workload.removeprefix("cnn-")
 
 
 def growths(rows: Sequence[Row]) -> tuple[Growth, ...]:

@@ -8,7 +8,7 @@ this machine can make the change itself, it is measured too, and the model's err
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,8 +16,7 @@ from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Case, Measurement
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.roofline import Roofs, Work
-from inferbench_lib.studies.hardware_analysis.bounds import Layer, LayerProfile
-from inferbench_lib.studies.hardware_analysis.forest import ForestCost
+from inferbench_lib.studies.hardware_analysis.bounds import ForestCost, Layer, LayerProfile
 
 TOLERANCE = 0.25
 """How far a prediction may lie from the measurement and still be called right."""
@@ -69,12 +68,6 @@ class WhatIf:
         return str(self.check)
 
 
-def worst(what_ifs: Sequence[WhatIf]) -> WhatIf | None:
-    """Return the missed prediction that lies furthest off, None where none is missed."""
-    missed = (one for one in what_ifs if one.check is Check.MISSED)
-    return max(missed, key=lambda one: abs(math.log1p(one.error or 0.0)), default=None)
-
-
 def predicted_gain(
     profile: LayerProfile, roofs: Roofs, after: Case, *, cores: float = 1.0, memory: float = 1.0
 ) -> float:
@@ -83,11 +76,6 @@ def predicted_gain(
     n_inputs = after.batch_size / profile.case.batch_size
     after_s = sum(_after_s(layer, roofs, after, n_inputs, cores) for layer in profile.layers)
     return n_inputs * profile.sum_s / after_s
-
-
-def gain_at_the_roof(profile: LayerProfile) -> float:
-    """Return the most that any other engine could gain: every layer at its roof."""
-    return profile.sum_s / profile.roof_s
 
 
 def _after_s(layer: Layer, roofs: Roofs, after: Case, n_inputs: float, cores: float) -> float:
@@ -117,25 +105,16 @@ def network_what_ifs(
     found = [
         _checked(profile.name, case, after, predicted_gain(profile, roofs, after), cells)
         for after in cells
-        if _is_one_step(case, after) and roofs.knows(after.precision, after.n_threads)
+        if _change(case, after) and roofs.knows(after.precision, after.n_threads)
     ]
     if case.n_threads == usable_cpus and case.precision == "fp32":
         hypothetical = {
             "twice the cores": predicted_gain(profile, roofs, case, cores=2.0),
             "twice the memory bandwidth": predicted_gain(profile, roofs, case, memory=2.0),
-            "an engine with every layer at its roof, at most": gain_at_the_roof(profile),
+            "an engine with every layer at its roof, at most": profile.gain_at_roof,
         }
         found += _unchecked(profile.name, case, hypothetical)
     return found
-
-
-def _is_one_step(case: Case, after: Case) -> bool:
-    """Return whether one thing alone changes: more threads, a larger batch, or bf16 instead of fp32."""
-    return (
-        (after == replace(case, n_threads=after.n_threads) and after.n_threads > case.n_threads)
-        or (after == replace(case, batch_size=after.batch_size) and after.batch_size > case.batch_size)
-        or (after == replace(case, precision="bf16") and case.precision == "fp32")
-    )
 
 
 def forest_what_ifs(
@@ -152,7 +131,7 @@ def forest_what_ifs(
     shared_s, of_16_s = cost.seconds(most, usable_cpus), cost.seconds_of_16(roofs.load_s(cost.forest_bytes) or 0.0)
     found = []
     for before, after, after_s in ((many, shared, shared_s), (one, sixteen, of_16_s)):
-        if before != after and before in measured and after in measured:
+        if _change(before, after) and before in measured and after in measured:
             n_inputs = after.batch_size / before.batch_size
             predicted = n_inputs * cost.seconds(before.batch_size, before.n_threads) / after_s
             found.append(_checked(name, before, after, predicted, measured))
@@ -168,15 +147,24 @@ def forest_what_ifs(
 
 
 def _checked(workload: str, before: Case, after: Case, predicted: float, cells: Mapping[Case, Measurement]) -> WhatIf:
-    """Return a predicted gain beside the measured one, named by the one thing that changes: `threads 1 → 2`."""
-    things = {"n_threads": "threads ", "batch_size": "batch ", "precision": ""}
-    (change,) = [
-        f"{words}{getattr(before, name)} → {getattr(after, name)}"
-        for name, words in things.items()
-        if getattr(before, name) != getattr(after, name)
-    ]
-    measured = compare(cells[before], cells[after])
-    return WhatIf(workload=workload, before=_text(before), change=change, predicted=predicted, measured=measured)
+    """Return a predicted gain beside the measured one."""
+    return WhatIf(
+        workload=workload,
+        before=_text(before),
+        change=_change(before, after),
+        predicted=predicted,
+        measured=compare(cells[before], cells[after]),
+    )
+
+
+def _change(before: Case, after: Case) -> str:
+    """Return the one thing that changes, more threads, a larger batch or bf16 for fp32: `threads 1 → 2`; else empty."""
+    for name, words in {"n_threads": "threads ", "batch_size": "batch ", "precision": ""}.items():
+        old, new = getattr(before, name), getattr(after, name)
+        is_step = (old, new) == ("fp32", "bf16") if name == "precision" else old < new
+        if is_step and after == replace(before, **{name: new}):
+            return f"{words}{old} → {new}"
+    return ""
 
 
 def _unchecked(workload: str, case: Case, gains: Mapping[str, float]) -> list[WhatIf]:
