@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry
-from inferbench_lib.stats.labels import Label, labels
+from inferbench_lib.stats.labels import Label
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import (
     BASELINE,
     THREADS,
     Way,
     ceilings,
-    cold_ways,
     is_known,
-    warm_ways,
+    splits,
     way_figures,
+    ways,
 )
 
 WAYS, SCALING, NETWORK = "ways", "scaling", "network"
@@ -46,20 +47,6 @@ class Choice:
     tied: tuple[Way, ...]
     closest: tuple[Way, Ratio] | None
 
-    @property
-    def is_one_process(self) -> bool:
-        """Return whether one process is recommended."""
-        return self.way.ratio is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The network over one number of processes and of threads each, and its speedup over one of both."""
-
-    cell: Measurement
-    label: Label
-    ratio: Ratio | None
-
 
 @dataclass(frozen=True, kw_only=True)
 class MultiprocessStudy:
@@ -76,7 +63,12 @@ class MultiprocessStudy:
     verification: Verification
     choice: Choice | None
     spreadings: tuple[Spreading, ...]
-    network: tuple[Split, ...]
+    network: tuple[Way, ...]
+
+    @property
+    def ways(self) -> list[Way]:
+        """All ways, warm and cold."""
+        return [*self.warm.values(), *self.cold.values()]
 
     @property
     def n_processes(self) -> int:
@@ -96,18 +88,25 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
-    ways = warm_ways(warm, cold, int(run.params["n_samples"]))
+    warm_ways, cold_ways = (ways(cells, warm, cold, int(run.params["n_samples"])) for cells in (warm, cold))
     verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,
-        warm=ways,
-        cold=cold_ways(warm, cold),
+        warm=warm_ways,
+        cold=cold_ways,
         ceilings=ceilings(warm),
         verification=verification,
-        choice=choose(ways.values()) if verification.passed else None,
+        choice=choose(warm_ways.values()) if verification.passed else None,
         spreadings=spreadings(parts[SCALING], run.machine.usable_cpus),
-        network=_network(parts[NETWORK]),
+        network=splits(parts[NETWORK]),
     )
+
+
+def _verification(cells: Sequence[Measurement]) -> Verification:
+    """Return one verdict over every path: the first failure, else all that was checked."""
+    seen = [cell.verification for cell in cells if cell.verification is not None]
+    nothing = Verification(passed=False, n_checked=0, detail="nothing was verified: every cell failed")
+    return reduce(Verification.followed_by, seen) if seen else nothing
 
 
 def choose(ways: Iterable[Way]) -> Choice | None:
@@ -161,29 +160,3 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
         found |= scaling_figures(spreading)
     found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
     return found
-
-
-def _network(cells: Sequence[Measurement]) -> tuple[Split, ...]:
-    named = labels((cell.case for cell in cells), "n_processes", "n_threads")
-    one = min(
-        (cell for cell in cells if cell.case.n_processes == cell.case.n_threads == 1),
-        key=lambda cell: len(named[cell.case].more),
-        default=None,
-    )
-    return tuple(
-        Split(cell=cell, label=named[cell.case], ratio=compare(one, cell) if one and cell is not one else None)
-        for cell in cells
-    )
-
-
-def _verification(cells: Sequence[Measurement]) -> Verification:
-    """Return one verdict over every path: the first failure, else all that was checked."""
-    seen = [cell.verification for cell in cells if cell.verification is not None]
-    for one in seen:
-        if not one.passed:
-            return one
-    return Verification(
-        passed=bool(seen),
-        n_checked=sum(one.n_checked for one in seen),
-        detail="" if seen else "nothing was verified: every cell failed",
-    )
