@@ -65,7 +65,10 @@ class DeviceCell:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceStudy:
-    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case."""
+    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case.
+
+    `reason` says why there is no accelerator.
+    """
 
     run: Run
     cells: tuple[DeviceCell, ...]
@@ -119,7 +122,6 @@ def study(run: Run) -> DeviceStudy:
     cells = {cell.case: cell for cell in run.measurements}
     names = labels(cells, "workload", apart_from=("device", "batch_size"))
     on_cpu = {case: replace(case, device=CPU) for case in cells if case.device != CPU}
-    operators = run.tables["operations"]
     return DeviceStudy(
         run=run,
         cells=tuple(
@@ -128,10 +130,10 @@ def study(run: Run) -> DeviceStudy:
         ),
         speedups={case: compare(cells[base], cells[case]) for case, base in on_cpu.items() if base in cells},
         networks={
-            _short(name): Network(name=_short(name), n_parameters=int(count), operators=operators[name])
-            for name, count in run.tables["parameters"].items()
+            _short(name): Network(name=_short(name), operators=operators)
+            for name, operators in run.tables["operations"].items()
         },
-        reason=str(run.tables["accelerator_reason"]),
+        reason=str(run.tables["accelerator_reason"]).removeprefix("no accelerator: "),
     )
 
 
