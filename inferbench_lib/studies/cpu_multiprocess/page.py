@@ -140,10 +140,10 @@ def _verdict(said: MultiprocessStudy) -> str:
 
 def _why_one_process(choice: Choice) -> list[str]:
     """Return why one process is recommended, then the way that comes closest to more, in words."""
-    if choice.closest is None:
+    if not choice.others:
         return ["no other way was measured"]
-    way, gain = choice.closest
-    is_small = choice.faster and f"no other way is shown to gain more than {share(WORTH - 1)}"
+    way, gain = choice.others[0]
+    is_small = choice.judged(Verdict.FASTER) and f"no other way is shown to gain more than {share(WORTH - 1)}"
     return [is_small or "no other way is faster", compared(gain, title(way), ALONE)]
 
 
@@ -153,10 +153,10 @@ def _others(choice: Choice) -> str:
     if choice.simpler and (before := choice.simpler[0].ratio):
         simpler, gain = choice.simpler
         found.append(f"with {_named(simpler)} it is already {times(before.value)}; {_adds(choice.way, gain)}")
-    elif choice.faster:
-        found.append(_adds(*choice.faster[0]))
-    if choice.tied:
-        found.append(f"statistically tied: {joined(map(title, choice.tied))}")
+    elif faster := choice.judged(Verdict.FASTER):
+        found.append(_adds(*faster[0]))
+    if tied := choice.judged(Verdict.INDISTINGUISHABLE):
+        found.append(f"statistically tied: {joined(title(way) for way, _ in tied)}")
     return "; ".join(found)
 
 

@@ -61,8 +61,6 @@ def _scaling(seen: Spreading, usable: int) -> str:
     if within:
         n = max(within)
         sentences.append(f"{_processes(n)} reach {share(seen.strong[n].value / n)} of the ideal {n}×.")
-    elif usable == 1:
-        sentences.append("With one usable CPU, several processes gain nothing.")
     if seen.weak:
         weak = "; ".join(f"{_processes(n)} {measured(efficiency(r, n), share)}" for n, r in seen.weak.items())
         sentences.append(f"Efficiency with {seen.weak_rows:,} rows per process: {weak}.")
@@ -146,7 +144,7 @@ def _break_even(said: MultiprocessStudy) -> str:
     found = [
         f"{title(way)}: never, {rows.reason}"
         if isinstance(rows, Refusal)
-        else f"{title(way)}: {_rows(rows.value)} rows ({interval(rows.low, rows.high, _rows)})"
+        else f"{title(way)}: {rows.value:,.0f} rows ({interval(rows.low, rows.high, '{:,.0f}'.format)})"
         for way in said.warm.values()
         if (rows := way.break_even)
     ]
@@ -189,7 +187,3 @@ def _split(one: Way) -> str:
 
 def _processes(n: int) -> str:
     return plural(n, "process", "processes")
-
-
-def _rows(value: float) -> str:
-    return f"{value:,.0f}"

@@ -37,15 +37,17 @@ WORTH = 1.1
 class Choice:
     """The recommended way, and how the others compare with it.
 
-    `simpler` is the way that it was preferred to, with its gain over that. `faster` are more complicated ways whose
-    gain is too small, the largest first; without any way but one process, `closest` is the one with most speedup.
+    `simpler` is the way that it was preferred to, with its gain over that. `others` are all other ways, each with its
+    gain over the recommended one, the largest first.
     """
 
     way: Way
     simpler: tuple[Way, Ratio] | None
-    faster: tuple[tuple[Way, Ratio], ...]
-    tied: tuple[Way, ...]
-    closest: tuple[Way, Ratio] | None
+    others: tuple[tuple[Way, Ratio], ...]
+
+    def judged(self, verdict: Verdict) -> list[tuple[Way, Ratio]]:
+        """Return the other ways with this verdict."""
+        return [(way, gain) for way, gain in self.others if gain.verdict is verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +123,7 @@ def choose(ways: Iterable[Way]) -> Choice | None:
             best, simpler = way, (best, gain)
     others = [(way, gain) for way in order if way is not best and is_known(gain := compare(best.cell, way.cell))]
     others.sort(key=lambda other: -other[1].value)
-    return Choice(
-        way=best,
-        simpler=simpler,
-        faster=tuple((way, gain) for way, gain in others if gain.verdict is Verdict.FASTER),
-        tied=tuple(way for way, gain in others if gain.verdict is Verdict.INDISTINGUISHABLE),
-        closest=others[0] if others else None,
-    )
+    return Choice(way=best, simpler=simpler, others=tuple(others))
 
 
 def _complexity(way: Way) -> int:

@@ -116,7 +116,7 @@ def _known_speedup(said: DeviceStudy, cell: DeviceCell) -> Ratio | None:
 def inference_comparison(said: DeviceStudy) -> View:
     """Draw each network's time per image, best throughput, and throughput and speedup by batch size."""
     rows: list[dict[str, Any]] = []
-    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.is_measured)
+    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.summary.is_measured)
     for cell in (cell for of in series for cell in said.measured(*of)):
         label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
         at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
@@ -190,7 +190,7 @@ def table(said: DeviceStudy) -> Table:
 
 
 def _row(cell: DeviceCell) -> dict[str, str]:
-    measured, summary, ok = cell.measurement, cell.summary, cell.is_measured
+    measured, summary, ok = cell.measurement, cell.summary, cell.summary.is_measured
     return {
         "network": cell.name,
         "device": cell.device,

@@ -48,11 +48,6 @@ class DeviceCell:
         return self.case.batch_size
 
     @property
-    def is_measured(self) -> bool:
-        """Return whether its times may be shown."""
-        return self.summary.is_measured
-
-    @property
     def rate(self) -> float:
         """Return its images per second."""
         return self.summary.throughput_per_s.value
@@ -88,7 +83,7 @@ class DeviceStudy:
 
     def measured(self, name: str, device: str | None) -> list[DeviceCell]:
         """Return the cells of one network on one device whose times may be shown, by batch size."""
-        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.is_measured]
+        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.summary.is_measured]
         return sorted(of, key=lambda cell: cell.batch_size)
 
     def best(self, name: str, device: str | None) -> DeviceCell | None:
@@ -113,7 +108,7 @@ class DeviceStudy:
 
     def on_cpu(self, network: Network) -> list[DeviceCell]:
         """Return the measured cells of a modelled network on the CPU, by any engine."""
-        on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.is_measured]
+        on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.summary.is_measured]
         return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
 
 
@@ -187,7 +182,7 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         for name, network in said.networks.items()
     }
     for cell in said.cells:
-        name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.is_measured
+        name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.summary.is_measured
         found[f"throughput[{name}]"] = entry(of.throughput_per_s, "images/s", of.outcome, is_known=known)
         found[f"latency_s[{name}]"] = entry(of.median_s, "s", of.outcome, is_known=known)
         if (largest := cell.measurement.figures.get(LARGEST_BATCH)) is not None:
