@@ -227,7 +227,6 @@ def vs_gpu(cells: Sequence[Measurement] | None = None, *, gpu: bool = False) -> 
         "max_rounds": 8,
     }
     tables = {
-        "parameters": {size: Cnn(size=size).n_parameters() for size in ("small", "large")},
         "operations": {size: operations(Cnn(size=size)) for size in ("small", "large")},
         "cpu_limits": {"peak_flops_per_s": 100e9, "bytes_per_s": 20e9},
         "accelerator_reason": "" if gpu else "no accelerator: no NVIDIA driver",

@@ -87,7 +87,7 @@ def layer_of(path: Path) -> str:
         return {"params": "params", "measure": "measuring", "__init__": "study"}[parts[2]]
     if f"{PACKAGE}.measure" in tree:
         return "measuring"  # a bench of the study's own
-    is_page = f"{PACKAGE}.report" in tree or parts[2].startswith("page") or parts[2] == "names"
+    is_page = f"{PACKAGE}.report" in tree or parts[2].startswith("page")
     return "page" if is_page else "study"
 
 

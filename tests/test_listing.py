@@ -56,7 +56,7 @@ class PythonThreads(Executor):
 USED = """
 from inferbench_lib import studies
 from inferbench_lib.executors import listed
-from inferbench_lib.studies.cpu_multiprocess.names import NAMES
+from inferbench_lib.studies.cpu_multiprocess.page_ways import NAMES
 run = studies.run(
     "cpu_multiprocess", executors=["single", "python_threads"], cold_executors=[], n_samples=300, n_features=4,
     n_processes=2, batch_size=50, n_trees=3, n_train=100, min_rounds=1, max_rounds=1, measure_memory=False,

@@ -10,10 +10,9 @@ import pytest
 from inferbench_lib.findings import Interval, Refusal, Verdict
 from inferbench_lib.records import Case, Machine, Measurement, Outcome, Run, Span, Verification
 from inferbench_lib.stats.entries import labels
-from inferbench_lib.studies.cpu_multiprocess.names import title
 from inferbench_lib.studies.cpu_multiprocess.page import answer, table
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import network_spread
-from inferbench_lib.studies.cpu_multiprocess.page_ways import where_the_time_went
+from inferbench_lib.studies.cpu_multiprocess.page_ways import title, where_the_time_went
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
 
 PROCESSES, CORES = 3, 8
@@ -266,7 +265,8 @@ LOKY, DASK = cell("loky", 2.0, PROCESSES), cell("dask", 1.0, PROCESSES)
         ((THREADS, replace(POOL, samples_s=(1.9,) * 6)), "Use scikit-learn threads (n_jobs=3): 2.00× as fast as one "
          "process (2.00–2.00). The shared-memory pool adds 5 % (5–5 %)."),
         ((replace(POOL, samples_s=(1.6,) * 6), THREADS), "Use the shared-memory pool: 2.50× as fast as one process "
-         "(2.50–2.50). Setting n_jobs=3 already gives 2.00×; the shared-memory pool adds 25 % (25–25 %)."),
+         "(2.50–2.50). With scikit-learn threads (n_jobs=3) it is already 2.00×; the shared-memory pool adds 25 % "
+         "(25–25 %)."),
         ((POOL, LOKY, THREADS), "Use scikit-learn threads (n_jobs=3): 2.00× as fast as one process (2.00–2.00). "
          "Statistically tied: joblib's loky and the shared-memory pool."),
         ((DASK, replace(POOL, samples_s=(1.09,) * 6)), "Use the shared-memory pool: 3.67× as fast as one process "

@@ -21,9 +21,10 @@ ROUND = Gpu(
 
 
 def network(*operators: tuple[float, float], n_parameters: int = 100) -> Network:
-    """A network of operators with so many FLOPs and bytes per image, and no weights among those bytes."""
+    """A network of operators with so many FLOPs and bytes per image, and all its weights in the first."""
     rows = [{"flops_per_image": flops, "bytes_fixed": 0, "bytes_per_image": n_bytes} for flops, n_bytes in operators]
-    return Network(name="small", n_parameters=n_parameters, operators=rows)
+    rows[0]["bytes_fixed"] = 4 * n_parameters
+    return Network(name="small", operators=rows)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,6 @@ def _vs_gpu(rng: np.random.Generator) -> Run:
         for batch_size in asked["batch_sizes"]
     ]
     tables = {
-        "parameters": {size: Cnn(size=size).n_parameters() for size in sizes},
         "operations": {size: operations(Cnn(size=size)) for size in sizes},
         "cpu_limits": {"peak_flops_per_s": 100e9, "bytes_per_s": 20e9},
         "accelerator_reason": "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Measurement, Outcome
+from inferbench_lib.timing.accelerator import Found
 from inferbench_lib.timing.usable import oversubscription_flag
 from inferbench_lib.work.base import Engine, Workload
 from inferbench_lib.work.engines import ENGINES
@@ -52,6 +53,26 @@ def call_entries(
     ]
 
 
+def device_entries(
+    session: Session,
+    workload: Workload,
+    batch_sizes: Sequence[int],
+    found: Found,
+    *,
+    engines: Sequence[str] = (),
+    **how: Any,
+) -> list[Entry]:
+    """Return the cells of a workload by each engine that loads it, on the CPU and on the accelerator that was found."""
+    session.progress.now(f"preparing {workload.name}, its inputs and references")
+    accelerators = [found.accelerator.device] if found.accelerator else []
+    return [
+        entry
+        for engine in engines_for(workload, engines)
+        for device in (CPU, *(accelerators if engine.on_devices else ()))
+        for entry in call_entries(session, workload, engine, batch_sizes, device=device, **how)
+    ]
+
+
 def samples_a_turn(inputs_a_turn: int, batch_size: int) -> int:
     """Return the calls in one turn: small batches are called often enough for their tails, large ones twice."""
     return max(2, min(40, inputs_a_turn // batch_size))
@@ -65,15 +86,8 @@ def flagged(row: Measurement, usable: int) -> Measurement:
 
 def operations(workload: Workload) -> list[Mapping[str, Any]]:
     """Return a workload's operators as they are stored: FLOPs per image, bytes per call and per image."""
-    return [
-        {
-            "name": of.name,
-            "flops_per_image": of.flops,
-            "bytes_fixed": of.bytes_fixed,
-            "bytes_per_image": of.bytes_per_input,
-        }
-        for of in workload.operators()
-    ]
+    stored = {"flops": "flops_per_image", "bytes_per_input": "bytes_per_image"}
+    return [{stored.get(name, name): value for name, value in asdict(of).items()} for of in workload.operators()]
 
 
 def with_largest_batches(entries: Sequence[Entry], rows: Sequence[Measurement]) -> list[Measurement]:

@@ -58,7 +58,9 @@ def fastest(executors: dict[Case, Executor], name: str, rows: np.ndarray, n_proc
             params={"n_processes": n_processes, "n_samples": len(rows)},
             measurements=tuple(pass_over(executor, case, rows) for case, executor in executors.items()),
         )
-        found.append(study(run).breakdowns[name])
+        breakdown = study(run).warm[name].breakdown
+        assert breakdown is not None
+        found.append(breakdown)
     return min(found, key=lambda breakdown: breakdown.whole_s)
 
 

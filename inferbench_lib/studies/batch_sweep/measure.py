@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from inferbench_lib.measure.session import Session, plan_of
-from inferbench_lib.records import CPU, Run
+from inferbench_lib.records import Run
 from inferbench_lib.studies.batch_sweep.params import Params
-from inferbench_lib.studies.common import call_entries, engines_for, samples_a_turn, with_largest_batches
+from inferbench_lib.studies.common import device_entries, samples_a_turn, with_largest_batches
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload
@@ -19,17 +19,13 @@ def measure(params: Params) -> Run:
         usable, _ = usable_cpus()
         session.progress.now("looking for an accelerator")
         found = find_accelerator(params.device)
-        accelerators = [found.accelerator.device] if found.accelerator else []
         entries = []
         for name, batch_sizes in params.batch_sizes.items():
-            session.progress.now(f"preparing {name}, its inputs and references")
             work = workload(name, params)
-            for engine in engines_for(work, params.engines):
-                for device in (CPU, *(accelerators if engine.on_devices else ())):
-                    entries += call_entries(
-                        session, work, engine, batch_sizes, usable=usable, device=device,
-                        n_samples=partial(samples_a_turn, work.inputs_a_turn), memory_cap_bytes=params.memory_cap_bytes,
-                    )  # fmt: skip
+            entries += device_entries(
+                session, work, batch_sizes, found, engines=params.engines, usable=usable,
+                n_samples=partial(samples_a_turn, work.inputs_a_turn), memory_cap_bytes=params.memory_cap_bytes,
+            )  # fmt: skip
         session.progress.expect(plan_of(params).steps(len(entries)))
         rows = with_largest_batches(entries, session.measure(entries, memory=True).measurements)
         return session.finish(rows, {"accelerator_reason": found.reason}, simulated=found.is_simulated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from inferbench_lib.report.words import (
     share,
     size,
 )
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.batch_sweep.study import TOLERANCE, BestBatch, Series, SweepStudy
 from inferbench_lib.studies.batch_sweep.study import study as study
 from inferbench_lib.work import title_of
@@ -136,16 +138,14 @@ def throughput_by_batch(said: SweepStudy) -> View:
 
 
 def _frame(said: SweepStudy) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for series in said.series.values():
-        best = series.best.batch_size if isinstance(series.best, BestBatch) else None
-        for batch_size, summary in series.summaries.items():
-            at = {"label": _name(series), "mark": batch_size == best, "x": batch_size}
-            for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s)):
-                if summary.is_measured:
-                    rows.append({**at, "quantity": quantity, "y": value.value, "low": value.low, "high": value.high})
-    columns = ["label", "mark", "quantity", "x", "y", "low", "high"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+    rows = [
+        {"label": _name(series), "x": size, "mark": series.is_best(size), "quantity": quantity, **columns(value)}
+        for series in said.series.values()
+        for size, summary in series.summaries.items()
+        for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s))
+        if summary.is_measured
+    ]
+    frame = pd.DataFrame(rows).rename(columns={"value": "y"})
     limit = said.max_latency_s
     frame.attrs = {"limit": None if limit is None else (limit, f"limit {seconds(limit)}")}
     return frame
@@ -176,13 +176,12 @@ def _knee(series: Series) -> str:
 
 def memory_by_batch(said: SweepStudy) -> View:
     """Show how memory grows."""
-    rows: list[dict[str, Any]] = [
-        {"x": batch_size, "y": cell.peak_memory_bytes / 1e6, "low": None, "high": None, "label": _name(series)}
+    frame = pd.DataFrame(
+        {"x": batch_size, "label": _name(series), "y": cell.peak_memory_bytes / 1e6, "low": math.nan, "high": math.nan}
         for series in said.series.values()
         for batch_size, cell in series.cells.items()
         if cell.peak_memory_bytes
-    ]
-    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"]).astype({"low": float, "high": float})
+    )
     limit = said.max_memory_bytes
     frame.attrs = {
         "x": "batch size",

@@ -56,6 +56,10 @@ class Series:
     knee: Knee | Refusal
     best: BestBatch | Refusal
 
+    def is_best(self, batch_size: int) -> bool:
+        """Return whether this is the best batch size within the limits."""
+        return isinstance(self.best, BestBatch) and self.best.batch_size == batch_size
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepStudy:

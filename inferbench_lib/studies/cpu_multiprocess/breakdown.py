@@ -48,9 +48,9 @@ def account(
 ) -> Breakdown:
     """Cut the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
 
-    `single_s` is the CPU time of one process for the whole job; `n_workers` counts idle workers too. Workers' spans
-    have the kinds of `WORKER_KINDS` and `IDLE_KINDS`, or "compute" (with `cpu_s`, over `n_threads` threads). Spans of
-    the parent have the worker number `PARENT` and the kinds of `PARENT_KINDS`.
+    `single_s` is the CPU time of one process for the whole job; `n_workers` counts idle workers too, of `n_threads`
+    each. Workers' spans have the kinds of `WORKER_KINDS` and `IDLE_KINDS`, or "compute" (with `cpu_s`). Spans of the
+    parent have the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
     Compute beyond the useful share is split by CPU time. CPU time above that share is slowed compute; compute without
     CPU time is waiting for a CPU, as is the idle time of a worker on standby. The slowed part is negative when smaller
@@ -62,37 +62,48 @@ def account(
     timelines: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.start_s, span.end_s)):
         timelines[span.worker].append(span)
+    for worker, timeline in timelines.items():
+        kinds = PARENT_KINDS if worker == PARENT else [*WORKER_KINDS, *IDLE_KINDS, "compute"]
+        _check(timeline, kinds, start_s, end_s)
     parent = timelines.pop(PARENT, [])
-    _check(parent, PARENT_KINDS, start_s, end_s)
-    for timeline in timelines.values():
-        _check(timeline, [*WORKER_KINDS, *IDLE_KINDS, "compute"], start_s, end_s)
     if len(timelines) > n_workers:
         raise ValueError(f"account: expected spans of at most {n_workers} workers, got those of {sorted(timelines)}")
 
     seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     working = {worker: [s for s in timeline if s.kind not in IDLE_KINDS] for worker, timeline in timelines.items()}
-    last_end_s = max((timeline[-1].end_s for timeline in working.values() if timeline), default=start_s)
-    for timeline in working.values():
-        for span in timeline:
-            if span.kind != "compute":
-                seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
+    worked = [span for timeline in working.values() for span in timeline]
+    last_end_s = max((span.end_s for span in worked), default=start_s)
     starts_here = any(timeline and timeline[0].kind == "start" for timeline in working.values())
-    silent: list[tuple[int, list[Span]]] = [(PARENT, [])] * (n_workers - len(timelines))
     kept_back = {span.worker for timeline in timelines.values() for span in timeline if span.kind == "standby"}
+    silent: list[tuple[int, list[Span]]] = [(PARENT, [])] * (n_workers - len(timelines))
     for worker, timeline in (*working.items(), *silent):
-        afterwards = OVERSUBSCRIBED if worker in kept_back else IMBALANCE
-        _add_idle(seconds, timeline, parent, start_s, last_end_s, afterwards, starts_here=starts_here)
+        # From the run's start on, a worker is idle up to every other edge, and after the last one.
+        edges = [start_s, *(edge for span in timeline for edge in (span.start_s, span.end_s))]
+        if starts_here and not timeline:  # one that never worked came too late: it was starting all the time
+            edges.append(last_end_s)
+        # Before a worker that is started in this run, the parent was busy starting the others.
+        idle = START if not timeline or timeline[0].kind == "start" else SCHEDULING
+        for begin_s, finish_s in zip(edges[::2], edges[1::2], strict=False):
+            seconds[idle] += finish_s - begin_s
+            for span in parent:
+                seconds[PARENT_KINDS[span.kind]] += _overlap(span, begin_s, finish_s)
+                seconds[idle] -= _overlap(span, begin_s, finish_s)
+            idle = SCHEDULING
+        seconds[OVERSUBSCRIBED if worker in kept_back else IMBALANCE] += last_end_s - edges[-1]
     # After the last worker every worker is idle, so the parent's seconds count once for each.
     for span in parent:
         seconds[PARENT_KINDS[span.kind]] += n_workers * _overlap(span, last_end_s, end_s)
 
-    computing = [span for timeline in working.values() for span in timeline if span.kind == "compute"]
+    computing = [span for span in worked if span.kind == "compute"]
     if not computing:
         raise ValueError("account: expected at least one compute span, got none; record it around the model's call")
+    for span in worked:
+        if span.kind != "compute":
+            seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
     wall_s = sum(span.end_s - span.start_s for span in computing)
     cpu_s = sum(min(span.cpu_s / n_threads, span.end_s - span.start_s) for span in computing)
-    seconds[USEFUL] = single_s
-    seconds[SLOWED] = cpu_s - single_s
+    seconds[USEFUL] = single_s / n_threads
+    seconds[SLOWED] = cpu_s - seconds[USEFUL]
     seconds[OVERSUBSCRIBED] += wall_s - cpu_s
 
     parts = tuple(Part(name=name, seconds=lost_s / n_workers) for name, lost_s in seconds.items())
@@ -129,8 +140,8 @@ def losses(breakdown: Breakdown) -> Mapping[str, float]:
 
 
 def n_workers(case: Case) -> int:
-    """Return the number of processes, or of the threads that stand for them."""
-    return case.n_threads if case.executor == "threads" else case.n_processes
+    """Return the number of processes, times the threads of each that stand for them."""
+    return case.n_processes * case.n_threads
 
 
 def break_down(cell: Measurement, alone: Measurement | None, ceiling: Measurement | None) -> Breakdown | None:
@@ -171,14 +182,11 @@ def one_process_s(alone: Measurement) -> float | None:
 
 
 def account_sample(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
-    """Return the account of one sample: the spans within its `call`. Threads of one process count as a worker each."""
+    """Return the account of one sample: the spans within its `call`."""
     call, within = _within(spans)
-    workers, n_threads = n_workers(cell.case), cell.case.n_threads
-    if cell.case.executor == "threads":
-        n_threads = 1
-        within = [replace(span, worker=n, cpu_s=span.cpu_s / workers) for span in within for n in range(workers)]
+    n_processes, n_threads = cell.case.n_processes, cell.case.n_threads
     return account(
-        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=workers, n_threads=n_threads
+        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=n_processes, n_threads=n_threads
     )
 
 
@@ -186,38 +194,6 @@ def _within(spans: Sequence[Span]) -> tuple[Span, list[Span]]:
     """Return the `call` of a sample, and its other spans that lie within it."""
     call = next(span for span in spans if span.kind == "call")
     return call, [s for s in spans if s is not call and call.start_s <= s.start_s <= s.end_s <= call.end_s]
-
-
-def _add_idle(
-    seconds: dict[str, float],
-    work: Sequence[Span],
-    parent: Sequence[Span],
-    start_s: float,
-    last_end_s: float,
-    afterwards: str,
-    *,
-    starts_here: bool,
-) -> None:
-    """Add one worker's idle time, from the run's start to the last worker's end, to the parts that explain it.
-
-    `afterwards` is the part for a worker that is done, or never has anything to do.
-    """
-    if not work and not starts_here:
-        seconds[afterwards] += last_end_s - start_s
-        return
-    # Where workers start in this run, one that never worked came too late: it was starting all the time.
-    first_s, end_s = (work[0].start_s, work[-1].end_s) if work else (last_end_s, last_end_s)
-    seconds[afterwards] += last_end_s - end_s
-    gaps = [(start_s, first_s), *((one.end_s, other.start_s) for one, other in pairwise(work))]
-    for index, (begin_s, finish_s) in enumerate(gaps):
-        idle_s = finish_s - begin_s
-        for span in parent:
-            shared_s = _overlap(span, begin_s, finish_s)
-            seconds[PARENT_KINDS[span.kind]] += shared_s
-            idle_s -= shared_s
-        # Before a worker that is started in this run, the parent was busy starting the others.
-        not_yet_started = index == 0 and (not work or work[0].kind == "start")
-        seconds[START if not_yet_started else SCHEDULING] += idle_s
 
 
 def _overlap(span: Span, begin_s: float, finish_s: float) -> float:

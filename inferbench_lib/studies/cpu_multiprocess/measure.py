@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.executors import listed
@@ -36,15 +35,17 @@ NETWORK_BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class _Way:
-    """One executor in a process of its own, the cells that it is measured in, and how they warm up."""
+    """One executor in a process of its own, and how it warms up."""
 
-    cases: tuple[Case, ...]
     passes: Passes
     warmup: WarmUp = WARM_UP
 
-    def host(self, session: Session) -> Host:
-        """Start its process."""
-        return session.host(partial(Bench, self.passes), str(self.cases[0]), n_threads=self.cases[0].n_threads)
+    def entries(self, session: Session) -> list[Entry]:
+        """Start its process; return its cells, one per batch size."""
+        case = self.passes.case
+        host = session.host(partial(Bench, self.passes), str(case), n_threads=case.n_threads)
+        sizes = self.passes.by_batch or (case.batch_size,)
+        return [Entry(case=replace(case, batch_size=size), host=host, warmup=self.warmup) for size in sizes]
 
 
 def measure(params: Params) -> Run:
@@ -56,7 +57,9 @@ def measure(params: Params) -> Run:
         study.SCALING: _scaling(work, params.scaling_processes or (*process_counts(usable), 2 * usable), params),
         study.NETWORK: _network(params),
     }
-    steps = {name: plan_of(params).steps(sum(len(way.cases) for way in ways)) for name, ways in parts.items()}
+    steps = {
+        name: plan_of(params).steps(sum(len(way.passes.by_batch) or 1 for way in ways)) for name, ways in parts.items()
+    }
     rows: list[Measurement] = []
     with Session("cpu_multiprocess", params, steps=sum(steps.values())) as session:
         session.progress.now("preparing models, inputs and references")
@@ -72,31 +75,23 @@ def measure(params: Params) -> Run:
 
 def process_counts(usable: int) -> tuple[int, ...]:
     """Return 1, doubled up to the usable CPUs, and those themselves."""
-    counts, n = {usable}, 1
-    while n < usable:
-        counts.add(n)
-        n *= 2
-    return tuple(sorted(counts))
+    return tuple(sorted({usable, *(2**n for n in range(usable.bit_length()))}))
 
 
 def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *, memory: bool) -> list[Measurement]:
     """Measure one part, whose processes then end: the next part has the machine to itself."""
-    hosts = [way.host(session) for way in ways]
-    entries = [
-        Entry(case=case, host=host, warmup=way.warmup)
-        for way, host in zip(ways, hosts, strict=True)
-        for case in way.cases
-    ]
+    entries = [entry for way in ways for entry in way.entries(session)]
     rows = session.measure(entries, name=name, memory=memory).measurements
-    for host in hosts:
-        host.hang_up()
+    for entry in entries:
+        assert isinstance(entry.host, Host)
+        entry.host.hang_up()
     return [replace(flagged(row, usable), notes={**row.notes, "part": name}) for row in rows]
 
 
 def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
     """Take every executor over all inputs, and some from a cold start too, with no more processes than CPUs."""
-
-    def way(name: str, *, cold: bool) -> _Way:
+    ways = []
+    for name, cold in (*product(params.executors, [False]), *product(params.cold_executors, [True])):
         n_processes = min(params.n_processes, usable) if cold else params.n_processes
         kind = listed()[name]
         case = Case(
@@ -108,30 +103,22 @@ def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
             n_threads=n_processes if kind.has_threads else 1,
             cold=cold,
         )
-        passes = _passes(work, case, params.n_samples, _options(name, params), cold=cold)
-        return _Way(cases=(case,), passes=passes, warmup=NO_WARM_UP if cold or kind.starts_per_call else WARM_UP)
-
-    return [way(name, cold=False) for name in params.executors] + [
-        way(name, cold=True) for name in params.cold_executors
-    ]
+        warmup = NO_WARM_UP if cold or kind.starts_per_call else WARM_UP
+        ways.append(_Way(passes=_passes(work, case, params.n_samples, params), warmup=warmup))
+    return ways
 
 
 def _scaling(work: Workload, counts: Sequence[int], params: Params) -> list[_Way]:
     """Take one process, and a pool of each number of them, over each number of inputs in equal parts."""
     ways = []
     for n in counts if params.scaling_rows else ():
-        name = "single" if n == 1 else study.MULTI
         try:
             n_rows = params.scaled_rows(n)
         except ValueError as error:  # counts that follow from the CPUs are first known here
             raise ConfigError(f"cpu_multiprocess: {error}; or set scaling_processes") from None
-        cases = tuple(
-            Case(workload=work.name, engine=work.engine, executor=name, batch_size=batch_size, n_processes=n)
-            for batch_size in n_rows
-        )
-        most = max(params.scaling_rows)
-        passes = _passes(work, cases[0], most, _all_at_once(cases[0], params), by_batch=n_rows)
-        ways.append(_Way(cases=cases, passes=passes, warmup=SHORT_WARM_UP))
+        case = _case(work, n, batch_size=next(iter(n_rows)))
+        passes = _passes(work, case, max(params.scaling_rows), params, n_at_once=n, by_batch=n_rows)
+        ways.append(_Way(passes=passes, warmup=SHORT_WARM_UP))
     return ways
 
 
@@ -139,40 +126,36 @@ def _network(params: Params) -> list[_Way]:
     """Take the small network over its images, by processes and by threads of each."""
     work = workload(NETWORK, params)
     n_images = 2 * NETWORK_BATCH * max(params.network_processes, default=1)
-    ways = []
-    for n_processes, n_threads in product(params.network_processes, params.network_threads):
-        case = Case(
-            workload=work.name,
-            engine=work.engine,
-            executor="single" if n_processes == 1 else study.MULTI,
-            batch_size=NETWORK_BATCH,
-            n_processes=n_processes,
-            n_threads=n_threads,
-        )
-        ways.append(_Way(cases=(case,), passes=_passes(work, case, n_images, _all_at_once(case, params))))
-    return ways
+    return [
+        _Way(passes=_passes(work, _case(work, n, NETWORK_BATCH, n_threads), n_images, params, n_at_once=n))
+        for n, n_threads in product(params.network_processes, params.network_threads)
+    ]
+
+
+def _case(work: Workload, n_processes: int, batch_size: int, n_threads: int = 1) -> Case:
+    """Return one process alone, or a pool of several."""
+    return Case(
+        workload=work.name,
+        engine=work.engine,
+        executor="single" if n_processes == 1 else study.MULTI,
+        batch_size=batch_size,
+        n_processes=n_processes,
+        n_threads=n_threads,
+    )
 
 
 def _passes(
     work: Workload,
     case: Case,
     n_inputs: int,
-    options: Mapping[str, Any],
+    params: Params,
     *,
-    cold: bool = False,
+    n_at_once: int | None = None,
     by_batch: Mapping[int, int] | None = None,
 ) -> Passes:
+    """Return an executor's passes; with `n_at_once` so many of its processes work, even on fewer CPUs."""
     (engine,) = engines_for(work)
-    kind = ColdPasses if cold else Passes
+    values = params.model_dump() | ({"n_at_once": n_at_once} if n_at_once else {})
+    options = {name: values[name] for name in listed()[case.executor].options() & values.keys()}
+    kind = ColdPasses if case.cold else Passes
     return kind(workload=work, engine=engine, case=case, n_inputs=n_inputs, options=options, by_batch=by_batch or {})
-
-
-def _options(name: str, params: Params) -> dict[str, Any]:
-    """Return the parameters that an executor takes beside its processes and threads."""
-    return {option: getattr(params, option) for option in listed()[name].options() & type(params).model_fields.keys()}
-
-
-def _all_at_once(case: Case, params: Params) -> dict[str, Any]:
-    """Return the same with all processes at work, to measure the cost of more processes than CPUs."""
-    options = _options(case.executor, params)
-    return options | ({"n_at_once": case.n_processes} if "n_at_once" in listed()[case.executor].options() else {})

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
+from inferbench_lib.findings import Interval, Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
+from inferbench_lib.report.look import INK, outlined
 from inferbench_lib.report.words import digits, interval, joined, measured, plural, ratio, share, times
-from inferbench_lib.stats.comparison import best_and_ties
+from inferbench_lib.stats.comparison import best_and_ties, efficiency
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit
-from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks, heat_map
-from inferbench_lib.studies.cpu_multiprocess.names import title
+from inferbench_lib.studies.cpu_multiprocess.page_ways import bars, title
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading
-from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, Split
-from inferbench_lib.studies.cpu_multiprocess.ways import is_known
+from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
+from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
 
 NO_SCALING = "Rows by processes were not measured: `scaling_rows` is empty."
 MOST_SPEEDUP = 1000
@@ -28,13 +30,12 @@ def scaling_curve(said: MultiprocessStudy) -> View:
     """Show how far more processes help."""
     seen = [one for one in said.spreadings if one.strong]
     processes = sorted({n for one in seen for n in one.processes})
-    rows: list[dict[str, Any]] = [
-        {"x": n, "y": float(n), "low": None, "high": None, "label": "ideal"} for n in processes
-    ]
+    rows = [{"x": n, "label": "ideal", **columns(Interval(value=n))} for n in processes]
     for one in seen:
-        rows += _curve(f"same rows{_more(one)}", one.strong)
-        rows += _curve(f"rows grow too{_more(one)}", one.weak, is_efficiency=True)
-    frame = pd.DataFrame(rows, columns=["x", "y", "low", "high", "label"]).astype({"low": float, "high": float})
+        for name, speedups in (("same rows", one.strong), ("rows grow too", one.weak)):
+            points = {1: Interval(value=1.0), **speedups} if speedups else {}
+            rows += [{"x": n, "label": f"{name}{_more(one)}", **columns(at)} for n, at in points.items()]
+    frame = pd.DataFrame(rows).rename(columns={"value": "y"})
     frame.attrs = {"x": "processes", "y": "times as fast as one process"}
     if is_known(ceiling := said.ceilings.get("")):
         frame.attrs["limit"] = (ceiling.value, f"ceiling of {said.n_processes} processes")
@@ -45,16 +46,6 @@ def scaling_curve(said: MultiprocessStudy) -> View:
         alt="Speedup by number of processes, with the same rows and with rows that grow too, beside the ideal.",
         reading=" ".join(_scaling(one, said.usable_cpus) for one in seen) or NO_SCALING,
     )
-
-
-def _curve(label: str, points: Mapping[int, Ratio | Interval], *, is_efficiency: bool = False) -> list[dict[str, Any]]:
-    """Return the speedups of a line that begins at one process; none where there are no others."""
-    rows = [{"x": 1, "y": 1.0, "low": None, "high": None, "label": label}] if points else []
-    for n, at in points.items():
-        scale = n if is_efficiency else 1
-        y, low, high = (None if end is None else scale * end for end in (at.value, at.low, at.high))
-        rows.append({"x": n, "y": y, "low": low, "high": high, "label": label})
-    return rows
 
 
 def _more(one: Spreading) -> str:
@@ -70,10 +61,8 @@ def _scaling(seen: Spreading, usable: int) -> str:
     if within:
         n = max(within)
         sentences.append(f"{_processes(n)} reach {share(seen.strong[n].value / n)} of the ideal {n}×.")
-    elif usable == 1:
-        sentences.append("With one usable CPU, several processes gain nothing.")
-    if seen.weak_rows:
-        weak = "; ".join(f"{_processes(n)} {measured(e, share)}" for n, e in seen.weak.items())
+    if seen.weak:
+        weak = "; ".join(f"{_processes(n)} {measured(efficiency(r, n), share)}" for n, r in seen.weak.items())
         sentences.append(f"Efficiency with {seen.weak_rows:,} rows per process: {weak}.")
     return " ".join([*sentences, _amdahl(seen.amdahl, usable), _usl(seen.usl)])
 
@@ -105,18 +94,40 @@ def crossover_map(said: MultiprocessStudy) -> View:
         for (n, n_rows), r in one.speedups.items()
         if is_known(r)
     ]
-    frame = pd.DataFrame(rows, columns=["x", "y", "value", "pays"])
-    frame.attrs = {"x": "rows per call", "y": "processes", "say": times}
+    frame = pd.DataFrame(rows)
+    frame.attrs = {"x": "rows per call", "y": "processes"}
     sentences = [_pays(one, n) for one in said.spreadings for n in one.processes if n > 1]
     reading = f"{'; '.join(sentences)}." if sentences else NO_SCALING
     return View(
         name="crossover_map",
         frame=frame,
-        draw=heat_map,
+        draw=_draw_map,
         alt="Speedup over one process by rows per call and processes, with a border around what pays.",
         reading=f"{reading} {_break_even(said)}".strip(),
         size_inches=(7.4, 1.6 + 0.55 * max(1, len(sentences))),
     )
+
+
+def _draw_map(frame: Any, axes: Sequence[Any]) -> None:
+    """Draw a cell for each x and y with its figure, those that pay in bold within a border."""
+    from matplotlib.patches import Rectangle
+
+    ax = axes[0]
+    xs, ys = sorted(set(frame["x"])), list(dict.fromkeys(frame["y"]))
+    values = frame.pivot(index="y", columns="x", values="value").loc[ys, xs]
+    widest = max(np.log(frame["value"]).abs().max(), 0.1)
+    ax.imshow(np.log(values), cmap="PuOr", vmin=-widest, vmax=widest, aspect="auto", origin="lower", alpha=0.75)
+    for row in frame.itertuples():
+        x, y = xs.index(row.x), ys.index(row.y)
+        ax.text(x, y, times(row.value), ha="center", va="center", fontsize=9, color=INK,
+                fontweight="bold" if row.pays else "normal", **outlined())  # fmt: skip
+        if row.pays:
+            ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=2))
+    ax.set_xticks(range(len(xs)), [f"{x:,}" for x in xs])
+    ax.set_yticks(range(len(ys)), ys)
+    ax.grid(visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    ax.set_ylabel(frame.attrs["y"])
 
 
 def _pays(seen: Spreading, n: int) -> str:
@@ -133,7 +144,7 @@ def _break_even(said: MultiprocessStudy) -> str:
     found = [
         f"{title(way)}: never, {rows.reason}"
         if isinstance(rows, Refusal)
-        else f"{title(way)}: {_rows(rows.value)} rows ({interval(rows.low, rows.high, _rows)})"
+        else f"{title(way)}: {rows.value:,.0f} rows ({interval(rows.low, rows.high, '{:,.0f}'.format)})"
         for way in said.warm.values()
         if (rows := way.break_even)
     ]
@@ -145,15 +156,15 @@ def network_spread(said: MultiprocessStudy) -> View:
     known = {_split(one): one.ratio for one in said.network if is_known(one.ratio)}
     spoken = "; ".join(f"{name} {ratio(r)}" for name, r in known.items())
     one = "one process with one thread"
-    return View(
-        name="network_spread",
-        frame=bars(known, f"times as fast as {one}", [(1.0, one)], times),
-        draw=bars_and_marks,
+    return bars(
+        "network_spread",
+        known,
+        f"times as fast as {one}",
+        [(1.0, one)],
         alt="Speedup of the small network by processes, and by threads of each.",
         reading=f"Against {one}: {spoken}.{_fastest(said)}"
         if known
         else "The network was not measured: `network_processes` or `network_threads` is empty.",
-        size_inches=(7.4, 1.7 + 0.4 * max(1, len(known))),
     )
 
 
@@ -167,14 +178,10 @@ def _fastest(said: MultiprocessStudy) -> str:
     return f" Fastest: {_split(fastest[0])}." + (f" Statistically tied: {ties}." if ties else "")
 
 
-def _split(one: Split) -> str:
+def _split(one: Way) -> str:
     case = one.cell.case
     return ", ".join((f"{_processes(case.n_processes)} × {plural(case.n_threads, 'thread')}", *one.label.more))
 
 
 def _processes(n: int) -> str:
     return plural(n, "process", "processes")
-
-
-def _rows(value: float) -> str:
-    return f"{value:,.0f}"

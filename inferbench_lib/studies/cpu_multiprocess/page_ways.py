@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Breakdown, Ratio
+from inferbench_lib.executors import listed
+from inferbench_lib.findings import Breakdown, Interval, Ratio
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
+from inferbench_lib.report.look import INK, PALETTE, outlined
 from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
+from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_multiprocess.breakdown import PARTS, losses
-from inferbench_lib.studies.cpu_multiprocess.figures import bars, bars_and_marks
-from inferbench_lib.studies.cpu_multiprocess.names import ALONE, title
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
 from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
+
+NAMES = {name: kind.title for name, kind in listed().items()}
+ALONE = NAMES["single"]
+
+
+def title(way: Way) -> str:
+    """Return the name of the executor, with what else tells it apart: `scikit-learn threads (2 threads)`."""
+    executor = way.cell.case.executor
+    more = f" ({', '.join(way.label.more)})" if way.label.more else ""
+    return f"{NAMES.get(executor, executor)}{more}{', cold' if way.cell.case.cold else ''}"
 
 
 def executor_times(said: MultiprocessStudy) -> View:
     """Show how long each way takes."""
-    rows: list[dict[str, Any]] = []
     known = {title(way): way for way in said.warm.values() if way.summary.is_measured}
+    rows: list[dict[str, Any]] = []
     for name, way in known.items():
-        at, centre = {"label": name}, way.summary.median_s
-        rows += [{**at, "kind": "sample", "value": s, "low": None, "high": None} for s in way.cell.samples_s]
-        rows.append({**at, "kind": "median", "value": centre.value, "low": centre.low, "high": centre.high})
-    frame = pd.DataFrame(rows, columns=["label", "kind", "value", "low", "high"]).astype({"low": float, "high": float})
+        rows += [{"label": name, "kind": "sample", "value": s} for s in way.cell.samples_s]
+        rows.append({"label": name, "kind": "median", **columns(way.summary.median_s)})
+    frame = pd.DataFrame(rows)
     n_samples = int(said.run.params["n_samples"])
     frame.attrs = {"x": f"seconds for {n_samples:,} rows (less is better)", "say": seconds}
     spoken = "; ".join(f"{name} {measured(way.summary.median_s)}" for name, way in known.items())
@@ -41,32 +50,55 @@ def executor_times(said: MultiprocessStudy) -> View:
     )
 
 
+def bars(
+    name: str, values: Mapping[str, Interval], x: str, marks: Sequence[tuple[float, str]], alt: str, reading: str
+) -> View:
+    """Draw one bar per value with its interval, against marks: lines across all bars, each a value and its name."""
+    frame = pd.DataFrame({"label": label, **columns(of)} for label, of in values.items())
+    frame.attrs = {"x": x, "marks": marks}
+    size_inches = (7.4, 1.4 + 0.2 * len(marks) + 0.42 * len(values))
+    return View(name=name, frame=frame, draw=_draw_bars, alt=alt, reading=reading, size_inches=size_inches)
+
+
+def _draw_bars(frame: Any, axes: Sequence[Any]) -> None:
+    ax = axes[0]
+    ax.barh(range(len(frame)), frame["value"], height=0.55, color=PALETTE[0], alpha=0.8)
+    ax.hlines(range(len(frame)), frame["low"], frame["high"], color=INK, linewidth=2)
+    for place, end in enumerate(frame[["value", "high"]].max(axis=1)):
+        ax.annotate(times(frame["value"][place]), (end, place), (4, 0), textcoords="offset points", va="center",
+                    fontsize=9, **outlined())  # fmt: skip
+    for number, (value, text) in enumerate(frame.attrs["marks"]):
+        ax.axvline(value, color=PALETTE[1], linewidth=1.4, linestyle=("-", "--", ":")[number % 3], label=text)
+    ax.set_yticks(range(len(frame)), frame["label"])
+    ax.set_ylim(len(frame) - 0.5, -0.6)
+    ax.margins(x=0.14)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(frame.attrs["x"])
+    ax.figure.legend(loc="outside lower center", ncols=1, fontsize=9)
+
+
 def side_by_side(said: MultiprocessStudy) -> View:
     """Show how close each way comes to what this machine can do."""
-    ways = [*said.warm.values(), *said.cold.values()]
-    known = {title(way): way.ratio for way in ways if is_known(way.ratio)}
     ceiling = said.ceilings.get("")
     marks = [(1.0, ALONE), (float(said.n_processes), f"ideal: {said.n_processes} times one process")]
+    reading = "The ceiling was not measured, so no share of it is given."
     if is_known(ceiling):
         marks.append((ceiling.value, f"ceiling, independent processes: {times(ceiling.value)}"))
-    reached = _best_first({title(way): way.of_ceiling for way in ways})
-    threads = _best_first({title(way): way.of_threads for way in ways})
-    sentences = [
-        f"Share of the ceiling, independent processes at {times(ceiling.value)} one process: {reached}."
-        if reached and is_known(ceiling)
-        else "The ceiling was not measured, so no share of it is given.",
-        f"Speed relative to scikit-learn's own threads: {threads}." if threads else "",
-    ]
+        if reached := _best_first({title(way): way.of_ceiling for way in said.ways}):
+            at = times(ceiling.value)
+            reading = f"Share of the ceiling, independent processes at {at} one process: {reached}."
+    if threads := _best_first({title(way): way.of_threads for way in said.ways}):
+        reading += f" Speed relative to scikit-learn's own threads: {threads}."
     if said.usable_cpus < said.n_processes:
         processes, cpus = plural(said.n_processes, "process", "processes"), plural(said.usable_cpus, "usable CPU")
-        sentences.append(f"{processes} share {cpus}: expect at most {said.usable_cpus}× one process.")
-    return View(
-        name="side_by_side",
-        frame=bars(known, "times as fast as one process (more is better)", marks, times),
-        draw=bars_and_marks,
+        reading += f" {processes} share {cpus}: expect at most {said.usable_cpus}× one process."
+    return bars(
+        "side_by_side",
+        {title(way): way.ratio for way in said.ways if is_known(way.ratio)},
+        "times as fast as one process (more is better)",
+        marks,
         alt="Speedup of every way over one process, beside the ceiling and the ideal.",
-        reading=" ".join(filter(None, sentences)),
-        size_inches=(7.4, 1.9 + 0.45 * len(known)),
+        reading=reading,
     )
 
 
@@ -77,21 +109,25 @@ def _best_first(ratios: Mapping[str, Ratio | None]) -> str:
 
 def where_the_time_went(said: MultiprocessStudy) -> View:
     """Show where the time of each way goes."""
-    kept_back = [
+    notes = [
         f"{capital(title(way))} left {way.standing_by} of {said.n_processes} workers idle, since the others keep all "
         "CPUs busy; their time counts as waiting for a CPU."
         for way in said.warm.values()
         if way.standing_by
     ]
-    elsewhere = [
+    notes += [
         f"{capital(title(way))} has no breakdown: its workers ran on other machines, whose clocks differ."
         for way in said.warm.values()
         if way.has_other_clocks
     ]
-    view = _breakdown_view(said.warm.values(), "Wall time of each way, cut into measured parts.")
-    reading = " ".join([view.reading, *kept_back, *elsewhere]).strip()
-    return replace(
-        view, name="where_the_time_went", reading=reading or "No way was measured beside one process: nothing to show."
+    accounts, frame = _breakdowns(said.warm.values())
+    return View(
+        name="where_the_time_went",
+        frame=frame,
+        draw=figures.stacks,
+        alt="Wall time of each way, cut into measured parts.",
+        reading=" ".join([*accounts, *notes]) or "No way was measured beside one process: nothing to show.",
+        size_inches=(7.4, 2.4 + 0.6 * len(accounts)),
     )
 
 
@@ -99,37 +135,33 @@ def cold_start(said: MultiprocessStudy) -> View:
     """Show where the time of one call from a cold start goes."""
     ways = said.cold.values()
     ratios = [f"{capital(compared(way.ratio, title(way), ALONE))}." for way in ways if is_known(way.ratio)]
-    what = "Wall time of one call from a cold start, pool start and end included, cut into measured parts."
-    view = _breakdown_view(ways, what)
-    reading = " ".join(filter(None, [*ratios, view.reading]))
-    return replace(view, name="cold_start", reading=reading or "No way was measured from a cold start.")
+    accounts, frame = _breakdowns(ways)
+    return View(
+        name="cold_start",
+        frame=frame,
+        draw=figures.stacks,
+        alt="Wall time of one call from a cold start, pool start and end included, cut into measured parts.",
+        reading=" ".join([*ratios, *accounts]) or "No way was measured from a cold start.",
+        size_inches=(7.4, 2.4 + 0.6 * len(accounts)),
+    )
 
 
-def _breakdown_view(ways: Iterable[Way], alt: str) -> View:
-    breakdowns = {title(way): way.breakdown for way in ways if way.breakdown}
+def _breakdowns(ways: Iterable[Way]) -> tuple[list[str], pd.DataFrame]:
+    """Return the breakdown of each way that has one: in words, and in a frame of its parts above 0.5 % of the most."""
+    known = {title(way): way.breakdown for way in ways if way.breakdown}
     rows = [
         {"label": label, "part": part, "seconds": amount}
-        for label, breakdown in breakdowns.items()
-        for part, amount in [
-            *((part.name, max(0.0, part.seconds)) for part in breakdown.parts),
-            ("unexplained", abs(breakdown.unexplained_s)),
-        ]
+        for label, of in known.items()
+        for part, amount in (
+            *((part.name, max(0.0, part.seconds)) for part in of.parts),
+            ("unexplained", abs(of.unexplained_s)),
+        )
     ]
     frame = pd.DataFrame(rows, columns=["label", "part", "seconds"])
     frame = frame[frame["seconds"] > 0.005 * frame["seconds"].max()]
-    frame.attrs = {
-        "x": "seconds of wall time, averaged over the workers",
-        "say": seconds,
-        "parts": [*PARTS, "unexplained"],
-    }
-    return View(
-        name="",
-        frame=frame,
-        draw=figures.stacks,
-        alt=alt,
-        reading=" ".join(_account(label, breakdown) for label, breakdown in breakdowns.items()),
-        size_inches=(7.4, 2.4 + 0.6 * len(breakdowns)),
-    )
+    parts = [*PARTS, "unexplained"]
+    frame.attrs = {"x": "seconds of wall time, averaged over the workers", "say": seconds, "parts": parts}
+    return [_account(label, of) for label, of in known.items()], frame
 
 
 def _account(name: str, breakdown: Breakdown) -> str:
@@ -147,17 +179,15 @@ def _account(name: str, breakdown: Breakdown) -> str:
 
 def memory_by_way(said: MultiprocessStudy) -> View:
     """Show how much memory each way needs."""
-    known = {title(way): way.memory for way in said.warm.values() if way.memory is not None}
-    spoken = joined(f"{name} {times(value)}" for name, value in known.items())
-    return View(
-        name="memory_by_way",
-        frame=bars(
-            known, "memory above the idle processes, as a multiple of the data", [(1.0, "the data once")], times
-        ),
-        draw=bars_and_marks,
+    known = {title(way): Interval(value=way.memory) for way in said.warm.values() if way.memory is not None}
+    spoken = joined(f"{name} {times(of.value)}" for name, of in known.items())
+    return bars(
+        "memory_by_way",
+        known,
+        "memory above the idle processes, as a multiple of the data",
+        [(1.0, "the data once")],
         alt="Memory of each way above its idle processes, as a multiple of the data.",
         reading=f"Above the idle processes, in multiples of the data: {spoken}."
         if spoken
         else "Memory was not measured.",
-        size_inches=(7.4, 1.6 + 0.4 * max(1, len(known))),
     )

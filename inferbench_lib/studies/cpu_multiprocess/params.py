@@ -61,11 +61,12 @@ class Params(Rounds):
         if self.workload != "forest":
             for name in ("n_features", "n_trees", "n_train"):
                 yield name, "workload is not the forest"
-        used = {*self.executors, *self.cold_executors} | ({"shared_pool"} if self.scaling_rows else set())
-        used |= {"shared_pool"} if max(self.network_processes, default=1) > 1 else set()
+        used = {*self.executors, *self.cold_executors}
+        if self.scaling_rows or max(self.network_processes, default=1) > 1:
+            used.add("shared_pool")
+        starting = [name for name in NAMES if "start_method" in listed()[name].options()]
         if "dask" not in used:
             yield "scheduler", "executors holds no dask"
-        starting = [name for name in NAMES if "start_method" in listed()[name].options()]
         if not used & set(starting):
             yield "start_method", f"executors holds none of {', '.join(starting)}"
         if "shared_pool" not in used:

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
+from inferbench_lib.findings import Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement
-from inferbench_lib.stats.comparison import compare, efficiency
+from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl, measured_throughputs
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.cpu_multiprocess.ways import entry_or_reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spreading:
     """Speedups by numbers of rows and of processes, each over one process with as many rows.
 
-    `speedups` is by (processes, rows), without one process. `weak` is the efficiency when each process always has
-    the same number of rows, `weak_rows`. The laws are fitted to the largest number of rows, up to the usable CPUs.
+    `speedups` is by (processes, rows), without one process. `weak` is the speedup when each process always has the
+    same number of rows, `weak_rows`. The laws are fitted to the largest number of rows, up to the usable CPUs.
     """
 
     label: Label
     processes: tuple[int, ...]
     rows: tuple[int, ...]
     speedups: Mapping[tuple[int, int], Ratio]
-    weak_rows: int | None
-    weak: Mapping[int, Interval]
+    weak_rows: int
+    weak: Mapping[int, Ratio]
     amdahl: AmdahlFit | Refusal
     usl: UslFit | Refusal
 
@@ -39,7 +40,7 @@ class Spreading:
     def pays_from(self, n_processes: int) -> int | None:
         """Return the fewest rows from which so many processes were faster wherever there is a verdict, or None."""
         paying = None
-        for n_rows in sorted(self.rows, reverse=True):
+        for n_rows in reversed(self.rows):
             verdict = self._verdict(n_processes, n_rows)
             if verdict in (Verdict.SLOWER, Verdict.INDISTINGUISHABLE):
                 break
@@ -70,20 +71,28 @@ def spreadings(cells: Sequence[Measurement], usable_cpus: int) -> tuple[Spreadin
 def scaling_figures(said: Spreading) -> dict[str, Figure]:
     """Return the entries of `summary.json` on scaling at the largest number of rows."""
     key, law = said.label.key, said.amdahl
-    found = {f"scaling_speedup[{n}{key and ','}{key}]": entry(r, "×", r.verdict) for n, r in said.strong.items()}
-    found[said.label.inside("serial_fraction")] = (
-        Figure(value=None, unit="of the work", verdict=f"withheld: {law.reason}")
-        if isinstance(law, Refusal)
-        else entry(law.serial_fraction, "of the work")
-    )
-    return found
+    fraction = law if isinstance(law, Refusal) else law.serial_fraction
+    return {
+        **{f"scaling_speedup[{n}{key and ','}{key}]": entry(r, "×", r.verdict) for n, r in said.strong.items()},
+        said.label.inside("serial_fraction"): entry_or_reason(fraction, "of the work"),
+    }
 
 
 def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> Spreading:
     known = {(cell.case.n_processes, cell.inputs_per_call): cell for cell in cells}
     processes = tuple(sorted({n for n, _ in known}))
     rows = tuple(sorted({n_rows for _, n_rows in known}))
-    weak_rows, weak_points = _weak(processes, rows)
+    speedups = {
+        (n, n_rows): compare(known[1, n_rows], cell)
+        for (n, n_rows), cell in sorted(known.items())
+        if n > 1 and (1, n_rows) in known
+    }
+    weak = {
+        each: {n: compare(known[1, each], known[n, n * each]) for n in processes if n > 1 and (n, n * each) in known}
+        for each in rows
+        if (1, each) in known
+    }
+    weak_rows = max(weak, key=lambda each: (len(weak[each]), each), default=0)
     throughputs = measured_throughputs(
         {n: cell for (n, n_rows), cell in known.items() if n_rows == rows[-1] and n <= usable_cpus}
     )
@@ -91,24 +100,9 @@ def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> 
         label=label,
         processes=processes,
         rows=rows,
-        speedups={
-            (n, n_rows): compare(known[1, n_rows], cell)
-            for (n, n_rows), cell in sorted(known.items())
-            if n > 1 and (1, n_rows) in known
-        },
+        speedups=speedups,
         weak_rows=weak_rows,
-        weak={
-            n: efficiency(compare(known[1, weak_rows], known[n, n_rows]), n)
-            for n, n_rows in weak_points.items()
-            if weak_rows and {(1, weak_rows), (n, n_rows)} <= known.keys()
-        },
+        weak=weak.get(weak_rows, {}),
         amdahl=fit_amdahl(throughputs),
         usl=fit_usl(throughputs),
     )
-
-
-def _weak(processes: Sequence[int], rows: Sequence[int]) -> tuple[int | None, dict[int, int]]:
-    """Return the rows per process with the most process counts measured (the largest such), and the rows of each."""
-    series = {each: {n: n * each for n in processes if n > 1 and n * each in rows} for each in rows}
-    best = max(series, key=lambda each: (len(series[each]), each), default=None)
-    return (best, series[best]) if best and series[best] else (None, {})

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
 from inferbench_lib.stats.comparison import compare
-from inferbench_lib.stats.entries import Label, entry, labels
+from inferbench_lib.stats.entries import Label, entry
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import (
     BASELINE,
     THREADS,
     Way,
     ceilings,
-    cold_ways,
     is_known,
-    warm_ways,
+    splits,
     way_figures,
+    ways,
 )
 
 WAYS, SCALING, NETWORK = "ways", "scaling", "network"
@@ -35,29 +36,17 @@ WORTH = 1.1
 class Choice:
     """The recommended way, and how the others compare with it.
 
-    `simpler` is the way that it was preferred to, with its gain over that. `faster` are more complicated ways whose
-    gain is too small, the largest first; without any way but one process, `closest` is the one with most speedup.
+    `simpler` is the way that it was preferred to, with its gain over that. `others` are all other ways, each with its
+    gain over the recommended one, the largest first.
     """
 
     way: Way
     simpler: tuple[Way, Ratio] | None
-    faster: tuple[tuple[Way, Ratio], ...]
-    tied: tuple[Way, ...]
-    closest: tuple[Way, Ratio] | None
+    others: tuple[tuple[Way, Ratio], ...]
 
-    @property
-    def is_one_process(self) -> bool:
-        """Return whether one process is recommended."""
-        return self.way.ratio is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The network over one number of processes and of threads each, and its speedup over one of both."""
-
-    cell: Measurement
-    label: Label
-    ratio: Ratio | None
+    def judged(self, verdict: Verdict) -> list[tuple[Way, Ratio]]:
+        """Return the other ways with this verdict."""
+        return [(way, gain) for way, gain in self.others if gain.verdict is verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +64,12 @@ class MultiprocessStudy:
     verification: Verification
     choice: Choice | None
     spreadings: tuple[Spreading, ...]
-    network: tuple[Split, ...]
+    network: tuple[Way, ...]
+
+    @property
+    def ways(self) -> list[Way]:
+        """All ways, warm and cold."""
+        return [*self.warm.values(), *self.cold.values()]
 
     @property
     def n_processes(self) -> int:
@@ -95,18 +89,25 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
-    ways = warm_ways(warm, cold, int(run.params["n_samples"]))
+    warm_ways, cold_ways = (ways(cells, warm, cold, int(run.params["n_samples"])) for cells in (warm, cold))
     verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,
-        warm=ways,
-        cold=cold_ways(warm, cold),
+        warm=warm_ways,
+        cold=cold_ways,
         ceilings=ceilings(warm),
         verification=verification,
-        choice=choose(ways.values()) if verification.passed else None,
+        choice=choose(warm_ways.values()) if verification.passed else None,
         spreadings=spreadings(parts[SCALING], run.machine.usable_cpus),
-        network=_network(parts[NETWORK]),
+        network=splits(parts[NETWORK]),
     )
+
+
+def _verification(cells: Sequence[Measurement]) -> Verification:
+    """Return one verdict over every path: the first failure, else all that was checked."""
+    seen = [cell.verification for cell in cells if cell.verification is not None]
+    nothing = Verification(passed=False, n_checked=0, detail="nothing was verified: every cell failed")
+    return reduce(Verification.followed_by, seen) if seen else nothing
 
 
 def choose(ways: Iterable[Way]) -> Choice | None:
@@ -121,13 +122,7 @@ def choose(ways: Iterable[Way]) -> Choice | None:
             best, simpler = way, (best, gain)
     others = [(way, gain) for way in order if way is not best and is_known(gain := compare(best.cell, way.cell))]
     others.sort(key=lambda other: -other[1].value)
-    return Choice(
-        way=best,
-        simpler=simpler,
-        faster=tuple((way, gain) for way, gain in others if gain.verdict is Verdict.FASTER),
-        tied=tuple(way for way, gain in others if gain.verdict is Verdict.INDISTINGUISHABLE),
-        closest=others[0] if others else None,
-    )
+    return Choice(way=best, simpler=simpler, others=tuple(others))
 
 
 def _complexity(way: Way) -> int:
@@ -160,29 +155,3 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
         found |= scaling_figures(spreading)
     found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
     return found
-
-
-def _network(cells: Sequence[Measurement]) -> tuple[Split, ...]:
-    named = labels((cell.case for cell in cells), "n_processes", "n_threads")
-    one = min(
-        (cell for cell in cells if cell.case.n_processes == cell.case.n_threads == 1),
-        key=lambda cell: len(named[cell.case].more),
-        default=None,
-    )
-    return tuple(
-        Split(cell=cell, label=named[cell.case], ratio=compare(one, cell) if one and cell is not one else None)
-        for cell in cells
-    )
-
-
-def _verification(cells: Sequence[Measurement]) -> Verification:
-    """Return one verdict over every path: the first failure, else all that was checked."""
-    seen = [cell.verification for cell in cells if cell.verification is not None]
-    for one in seen:
-        if not one.passed:
-            return one
-    return Verification(
-        passed=bool(seen),
-        n_checked=sum(one.n_checked for one in seen),
-        detail="" if seen else "nothing was verified: every cell failed",
-    )

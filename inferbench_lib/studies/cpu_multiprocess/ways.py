@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from inferbench_lib.findings import Breakdown, Interval, Ratio, Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement
@@ -27,6 +27,8 @@ from inferbench_lib.studies.cpu_multiprocess.breakdown import (
     standing_by,
 )
 
+Value = TypeVar("Value", bound=Interval)
+
 BASELINE = "single"
 CEILING = "ceiling"
 """Independent processes doing an equal part each at the same moment: the most that the hardware allows."""
@@ -41,15 +43,16 @@ class Way:
 
     `ratio` is the speedup over one process with the usual engine. `efficiency` (speedup per worker), `of_ceiling` and
     `of_threads` (its speed over theirs) compare it with the same engine. `standing_by` counts workers kept back for
-    want of CPUs. `memory` is what it needs above its idle processes, over the bytes of the data.
+    want of CPUs. `memory` is what it needs above its idle processes, over the bytes of the data. One call pays back
+    the start-up from `break_even` rows on.
     """
 
     cell: Measurement
     label: Label
     summary: Summary
     ratio: Ratio | None
-    efficiency: Interval | None
-    breakdown: Breakdown | None
+    efficiency: Interval | None = None
+    breakdown: Breakdown | None = None
     of_ceiling: Ratio | None = None
     of_threads: Ratio | None = None
     standing_by: int = 0
@@ -58,14 +61,27 @@ class Way:
     break_even: Interval | Refusal | None = None
 
 
-def warm_ways(warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int) -> dict[str, Way]:
-    """Return the ways that start before their first call, by label."""
-    return {label.key: _warm(cell, label, warm, cold, n_rows) for cell, label in _labelled(warm)}
+def ways(
+    cells: Iterable[Measurement], warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int
+) -> dict[str, Way]:
+    """Compare cells with the warm ones beside them, by label; ceilings are left out, since nobody can work so."""
+    found = [cell for cell in cells if cell.case.executor != CEILING]
+    named = labels((cell.case for cell in found), "executor")
+    return {named[cell.case].key: _way(cell, named[cell.case], warm, cold, n_rows) for cell in found}
 
 
-def cold_ways(warm: Sequence[Measurement], cold: Sequence[Measurement]) -> dict[str, Way]:
-    """Return the ways that start within each call, by label."""
-    return {label.key: _way(cell, label, warm) for cell, label in _labelled(cold)}
+def splits(cells: Sequence[Measurement]) -> tuple[Way, ...]:
+    """Compare each number of processes, and of threads of each, with one process of one thread."""
+    named = labels((cell.case for cell in cells), "n_processes", "n_threads")
+    return tuple(
+        Way(
+            cell=cell,
+            label=named[cell.case],
+            summary=summarize(cell),
+            ratio=_speed_over(_baseline(cell.case, cells), cell),
+        )
+        for cell in cells
+    )
 
 
 def ceilings(warm: Sequence[Measurement]) -> dict[str, Ratio]:
@@ -79,72 +95,62 @@ def way_figures(way: Way) -> dict[str, Figure]:
     """Return the entries of `summary.json` on a warm way."""
     found: dict[str, Figure] = {}
     key = way.label.key
-    if way.ratio is not None:
+    if way.ratio:
         found[f"speedup[{key}]"] = entry(way.ratio, "×", way.ratio.verdict)
-        if way.efficiency is not None:
+        if way.efficiency:
             found[f"efficiency[{key}]"] = entry(way.efficiency, "", way.ratio.verdict)
-    if way.of_ceiling is not None:
+    if way.of_ceiling:
         found[f"share_of_ceiling[{key}]"] = entry(way.of_ceiling, "", way.of_ceiling.verdict)
-    if way.breakdown is not None:
-        found |= {
-            f"lost_s[{key},{part.name.replace(' ', '_')}]": Figure(value=part.seconds, unit="s")
-            for part in way.breakdown.parts
-            if part.name != USEFUL and part.seconds
-        }
+    if way.breakdown:
+        for part in way.breakdown.parts:
+            if part.name != USEFUL and part.seconds:
+                found[f"lost_s[{key},{part.name.replace(' ', '_')}]"] = Figure(value=part.seconds, unit="s")
         found[f"unexplained_share[{key}]"] = Figure(value=way.breakdown.unexplained_share, unit="of the time")
     if way.memory is not None:
         found[f"memory_over_data[{key}]"] = Figure(value=way.memory, unit="×")
-    if isinstance(way.break_even, Refusal):
-        verdict = f"withheld: {way.break_even.reason}"
-        found[f"break_even_rows[{key}]"] = Figure(value=None, unit="rows", verdict=verdict)
-    elif way.break_even is not None:
-        found[f"break_even_rows[{key}]"] = entry(way.break_even, "rows", way.break_even.reason)
+    if way.break_even:
+        found[f"break_even_rows[{key}]"] = entry_or_reason(way.break_even, "rows")
     return found
 
 
-def is_known(value: Ratio | None) -> TypeGuard[Ratio]:
+def entry_or_reason(value: Interval | Refusal, unit: str) -> Figure:
+    """Return the entry of a value, or of the reason why it is withheld."""
+    if isinstance(value, Refusal):
+        return Figure(value=None, unit=unit, verdict=f"withheld: {value.reason}")
+    return entry(value, unit, value.reason)
+
+
+def is_known(value: Value | None) -> TypeGuard[Value]:
     """Return whether there is a figure to show: both sides were measured, in rounds that they share."""
     return value is not None and value.value == value.value
 
 
-def _labelled(cells: Sequence[Measurement]) -> list[tuple[Measurement, Label]]:
-    """Return the cells with their labels, without the ceilings, which are no way to work."""
-    named = labels((cell.case for cell in cells), "executor")
-    return [(cell, named[cell.case]) for cell in cells if cell.case.executor != CEILING]
-
-
-def _warm(
-    cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int
-) -> Way:
+def _way(cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int) -> Way:
     case = cell.case
-    found = _way(cell, label, warm)
     alone, ceiling, threads = (_peer(name, case, warm) for name in (BASELINE, CEILING, THREADS))
-    if case.executor == BASELINE:
-        return replace(found, memory=_memory_over_data(cell))
-    starts = None if alone is None or case.executor == THREADS else _startups(cell, _cold_of(case, cold), alone)
-    return replace(
-        found,
-        of_ceiling=compare(ceiling, cell) if ceiling else None,
-        of_threads=compare(threads, cell) if threads and threads is not cell else None,
-        standing_by=standing_by(cell),
-        has_other_clocks=has_other_clocks(cell),
-        memory=_memory_over_data(cell),
-        break_even=break_even(*starts, n_rows=n_rows) if starts else None,
-    )
-
-
-def _way(cell: Measurement, label: Label, warm: Sequence[Measurement]) -> Way:
-    """Return what is said of every way, warm or cold."""
-    baseline, alone = _baseline(cell.case, warm), _peer(BASELINE, cell.case, warm)
-    is_alone = cell is alone
-    return Way(
+    way = Way(
         cell=cell,
         label=label,
         summary=summarize(cell),
-        ratio=compare(baseline, cell) if baseline and cell is not baseline else None,
-        efficiency=efficiency(compare(alone, cell), n_workers(cell.case)) if alone and not is_alone else None,
-        breakdown=None if is_alone else break_down(cell, alone, _peer(CEILING, cell.case, warm)),
+        ratio=_speed_over(_baseline(case, warm), cell),
+        efficiency=efficiency(over, n_workers(case)) if (over := _speed_over(alone, cell)) else None,
+        breakdown=None if cell is alone else break_down(cell, alone, ceiling),
+        memory=None if case.cold else _memory_over_data(cell),
     )
+    if case.cold or case.executor == BASELINE:
+        return way
+    return replace(
+        way,
+        of_ceiling=_speed_over(ceiling, cell),
+        of_threads=_speed_over(threads, cell),
+        standing_by=standing_by(cell),
+        has_other_clocks=has_other_clocks(cell),
+        break_even=_break_even(cell, alone, cold, n_rows) if alone and case.executor != THREADS else None,
+    )
+
+
+def _speed_over(baseline: Measurement | None, cell: Measurement) -> Ratio | None:
+    return compare(baseline, cell) if baseline and baseline is not cell else None
 
 
 def _peer(executor: str, case: Case, cells: Iterable[Measurement]) -> Measurement | None:
@@ -155,16 +161,11 @@ def _peer(executor: str, case: Case, cells: Iterable[Measurement]) -> Measuremen
 
 
 def _baseline(case: Case, cells: Sequence[Measurement]) -> Measurement | None:
-    """Return one process of the same workload, with its usual engine where that was measured."""
-    single = {c.case: c for c in cells if (c.case.executor, c.case.workload) == (BASELINE, case.workload)}
+    """Return one process with one thread of the same workload, with its usual engine where that was measured."""
+    wanted = (BASELINE, case.workload, 1)
+    single = {c.case: c for c in cells if (c.case.executor, c.case.workload, c.case.n_threads) == wanted}
     named = labels(single)
     return single[min(single, key=lambda one: len(named[one].more))] if single else None
-
-
-def _cold_of(case: Case, cold: Iterable[Measurement]) -> Measurement | None:
-    """Return the cold start of a way, which may have fewer processes: no more than usable CPUs."""
-    same = [c for c in cold if replace(c.case, cold=False, n_processes=case.n_processes) == case]
-    return min(same, key=lambda cell: abs(cell.case.n_processes - case.n_processes), default=None)
 
 
 def _memory_over_data(cell: Measurement) -> float | None:
@@ -175,13 +176,13 @@ def _memory_over_data(cell: Measurement) -> float | None:
     return (cell.peak_memory_bytes - idle) / data
 
 
-def _startups(
-    cell: Measurement, cold: Measurement | None, alone: Measurement
-) -> tuple[list[float], list[float], list[float]] | None:
-    """Return start-up, time of one process and own time without start-up: seconds, one value per round.
+def _break_even(
+    cell: Measurement, alone: Measurement, cold: Iterable[Measurement], n_rows: int
+) -> Interval | Refusal | None:
+    """Return from how many rows on one call pays back the start-up, from one value per round; None if unknown.
 
     The start-up is the difference between a cold and a warm call of the same round. Without a cold call it is the time
-    that the start took once. For a pool that is made for each call it follows from the breakdown. None if unknown.
+    that the start took once. For a pool that is made for each call it follows from the breakdown.
     """
     if not all(summarize(one).is_measured for one in (cell, alone)):
         return None
@@ -193,12 +194,22 @@ def _startups(
         alone_s = one_process_s(alone)
         if alone_s is None or not cell.spans:
             return None
-        found = [account_sample(cell, spans, alone_s) for spans in cell.spans]
-        start = [sum(part.seconds for part in one.parts if part.name in PER_CALL) for one in found][: len(rounds)]
-        return start, single, [own - lost for own, lost in zip(warm, start, strict=True)]
-    if cold is not None and summarize(cold).is_measured:
-        colds = [median(samples) for samples in cold.rounds() if samples]
-        n = min(len(rounds), len(colds))
-        return [max(0.0, one - own) for one, own in zip(colds[:n], warm[:n], strict=True)], single[:n], warm[:n]
-    start_s = cell.startup_s.get("executor_s")
-    return None if start_s is None else ([start_s] * len(rounds), single, warm)
+        accounts = [account_sample(cell, spans, alone_s) for spans in cell.spans]
+        starts = [sum(part.seconds for part in one.parts if part.name in PER_CALL) for one in accounts][: len(rounds)]
+        warm = [own - lost for own, lost in zip(warm, starts, strict=True)]
+    elif begun := _cold_of(cell.case, cold):
+        colds = [median(samples) for samples in begun.rounds() if samples]
+        starts = [max(0.0, one - own) for one, own in zip(colds, warm, strict=False)]
+    elif (start_s := cell.startup_s.get("executor_s")) is not None:
+        starts = [start_s] * len(rounds)
+    else:
+        return None
+    n = len(starts)
+    return break_even(starts, single[:n], warm[:n], n_rows=n_rows)
+
+
+def _cold_of(case: Case, cold: Iterable[Measurement]) -> Measurement | None:
+    """Return the measured cold start of a way, which may have fewer processes: no more than usable CPUs."""
+    same = [one for one in cold if replace(one.case, cold=False, n_processes=case.n_processes) == case]
+    found = min(same, key=lambda one: abs(one.case.n_processes - case.n_processes), default=None)
+    return found if found and summarize(found).is_measured else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from inferbench_lib.machine import bandwidth, gemm, limits
 from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.measure.source import WarmUp
-from inferbench_lib.records import CPU, Machine, Run
-from inferbench_lib.studies.common import call_entries, engines_for, operations, with_largest_batches
+from inferbench_lib.records import Machine, Run
+from inferbench_lib.studies.common import device_entries, operations, with_largest_batches
 from inferbench_lib.studies.cpu_vs_gpu.params import Params
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
@@ -19,26 +19,20 @@ def measure(params: Params) -> Run:
         usable, _ = usable_cpus()
         session.progress.now("looking for an accelerator")
         found = find_accelerator(params.device)
-        accelerators = [found.accelerator.device] if found.accelerator else []
         session.progress.now("measuring what the CPU can do at most")
         peak = _cpu_peaks(session.machine, usable)
         warmup = WarmUp(min_calls=params.warmup, max_calls=3 * params.warmup, time_limit_s=1.5)
         entries, works = [], {name: workload(name, params) for name in params.iterations}
         for name, work in works.items():
-            session.progress.now(f"preparing the references of {name}")
             n_samples = dict.fromkeys(params.batch_sizes, -(-params.iterations[name] // params.max_rounds))
-            for engine in engines_for(work):
-                for device in (CPU, *(accelerators if engine.on_devices else ())):
-                    entries += call_entries(
-                        session, work, engine, params.batch_sizes, usable=usable, device=device,
-                        n_samples=n_samples.__getitem__, memory_cap_bytes=params.memory_cap_bytes, warmup=warmup,
-                    )  # fmt: skip
+            entries += device_entries(
+                session, work, params.batch_sizes, found, usable=usable, n_samples=n_samples.__getitem__,
+                memory_cap_bytes=params.memory_cap_bytes, warmup=warmup,
+            )  # fmt: skip
         session.progress.expect(plan_of(params).steps(len(entries)))
         rows = with_largest_batches(entries, session.measure(entries).measurements)
-        counted = {name.removeprefix("cnn-"): work for name, work in works.items() if work.operators()}
         tables = {
-            "parameters": {name: work.n_parameters() for name, work in counted.items()},
-            "operations": {name: operations(work) for name, work in counted.items()},
+            "operations": {name: operations(work) for name, work in works.items() if work.operators()},
             "cpu_limits": peak,
             "accelerator_reason": found.reason,
         }

@@ -70,13 +70,17 @@ class Network:
     """
 
     name: str
-    n_parameters: int
     operators: Sequence[Mapping[str, Any]]
 
     @property
     def weight_bytes(self) -> float:
         """Return the bytes of the float32 weights."""
-        return 4.0 * self.n_parameters
+        return float(sum(row["bytes_fixed"] for row in self.operators))
+
+    @property
+    def n_parameters(self) -> int:
+        """Return the number of weights and biases."""
+        return int(self.weight_bytes) // 4
 
     @property
     def image_bytes(self) -> float:

@@ -27,29 +27,23 @@ from inferbench_lib.report.words import (
 )
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    break_even_table,
-    gpu_table,
-    memory_by_batch,
-    memory_table,
-    modelled_gpus,
-    reference_table,
+    break_even_table as break_even_table,
 )
-from inferbench_lib.studies.cpu_vs_gpu.study import DeviceCell, DeviceStudy, study
-
-__all__ = [
-    "VIEWS",
-    "advise",
-    "answer",
-    "break_even_table",
-    "gpu_table",
-    "inference_comparison",
-    "memory_by_batch",
-    "memory_table",
-    "modelled_gpus",
-    "reference_table",
-    "study",
-    "table",
-]
+from inferbench_lib.studies.cpu_vs_gpu.page_model import (
+    gpu_table as gpu_table,
+)
+from inferbench_lib.studies.cpu_vs_gpu.page_model import (
+    memory_by_batch,
+    modelled_gpus,
+)
+from inferbench_lib.studies.cpu_vs_gpu.page_model import (
+    memory_table as memory_table,
+)
+from inferbench_lib.studies.cpu_vs_gpu.page_model import (
+    reference_table as reference_table,
+)
+from inferbench_lib.studies.cpu_vs_gpu.study import DeviceCell, DeviceStudy
+from inferbench_lib.studies.cpu_vs_gpu.study import study as study
 
 
 def answer(said: DeviceStudy) -> Answer:
@@ -79,7 +73,7 @@ def _verdict(said: DeviceStudy) -> str:
             if (cell := said.best(name, CPU))
         )
         reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
-        return f"The GPU was not measured: {_reason(said)}. The CPU {reached}."
+        return f"The GPU was not measured: {said.reason}. The CPU {reached}."
     found = {name: said.speedup(name) for name in said.names}
     clauses = [
         f"{name}: {compared(r, said.accelerator, 'the CPU')}"
@@ -88,10 +82,6 @@ def _verdict(said: DeviceStudy) -> str:
         for name, r in found.items()
     ]
     return f"{'; '.join(clauses)}."
-
-
-def _reason(said: DeviceStudy) -> str:
-    return said.reason.removeprefix("no accelerator: ")
 
 
 def advise(said: DeviceStudy) -> Advice:
@@ -103,7 +93,7 @@ def advise(said: DeviceStudy) -> Advice:
         return Advice(
             recommendation="keep the networks on the CPU: no GPU "
             + ("was measured" if said.accelerator is None else "gave a figure to compare"),
-            evidence=f"the reason: {reasons or _reason(said) or 'no batch ran on both devices'}",
+            evidence=f"the reason: {reasons or said.reason or 'no batch ran on both devices'}",
             limits="this machine as it is now",
         )
     faster = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
@@ -126,7 +116,7 @@ def _known_speedup(said: DeviceStudy, cell: DeviceCell) -> Ratio | None:
 def inference_comparison(said: DeviceStudy) -> View:
     """Draw each network's time per image, best throughput, and throughput and speedup by batch size."""
     rows: list[dict[str, Any]] = []
-    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.is_measured)
+    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.summary.is_measured)
     for cell in (cell for of in series for cell in said.measured(*of)):
         label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
         at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
@@ -200,7 +190,7 @@ def table(said: DeviceStudy) -> Table:
 
 
 def _row(cell: DeviceCell) -> dict[str, str]:
-    measured, summary, ok = cell.measurement, cell.summary, cell.is_measured
+    measured, summary, ok = cell.measurement, cell.summary, cell.summary.is_measured
     return {
         "network": cell.name,
         "device": cell.device,

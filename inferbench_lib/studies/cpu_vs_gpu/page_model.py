@@ -189,16 +189,13 @@ def _break_even_reading(said: DeviceStudy, found: Sequence[BreakEven]) -> str:
     n_first = sum(one.late_batch == smallest for one in found)
     n_never = sum(one.late_batch is None for one in found)
     images = [one.late_images for one in found if one.late_images is not None]
-    text = (
+    never = f"; {n_never} would not be faster at any measured batch" if n_never else ""
+    paid = f" Copying the weights to the GPU pays off after at most {plural(max(images), 'image')}." if images else ""
+    return (
         f"MODEL: transfers included, {n_first} of {len(found)} pairs of GPU and network would be faster than this "
-        f"CPU from batch {smallest} on, at the pessimistic end too"
+        f"CPU from batch {smallest} on, at the pessimistic end too{never}.{paid} "
+        "Starting the driver and the program is not counted."
     )
-    if n_never:
-        text += f"; {n_never} would not be faster at any measured batch"
-    if images:
-        images_from = f"{min(images)}–" if min(images) < max(images) else ""
-        text += f". Copying the weights to the GPU pays off after {images_from}{plural(max(images), 'image')}"
-    return f"{text}. Starting the driver and the program is not counted."
 
 
 def reference_table(said: DeviceStudy) -> Table:
@@ -233,11 +230,14 @@ def _published_sentence(network: Network, card: Prediction, published: str) -> s
     text = f"MODEL, {network.name}: {_band(card)} images/s; the published {published} are"
     if card.low_per_s <= low and high <= card.high_per_s:
         return f"{text} inside."
-    way = "partly outside it"
-    if high < card.low_per_s:
-        way = f"below it by {times(card.low_per_s / high)}"
-    elif low > card.high_per_s:
-        way = f"above it by {times(low / card.high_per_s)}"
+    below, above = card.low_per_s / high, low / card.high_per_s
+    way = (
+        f"below it by {times(below)}"
+        if below > 1
+        else f"above it by {times(above)}"
+        if above > 1
+        else "partly outside it"
+    )
     used = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s)
     return (
         f"{text} {way}. {digits(high)} images/s use {used} of that card's fp32 peak, so most of the published time was "

@@ -47,11 +47,6 @@ class DeviceCell:
         return self.case.batch_size
 
     @property
-    def is_measured(self) -> bool:
-        """Return whether its times may be shown."""
-        return self.summary.is_measured
-
-    @property
     def rate(self) -> float:
         """Return its images per second."""
         return self.summary.throughput_per_s.value
@@ -64,7 +59,10 @@ class DeviceCell:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceStudy:
-    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case."""
+    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case.
+
+    `reason` says why there is no accelerator.
+    """
 
     run: Run
     cells: tuple[DeviceCell, ...]
@@ -84,7 +82,7 @@ class DeviceStudy:
 
     def measured(self, name: str, device: str | None) -> list[DeviceCell]:
         """Return the cells of one network on one device whose times may be shown, by batch size."""
-        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.is_measured]
+        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.summary.is_measured]
         return sorted(of, key=lambda cell: cell.batch_size)
 
     def best(self, name: str, device: str | None) -> DeviceCell | None:
@@ -109,7 +107,7 @@ class DeviceStudy:
 
     def on_cpu(self, network: Network) -> list[DeviceCell]:
         """Return the measured cells of a modelled network on the CPU, by any engine."""
-        on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.is_measured]
+        on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.summary.is_measured]
         return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
 
 
@@ -118,7 +116,6 @@ def study(run: Run) -> DeviceStudy:
     cells = {cell.case: cell for cell in run.measurements}
     names = labels(cells, "workload", apart_from=("device", "batch_size"))
     on_cpu = {case: replace(case, device=CPU) for case in cells if case.device != CPU}
-    operators = run.tables["operations"]
     return DeviceStudy(
         run=run,
         cells=tuple(
@@ -127,10 +124,10 @@ def study(run: Run) -> DeviceStudy:
         ),
         speedups={case: compare(cells[base], cells[case]) for case, base in on_cpu.items() if base in cells},
         networks={
-            _short(name): Network(name=_short(name), n_parameters=int(count), operators=operators[name])
-            for name, count in run.tables["parameters"].items()
+            _short(name): Network(name=_short(name), operators=operators)
+            for name, operators in run.tables["operations"].items()
         },
-        reason=str(run.tables["accelerator_reason"]),
+        reason=str(run.tables["accelerator_reason"]).removeprefix("no accelerator: "),
     )
 
 
@@ -184,7 +181,7 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         for name, network in said.networks.items()
     }
     for cell in said.cells:
-        name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.is_measured
+        name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.summary.is_measured
         found[f"throughput[{name}]"] = entry(of.throughput_per_s, "images/s", of.outcome, is_known=known)
         found[f"latency_s[{name}]"] = entry(of.median_s, "s", of.outcome, is_known=known)
         if (largest := cell.measurement.figures.get(LARGEST_BATCH)) is not None:
