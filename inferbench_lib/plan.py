@@ -30,9 +30,10 @@ def plan(profile: str, names: Sequence[str] = (), params: Path = PARAMS, timeout
         path = folder / f"{name}.yaml"
         studies.load(path)
         parameters[name] = config.read_params(path)
-    command = "make calibrate" if list(names) == ["calibration"] else "make report"
-    command += f" PROFILE={profile}"
-    if command.startswith("make report") and tuple(names) != studies.in_report():
+    command = f"make report PROFILE={profile}"
+    if list(names) == ["calibration"]:
+        command = f"make calibrate PROFILE={profile}"
+    elif tuple(names) != studies.in_report():
         command += f' ARGS="{" ".join(f"--notebook {name}" for name in names)}"'
     return Job(profile=profile, parameters=parameters, command=command, voice=voice, front=front(), timeout_s=timeout_s)
 

@@ -219,9 +219,8 @@ def embedded(page: Path) -> list[Run]:
 
 def write_summary(folder: Path) -> Path:
     """Write `summary.json`: the figures of all notebooks of the run, flat and sorted."""
-    figures: dict[str, Figure] = {}
-    for run in load_runs(folder).values():
-        figures.update({f"{run.notebook}/{name}": figure for name, figure in run.summary.items()})
+    runs = load_runs(folder).values()
+    figures = {f"{run.notebook}/{name}": figure for run in runs for name, figure in run.summary.items()}
     payload = _adapter(Mapping[str, Figure]).dump_json(dict(sorted(figures.items())), indent=1)
     return write_file(folder / "summary.json", payload)
 

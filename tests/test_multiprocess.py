@@ -144,6 +144,13 @@ def test_labels_differ_where_any_field_does(name: str) -> None:
     assert len(keys) == 2
 
 
+def test_the_usual_engine_is_that_of_the_first_case_of_a_workload() -> None:
+    """A workload of any name is labelled without the engine that it was measured with first, with any other."""
+    cases = [Case(workload="digits", batch_size=1, engine=engine) for engine in ("sklearn", "onnxruntime")]
+    cases.append(Case(workload="forest", batch_size=1, engine="onnxruntime"))
+    assert [of.key for of in labels(cases, "workload").values()] == ["digits", "digits,onnxruntime", "forest"]
+
+
 def test_efficiency_is_over_processes_and_not_over_cores() -> None:
     """A speedup of 2 with 3 processes on 8 cores is an efficiency of two thirds."""
     assert values(said(SINGLE, POOL), "efficiency")["shared_pool"].value == pytest.approx(2 / 3)

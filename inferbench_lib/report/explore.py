@@ -41,14 +41,13 @@ def explore(notebook: str) -> None:
     filters = {name: Dropdown(description=name.replace("_", " "), layout={"width": "16rem"}) for name in FILTERS}
     shown = Output()
 
+    @shown.capture(clear_output=True, wait=True)  # type: ignore[untyped-decorator]
     def offer(_: Any = None) -> None:
         """Fill the filters with the values of the selected run, then show it."""
         try:
             run = store.stored_run(notebook, runs.value)
         except StoreError as error:
-            with shown:
-                shown.clear_output(wait=True)
-                display.read(str(error))
+            display.read(str(error))
             return
         for name, values in choices(run).items():
             control, kept = filters[name], filters[name].value
@@ -58,12 +57,11 @@ def explore(notebook: str) -> None:
             control.observe(partial(update, run), "value")
         update(run)
 
+    @shown.capture(clear_output=True, wait=True)  # type: ignore[untyped-decorator]
     def update(run: Run, _: Any = None) -> None:
         cells = chosen(run, **{name: control.value for name, control in filters.items()})
-        with shown:
-            shown.clear_output(wait=True)
-            show(times(run, cells).figure())  # not saved
-            display.table(rows(run, cells))
+        show(times(run, cells).figure())  # not saved
+        display.table(rows(run, cells))
 
     runs.observe(offer, "value")
     offer()

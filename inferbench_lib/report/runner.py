@@ -85,11 +85,9 @@ def run_report(job: Job) -> int:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
-        finished = {page.name for page in pages}
         pages += [
             NotebookEntry(name=name, title=job.title(name), status="not run", reason="the run ended before it")
-            for name in job.parameters
-            if name not in finished
+            for name in list(job.parameters)[len(pages) :]
         ]
         status = _write_files(job, folder, pages, started, time.monotonic() - began_s, interrupted=interrupted)
         index = write_index(reports, job.voice.headlines(), job.front)

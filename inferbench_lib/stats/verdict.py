@@ -107,12 +107,9 @@ def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], le
 
 def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:
     """Return HEAD over BASE of a figure of two runs, both numbers above 0: of speeds in seconds, else of values."""
-    base_interval, head_interval = (
-        Interval(value=float(of.value or 0.0), low=of.low, high=of.high) for of in (base, head)
-    )
-    if base.unit == "s":
-        return ratio_of_intervals(base_interval, head_interval, level)
-    return ratio_of_intervals(head_interval, base_interval, level)
+    over, under = (base, head) if base.unit == "s" else (head, base)
+    first, second = (Interval(value=float(of.value or 0.0), low=of.low, high=of.high) for of in (over, under))
+    return ratio_of_intervals(first, second, level)
 
 
 def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float = 0.95) -> Interval:

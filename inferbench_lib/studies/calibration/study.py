@@ -126,5 +126,4 @@ def _bias(cell: Measurement, edge_s: float) -> Bias:
 
 def _agreement(cells: Sequence[Measurement]) -> dict[str, Ratio]:
     by_timer = {(cell.case.workload, cell.notes["timer"]): cell for cell in cells}
-    names = dict.fromkeys(cell.case.workload for cell in cells)
-    return {name: compare(by_timer[name, "inferbench"], by_timer[name, "torch"]) for name in names}
+    return {name: compare(by_timer[name, "inferbench"], by_timer[name, "torch"]) for name, _ in by_timer}
