@@ -120,10 +120,10 @@ class UsageClock:
         self.clock.start()
 
     def stop(self) -> float:
-        seconds = self.clock.stop()
+        elapsed_s = self.clock.stop()
         faults, switches = self._usage()
         self._counted.append((faults - self._before[0], switches - self._before[1]))
-        return seconds
+        return elapsed_s
 
     def side_series(self) -> Mapping[str, tuple[float, ...]]:
         faults, switches = zip(*self._counted, strict=True) if self._counted else ((), ())
