@@ -76,7 +76,7 @@ class Rounds(Seeded):
 
     min_rounds: PositiveInt = Field(6, description="rounds at least; an interval needs 6")
     max_rounds: PositiveInt = Field(8, description="rounds at most")
-    rounds_a_process: PositiveInt | None = Field(None, description="rounds after which every process starts anew")
+    rounds_per_process: PositiveInt | None = Field(None, description="rounds after which every process starts anew")
     target_width: PositiveFloat = Field(0.03, description="stop once every median is known to this share")
     time_limit_s: PositiveFloat = Field(150.0, description="seconds of rounds, once there are min_rounds")
 

@@ -306,7 +306,7 @@ CONDUCT = [
         ("", "fewer rounds than carry an interval", "if n_rounds < plan.min_rounds:", "if False:"),
     ),
     *in_file("measure/rounds.py", "test_rounds.py::test_one_unsettled_cell_keeps_all_going",
-        ("", "one settled cell ends it for all", "all(relative_width(medians)", "any(relative_width(medians)"),
+        ("", "one settled cell ends it for all", "all(relative_width(cell)", "any(relative_width(cell)"),
     ),
     *in_file("measure/rounds.py", "test_rounds.py::test_process_that_ends_takes_all_its_cells_along",
         ("", "the other cells of a dead process live on", "if entry.host is host:", "if other == index:"),

@@ -409,9 +409,9 @@ def test_schedule_of_no_cells_ends(world: World, progress: Progress) -> None:
 
 def test_every_host_starts_anew_after_so_many_rounds(world: World, progress: Progress) -> None:
     """Seven rounds at three a process are three processes; each is warmed up, and all samples are one row."""
-    progress.expect(plan(max_rounds=7, rounds_a_process=3).steps(2))
+    progress.expect(plan(max_rounds=7, rounds_per_process=3).steps(2))
     cells = entries(world, "ab", samples=lambda turn: (1.0 + turn,))
-    rows = run(world, cells, progress, plan=plan(max_rounds=7, rounds_a_process=3)).measurements
+    rows = run(world, cells, progress, plan=plan(max_rounds=7, rounds_per_process=3)).measurements
     assert [row.samples_s for row in rows] == [(1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0)] * 2
     assert [(row.round_sizes, row.process_sizes) for row in rows] == [((1,) * 7, (3, 3, 1))] * 2
     assert [world.happened.count(text) for text in ("renew", "prepare a", "prepare b", "finish a")] == [4, 3, 3, 3]
@@ -427,7 +427,7 @@ def test_without_that_number_no_host_starts_anew(world: World, progress: Progres
 
 def test_no_process_starts_for_a_round_that_is_not_taken(world: World, progress: Progress) -> None:
     """Where the rounds end with a process's last one, no new one is started."""
-    run(world, entries(world, "a", samples=noisy), progress, plan=plan(max_rounds=6, rounds_a_process=3))
+    run(world, entries(world, "a", samples=noisy), progress, plan=plan(max_rounds=6, rounds_per_process=3))
     assert world.happened.count("renew") == 1
 
 
@@ -439,7 +439,7 @@ def test_failed_cell_keeps_what_all_its_processes_saw(world: World, progress: Pr
             raise WorkerDied("worker ended by SIGKILL")
 
     cells = [*entries(world, "a", samples=noisy), *entries(world, "b", samples=noisy, fault=fault)]
-    good, bad = run(world, cells, progress, plan=plan(max_rounds=9, rounds_a_process=3)).measurements
+    good, bad = run(world, cells, progress, plan=plan(max_rounds=9, rounds_per_process=3)).measurements
     assert (good.outcome, good.process_sizes) == (Outcome.OK, (3, 3, 3))
     assert (bad.outcome, bad.reason, bad.process_sizes) == (Outcome.FAILED, "worker ended by SIGKILL", (3, 1))
     assert world.happened.count("renew") == 3
@@ -452,7 +452,7 @@ def test_process_that_cannot_start_again_leaves_what_the_first_saw(world: World,
         if method == "start" and "renew" in world.happened:
             raise WorkerDied("worker ended by SIGKILL")
 
-    (row,) = run(world, entries(world, "a", fault=fault), progress, plan=plan(rounds_a_process=3)).measurements
+    (row,) = run(world, entries(world, "a", fault=fault), progress, plan=plan(rounds_per_process=3)).measurements
     assert (row.samples_s, row.outcome, row.reason) == ((1.0,) * 3, Outcome.FAILED, "worker ended by SIGKILL")
 
 

@@ -220,9 +220,10 @@ def test_a_level_series_still_makes_the_minimum_of_warm_ups() -> None:
 
 def test_relative_width_is_that_of_the_rounds_interval() -> None:
     """Six round medians from 0.9 to 1.1 around 1: width 0.2; five have none."""
-    assert relative_width([0.9, 1.0, 1.0, 1.0, 1.0, 1.1]) == pytest.approx(0.2)
-    assert relative_width([1.0] * 5) == math.inf
-    assert relative_width([1.0] * 6) == 0.0
+    assert relative_width(cell((0.9,), (1.0,), (1.0,), (1.0,), (1.0,), (1.1,))) == pytest.approx(0.2)
+    assert relative_width(cell(*[(1.0,)] * 5)) == math.inf
+    assert relative_width(cell(*[(1.0,)] * 6)) == 0.0
+    assert relative_width(cell()) == math.inf
 
 
 def test_drift_is_a_difference_of_halves_that_is_large_and_sure() -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from statistics import median
 from typing import Any
 
 from inferbench_lib.processes.remote import Remote
@@ -53,8 +54,8 @@ class Host(AbstractContextManager["Host"]):
 def joined(rows: Sequence[Measurement]) -> Measurement:
     """Return what several processes saw of one cell as one row, in the order of its rounds.
 
-    Samples, series and spans follow each other. The first process tells how the cell started; the first that did not
-    end well, how it ended.
+    Samples, warm-ups, series and spans follow each other. Of figures and of start-up times it has the median of the
+    processes, of memory the largest. The first process that did not end well tells how the cell ended.
     """
     if len(rows) == 1:
         return rows[0]
@@ -64,13 +65,26 @@ def joined(rows: Sequence[Measurement]) -> Measurement:
         verification = verification.followed_by(later) if verification else later
     ended = next((row for row in rows if row.outcome is not Outcome.OK), rows[0])
     names = dict.fromkeys(name for row in rows for name in row.series)
+    figures: dict[str, list[float]] = {}
+    startup_s: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.figures.items():
+            figures.setdefault(name, []).append(value)
+        for name, value in row.startup_s.items():
+            startup_s.setdefault(name, []).append(value)
+    colds = tuple(row.cold_s for row in rows if row.cold_s is not None)
     return replace(
         rows[0],
         samples_s=tuple(chain.from_iterable(row.samples_s for row in rows)),
         round_sizes=tuple(chain.from_iterable(row.round_sizes for row in rows)),
         process_sizes=tuple(len(row.round_sizes) for row in rows if row.round_sizes),
-        series={name: tuple(chain.from_iterable(row.series.get(name, ()) for row in rows)) for name in names},
-        figures={name: value for row in rows for name, value in row.figures.items()},
+        warmup_s=tuple(chain.from_iterable(row.warmup_s for row in rows)),
+        cold_s=median(colds) if colds else None,
+        startup_s={name: median(values) for name, values in startup_s.items()},
+        series={name: tuple(chain.from_iterable(row.series.get(name, ()) for row in rows)) for name in names}
+        | {"cold_s": colds},
+        figures={name: (max if name.endswith("_bytes") else median)(values) for name, values in figures.items()},
+        peak_memory_bytes=max((row.peak_memory_bytes for row in rows if row.peak_memory_bytes), default=None),
         spans=tuple(chain.from_iterable(row.spans for row in rows)),
         verification=verification,
         outcome=ended.outcome,

@@ -17,6 +17,7 @@ from inferbench_lib.measure.host import joined
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.stats.processes import with_process_scatter
 from inferbench_lib.stats.statistics import relative_width
 from inferbench_lib.timing.loop import take_turns
 
@@ -45,9 +46,9 @@ class Entry:
 class Plan:
     """The number of rounds: at least, at most, until every median is narrow enough or the time is up.
 
-    `min_rounds` are made whatever the time, because fewer carry no interval. After each `rounds_a_process` rounds every
-    host starts anew (None: never), because processes of one program differ more than rounds of one process (Kalibera &
-    Jones 2013, "Rigorous benchmarking in reasonable time").
+    `min_rounds` are made whatever the time, because fewer carry no interval. Each host starts anew after
+    `rounds_per_process` rounds (None: never), because processes of one program differ more than rounds of one process (Kalibera & Jones
+    2013, "Rigorous benchmarking in reasonable time").
     """
 
     min_rounds: int
@@ -55,11 +56,11 @@ class Plan:
     target_width: float
     time_limit_s: float
     seed: int = 0
-    rounds_a_process: int | None = None
+    rounds_per_process: int | None = None
 
     def n_processes(self, n_rounds: int) -> int:
         """Return how many processes of each host so many rounds take."""
-        return -(-n_rounds // self.rounds_a_process) if self.rounds_a_process else 1
+        return -(-n_rounds // self.rounds_per_process) if self.rounds_per_process else 1
 
     def steps(self, n_cells: int) -> int:
         """Return the steps of progress that so many cells take at most: a warm-up in each process, and every turn."""
@@ -144,8 +145,19 @@ class _Cells:
 
     def is_settled(self, target_width: float) -> bool:
         """Tell whether every living cell's median is known to within `target_width`."""
-        living = [medians for index, medians in enumerate(self.round_medians) if index not in self.failures]
-        return all(relative_width(medians) <= target_width for medians in living)
+        living = [self._so_far(index) for index in range(len(self.entries)) if index not in self.failures]
+        return all(relative_width(cell) <= target_width for cell in with_process_scatter(living))
+
+    def _so_far(self, index: int) -> Measurement:
+        """Return a row of one sample per round, as far as the rounds have come."""
+        medians, earlier = self.round_medians[index], [len(row.round_sizes) for row in self.seen[index]]
+        return Measurement(
+            case=self.entries[index].case,
+            samples_s=tuple(medians),
+            round_sizes=(1,) * len(medians),
+            process_sizes=(*earlier, len(medians) - sum(earlier)),
+            worker_pid=id(self.entries[index].host),
+        )
 
     def measurement(self, index: int) -> Measurement:
         """Return the cell's row, whatever became of it."""
@@ -202,8 +214,10 @@ def run_rounds(
         orders.append(order)
         control_s.append(tuple(controls))
         stopped_because = _reason_to_stop(cells, plan, len(orders), read_s() - started_s)
-        if not stopped_because and plan.rounds_a_process and len(orders) % plan.rounds_a_process == 0:
+        if not stopped_because and plan.rounds_per_process and len(orders) % plan.rounds_per_process == 0:
+            begin_s = read_s()
             cells.renew(progress)
+            started_s += read_s() - begin_s  # no time for rounds
     peaks: list[int | None] = [None] * len(entries)
     if peak_memory:
         peaks = [cells.attempt(index, partial(peak_memory, entry)) for index, entry in enumerate(entries)]

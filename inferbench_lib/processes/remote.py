@@ -58,6 +58,11 @@ class Remote(AbstractContextManager["Remote"]):
             with theirs, starting_processes(environment or {}):
                 self.asked_s = self._started_s = now()
                 self._process.start()
+        except OSError as error:
+            raise WorkerDied(
+                f"worker '{name}': expected a new process, got none: {error.strerror}; "
+                "raise the limit on processes (ulimit -u) or free some memory"
+            ) from error
         except BaseException:  # a Ctrl-C that waited for the start leaves a process without owner
             if self._process.pid is not None:
                 self.kill()

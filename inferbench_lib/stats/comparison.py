@@ -15,7 +15,7 @@ from scipy import stats
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import values_needed
-from inferbench_lib.stats.processes import levelled, widened
+from inferbench_lib.stats.processes import widened_ratio
 from inferbench_lib.stats.series import drift
 from inferbench_lib.stats.verdict import WITHIN_RUN, judge, paired_ratio, shared_level
 
@@ -51,10 +51,12 @@ def compare_rounds(
 
     The scatter between the processes of `cells` widens the interval. Raises ValueError as `paired_ratio` does.
     """
-    interval = widened(paired_ratio(baseline_s, candidate_s, level), *cells)
+    interval, ratios = paired_ratio(baseline_s, candidate_s, level), np.divide(baseline_s, candidate_s).tolist()
+    if cells:
+        interval = widened_ratio(interval, ratios, *cells)
     ratio = replace(judge(interval, WITHIN_RUN), n_rounds=len(baseline_s))
-    ratios = [first / second for first, second in zip(baseline_s, candidate_s, strict=True)]
-    change = drift(levelled(ratios, min(cells, key=lambda cell: len(cell.round_sizes))) if cells else ratios)
+    sizes = min((cell.process_sizes for cell in cells), key=sum, default=())
+    change = drift(ratios, sizes)
     if ratio.verdict is Verdict.TOO_FEW or not change:
         return ratio
     reason = f"their ratio drifts: {change:+.0%} from the first half of the rounds to the second"
@@ -80,7 +82,7 @@ def best_and_ties(measurements: Sequence[Measurement]) -> list[Measurement]:
     for cell in usable[1:]:
         n_rounds = min(len(found[0].round_sizes), len(cell.round_sizes))
         level = max(0.95, min(shared_level(len(usable) - 1), 1 - 2.0 ** (1 - n_rounds)))
-        if compare(found[0], cell, level=level).verdict is not Verdict.SLOWER:
+        if compare(found[0], cell, level=level).verdict is Verdict.INDISTINGUISHABLE:
             found.append(cell)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 
 import numpy as np
@@ -78,12 +78,13 @@ def replicates(rounds: Rounds) -> list[float]:
     return [median(sample for index in group for sample in taken[index]) for group in groups if group.size]
 
 
-def drift(medians: Sequence[float]) -> float:
+def drift(medians: Sequence[float], process_sizes: Sequence[int] = ()) -> float:
     """Return by how much the second half of medians, all above 0, differs from the first (0.12: 12 % more); 0 if level.
 
     A series is level unless its halves differ by more than 5 % *and* the Mann–Whitney test (Mann & Whitney 1947)
     rejects equality at 5 %, or at the smallest level that so few rounds can reach (three against three: 10 %).
-    Below six medians nothing can be said and the series passes as level.
+    Below six medians nothing can be said and the series passes as level. Where several processes took so many rounds
+    each, a step between them is no drift: the slope within them must explain more than half of the change.
     """
     half = len(medians) // 2
     if len(medians) < 6:
@@ -93,4 +94,19 @@ def drift(medians: Sequence[float]) -> float:
     p_value = float(stats.mannwhitneyu(first, second, method="exact" if len(medians) <= 40 else "asymptotic").pvalue)
     reachable = 2 / math.comb(2 * half, half)
     is_large = abs(math.log1p(change)) > math.log1p(DRIFT_TOLERANCE)
-    return change if is_large and p_value <= max(0.05, reachable) + 1e-12 else 0.0
+    if not is_large or p_value > max(0.05, reachable) + 1e-12:
+        return 0.0
+    if len(process_sizes) > 1 and _slope_within(medians, process_sizes) * half / math.log1p(change) <= 0.5:
+        return 0.0
+    return change
+
+
+def _slope_within(medians: Sequence[float], sizes: Sequence[int]) -> float:
+    """Return the slope per round of the logarithms that all processes share, each with a level of its own."""
+    products = squares = 0.0
+    for start, end in pairwise([0, *accumulate(sizes)]):
+        logs, places = np.log(medians[start:end]), np.arange(end - start, dtype=float)
+        if end - start > 1:
+            places -= places.mean()
+            products, squares = products + float(places @ logs), squares + float(places @ places)
+    return products / squares if squares else 0.0

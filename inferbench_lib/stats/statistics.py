@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import fmean, median, stdev
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from inferbench_lib.findings import Interval, Percentile, Summary
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import percentile, signed_rank_interval, values_needed
-from inferbench_lib.stats.processes import levelled, widened
+from inferbench_lib.stats.processes import widened
 from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
@@ -41,14 +40,14 @@ def median_interval(rounds: Rounds) -> Interval:
     return Interval(value=centre, low=min(centre, math.exp(logs.low)), high=max(centre, math.exp(logs.high)))
 
 
-def relative_width(round_medians: Sequence[float]) -> float:
-    """Return the width of the median's 95 % interval over the median, from one value (seconds, above 0) per round.
+def relative_width(cell: Measurement) -> float:
+    """Return the width of the median's 95 % interval over the median; infinite while the rounds carry no interval.
 
-    The stop rule reads it; infinite while the rounds carry no interval.
+    The stop rule reads it.
     """
-    if not round_medians:
+    if not cell.samples_s:
         return math.inf
-    interval = median_interval([(seconds,) for seconds in round_medians])
+    interval = widened(median_interval(cell.rounds()), cell)
     if interval.low is None or interval.high is None:
         return math.inf
     return (interval.high - interval.low) / interval.value
@@ -98,7 +97,7 @@ def _outcome(measurement: Measurement) -> tuple[Outcome, str]:
         if flag.invalidates:
             return Outcome.UNSTABLE, flag.text
     rounds = [samples for samples in measurement.rounds() if samples]
-    change = drift(levelled(_in_order(rounds), measurement))
+    change = drift(_in_order(rounds), measurement.process_sizes)
     if not change:
         return Outcome.OK, measurement.reason
     what = "the series is not level" if len(rounds) == 1 else "the rounds' medians drift"

@@ -23,6 +23,7 @@ from scipy import stats
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Figure
 from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
+from inferbench_lib.stats.processes import WIDENED_UNITS
 
 PROCESS_SCATTER = 0.02
 """Standard deviation between processes of one program, as a share; assumed where a run measured one process each."""
@@ -68,7 +69,7 @@ def between_runs(unit: str, control: Interval | None = None, *, is_replicated: b
     """
     is_within_run = unit in ("", "×") or unit.startswith("of ")  # a ratio or share
     scatter = math.exp(1.96 * PROCESS_SCATTER * math.sqrt(4 if is_within_run else 2)) - 1
-    scatter = 0.0 if is_replicated else scatter
+    scatter = 0.0 if is_replicated and unit in WIDENED_UNITS else scatter
     allowed = UNCHANGED if is_within_run or control is None else control
     return Tolerance(min_effect=0.03, scatter=scatter, control=allowed)
 

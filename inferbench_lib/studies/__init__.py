@@ -22,7 +22,6 @@ from inferbench_lib import config, store
 from inferbench_lib.config import Config
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.records import Figure, Run
-from inferbench_lib.stats.processes import scatter
 
 FOLDER = Path(__file__).parent
 
@@ -147,7 +146,7 @@ def _assigned(source: str) -> Iterator[str]:
 
 def figures(run: Run) -> dict[str, Figure]:
     """Compute a run's entries of `summary.json` from its samples, each marked where the run was simulated."""
-    found: Mapping[str, Figure] = _part(run.notebook, "study").figures(study(run)) | scatter(run.measurements)
+    found: Mapping[str, Figure] = _part(run.notebook, "study").figures(study(run))
     marked = {name: replace(of, verdict=": ".join(filter(None, (run.mark, of.verdict)))) for name, of in found.items()}
     return marked if run.mark else dict(found)
 

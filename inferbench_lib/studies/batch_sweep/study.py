@@ -12,6 +12,7 @@ from inferbench_lib.findings import Interval, Percentile, Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.intervals import values_needed
+from inferbench_lib.stats.processes import scatter
 from inferbench_lib.stats.scaling import measured_throughputs
 from inferbench_lib.stats.statistics import summarize
 
@@ -140,7 +141,7 @@ def figures(said: SweepStudy) -> dict[str, Figure]:
             found[f"knee[{name}]"] = Figure(
                 value=bend.batch_size, low=bend.low, high=bend.high, unit=unit, verdict=verdict
             )
-    return found
+    return found | scatter(said.run.measurements)
 
 
 def knee(throughputs: Mapping[int, Sequence[float]]) -> Knee | Refusal:

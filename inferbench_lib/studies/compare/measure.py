@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from inferbench_lib import store, studies
 from inferbench_lib.errors import ConfigError
-from inferbench_lib.records import Machine, Run, plain
+from inferbench_lib.records import Machine, Measurement, Run, plain
+from inferbench_lib.stats.processes import DEGREES, SD
 from inferbench_lib.studies.compare.params import Params
 
 _RUN = re.compile(r"\d{8}-\d{6}-(?P<profile>.+)")
@@ -77,7 +78,13 @@ def read_all(names: Iterable[str]) -> list[Mapping[str, Run]]:
 def _slim(run: Run) -> Run:
     """Keep what comparing needs: samples by round, flags, the control workload, figures."""
     cells = tuple(
-        replace(cell, warmup_s=(), startup_s={}, series={}, figures={}, spans=()) for cell in run.measurements
+        replace(cell, warmup_s=(), startup_s={}, series={}, figures=_scatter(cell), spans=())
+        for cell in run.measurements
     )
     schedules = {name: {"control_s": of["control_s"]} for name, of in run.tables.get("schedules", {}).items()}
     return replace(run, measurements=cells, tables={"schedules": schedules})
+
+
+def _scatter(cell: Measurement) -> dict[str, float]:
+    """Return the figures of a cell that its intervals need."""
+    return {name: cell.figures[name] for name in (SD, DEGREES) if name in cell.figures}

@@ -30,7 +30,7 @@ HARDWARE = (
 SYSTEM = ("operating_system", "governor", "frequency_hz", "python", "git_revision", "git_dirty")
 SAME_WORK = LIMITS | {
     *("reuse", "min_rounds", "max_rounds", "target_width", "time_limit_s", "budget_s", "warmup", "profile_rounds"),
-    "rounds_a_process",
+    "rounds_per_process",
     *("iterations", "iterations_medium", "iterations_large", "device", "measure_memory"),
 }
 """Parameters that set how long or what else is measured, as every list does: each cell is compared with its like."""

@@ -10,6 +10,7 @@ from inferbench_lib.findings import Ratio, Summary
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry, labels
+from inferbench_lib.stats.processes import scatter
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     CARDS_BYTES,
@@ -195,7 +196,7 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
         found[f"speedup[{name}]"] = (
             Figure(value=None, unit="×", verdict="not measured") if ratio is None else entry(ratio, "×", ratio.verdict)
         )
-    return found | _model_figures(said)
+    return found | _model_figures(said) | scatter(said.run.measurements)
 
 
 def _model_figures(said: DeviceStudy) -> dict[str, Figure]:
