@@ -47,8 +47,8 @@ class Plan:
     """The number of rounds: at least, at most, until every median is narrow enough or the time is up.
 
     `min_rounds` are made whatever the time, because fewer carry no interval. Each host starts anew after
-    `rounds_per_process` rounds (None: never), because processes of one program differ more than rounds of one process (Kalibera & Jones
-    2013, "Rigorous benchmarking in reasonable time").
+    `rounds_per_process` rounds (None: never), because processes of one program differ more than rounds of one process
+    (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time").
     """
 
     min_rounds: int

@@ -76,7 +76,10 @@ class View:
         with style():
             figure = PageFigure(alt=self.alt, figsize=(width, height), layout="constrained")
             axes = figure.subplots(*grid, squeeze=False)
-            self.draw(self.frame, list(axes.flat))
+            if self.frame.empty:
+                axes.flat[0].text(0.5, 0.5, "nothing was measured", ha="center", transform=axes.flat[0].transAxes)
+            else:
+                self.draw(self.frame, list(axes.flat))
             if self.mark:
                 figure.suptitle(self.mark, color="#b3261e", fontweight="bold")
             fit(figure)

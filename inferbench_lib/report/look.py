@@ -20,6 +20,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 # Okabe & Ito (2008): apart for every kind of colour vision, and apart in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000", "#F0E442")
@@ -28,8 +29,12 @@ INK, FAINT = "#1f2328", "#6b7280"
 NARROW_INCHES = 6.0
 """Figures narrower than this are for a phone."""
 DPI = 144
-MOST_COLOURS = 48
-"""Flat colours with smoothed edges look the same, and a picture has a quarter of its size in full colour."""
+NEAR = 16
+"""Colours that differ by at most this much, of 255 in red, green and blue, become the most frequent of them.
+
+Flat colours with smoothed edges look the same, and a picture has a quarter of its size in full colour.
+"""
+MOST_COLOURS = 256  # of a PNG's palette
 LINE_NAME, LIMIT_NAME = "line name", "limit name"
 MOST_LETTERS_BESIDE = 8
 """On a phone, a longer line name is placed above or below the end of its line."""
@@ -147,7 +152,28 @@ def png(figure: Figure) -> bytes:
     """Return the figure's picture with a palette of its own."""
     canvas, packed = FigureCanvasAgg(figure), BytesIO()
     canvas.draw()
-    drawn = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    few = drawn.quantize(MOST_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    few.save(packed, format="PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
+    numbers, colours = few_colours(np.asarray(canvas.buffer_rgba())[..., :3])
+    flat = Image.fromarray(numbers)
+    flat.putpalette(colours.tobytes())
+    flat.save(packed, format="PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
     return packed.getvalue()
+
+
+def few_colours(pixels: NDArray[np.uint8], near: int = NEAR) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the number of each pixel's colour (height × width), and those colours (n × 3), from height × width × 3.
+
+    A colour becomes the most frequent one within `near` of it; where 256 colours do not suffice, `near` is doubled.
+    """
+    packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    values, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    seen = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1)
+    becomes = np.full(len(values), -1)
+    chosen: list[NDArray[np.int32]] = []
+    for place in np.argsort(-counts, kind="stable"):
+        if becomes[place] < 0:
+            is_near = np.abs(seen - seen[place]).max(axis=1) <= near
+            becomes[is_near & (becomes < 0)] = len(chosen)
+            chosen.append(seen[place])
+    if len(chosen) > MOST_COLOURS:
+        return few_colours(pixels, 2 * near)
+    return becomes.astype(np.uint8)[where].reshape(pixels.shape[:2]), np.array(chosen, dtype=np.uint8)

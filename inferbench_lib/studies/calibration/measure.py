@@ -110,7 +110,7 @@ def _identical(session: Session, work: Sequence[Variant], params: Params, ends_s
     in_a_row: list[list[float]] = [[] for _ in rows]
     for stretch in range(STRETCHES):
         for entry, row, seconds in zip(entries, rows, in_a_row, strict=True):
-            if row.outcome is not Outcome.FAILED:
+            if row.outcome is Outcome.OK:
                 session.progress.now(f"{entry.case}: {ROW} calls in a row, {stretch + 1} of {STRETCHES}")
                 seconds += entry.host.call("turn", entry.case, ROW)
     return [replace(row, series={IN_A_ROW: tuple(of)}) for row, of in zip(rows, in_a_row, strict=True)]

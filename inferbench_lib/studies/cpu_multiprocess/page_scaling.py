@@ -94,7 +94,7 @@ def crossover_map(said: MultiprocessStudy) -> View:
         for (n, n_rows), r in one.speedups.items()
         if is_known(r)
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=["x", "y", "value", "pays"])
     frame.attrs = {"x": "rows per call", "y": "processes"}
     sentences = [_pays(one, n) for one in said.spreadings for n in one.processes if n > 1]
     reading = f"{'; '.join(sentences)}." if sentences else NO_SCALING

@@ -54,7 +54,8 @@ def bars(
     name: str, values: Mapping[str, Interval], x: str, marks: Sequence[tuple[float, str]], alt: str, reading: str
 ) -> View:
     """Draw one bar per value with its interval, against marks: lines across all bars, each a value and its name."""
-    frame = pd.DataFrame({"label": label, **columns(of)} for label, of in values.items())
+    rows = [{"label": label, **columns(of)} for label, of in values.items()]
+    frame = pd.DataFrame(rows, columns=["label", "value", "low", "high"])
     frame.attrs = {"x": x, "marks": marks}
     size_inches = (7.4, 1.4 + 0.2 * len(marks) + 0.42 * len(values))
     return View(name=name, frame=frame, draw=_draw_bars, alt=alt, reading=reading, size_inches=size_inches)

@@ -12,7 +12,7 @@ from inferbench_lib.machine import limits
 from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
-from inferbench_lib.measure.session import Session
+from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.records import Case, Run
 from inferbench_lib.studies.common import operations, samples_a_turn
 from inferbench_lib.studies.hardware_analysis.params import Params
@@ -37,7 +37,7 @@ def measure(params: Params) -> Run:
         cells = [
             (work, cases, list(_passes(work, cases, params))) for work in works for cases in [cases_of(work, usable)]
         ]
-        n_calls = sum(len(cases) * (1 + params.max_rounds) + len(passes) for _, cases, passes in cells)
+        n_calls = sum(plan_of(params).steps(len(cases)) + len(passes) for _, cases, passes in cells)
         session.progress.expect(len(limits.PARTS) + n_calls)
 
         def on_part(name: str) -> None:
