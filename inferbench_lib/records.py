@@ -18,6 +18,18 @@ LARGEST_BATCH = "largest_batch"
 """The figure of a cell that was out of memory: the largest batch that fits."""
 
 
+class FigureKind(StrEnum):
+    """Meaning of a figure's ends: a 95 % interval, the lowest and highest repeat, or the band of a model."""
+
+    INTERVAL = "interval"
+    RANGE = "range"
+    MODEL = "model"
+
+
+RANGE_UNITS = frozenset({"GFLOP/s", "GB/s"})
+"""Units of the limits that 0.1.0 stored without a kind; their ends are repeats."""
+
+
 class Outcome(StrEnum):
     """The end of a cell. A cell is always a row, whatever its outcome."""
 
@@ -154,13 +166,29 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One entry of `summary.json`."""
+    """One entry of `summary.json`.
+
+    Only figures of kind `interval` can be compared. A figure of 0.1.0 has no kind: its verdict or its unit tells it.
+    """
 
     value: float | int | str | None
     low: float | None = None
     high: float | None = None
     unit: str = ""
     verdict: str = ""
+    kind: FigureKind | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            of_unit = FigureKind.RANGE if self.unit in RANGE_UNITS else FigureKind.INTERVAL
+            kind = FigureKind.MODEL if "MODEL" in self.verdict else of_unit
+            object.__setattr__(self, "kind", kind)
+
+    @property
+    def has_interval(self) -> bool:
+        """Return whether it is a number with a 95 % interval."""
+        is_number = isinstance(self.value, float | int)
+        return is_number and self.kind is FigureKind.INTERVAL and None not in (self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,7 +241,7 @@ def test_a_run_is_compared_with_the_one_before(tmp_path: Path, page: Page) -> No
     ]
     assert cells.nth(0).locator(".status").count() == 0
     assert cells.nth(0).locator(".change").inner_text() == (
-        "No significant change since the run before, in 2 headline figures."
+        "No significant change since the run before, in 1 headline figure."
     )
     page.get_by_role("searchbox", name="Filter").fill("changed")
     assert [row.is_visible() for row in page.locator("#runs tbody tr").all()] == [False, True, False]

@@ -48,7 +48,7 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
         (f"{key.partition('/')[0]}/{SCATTER}", name, earlier, later)
         for key, name in names.items()
         if (earlier := _number(before, key)) and (later := _number(after, key)) and earlier.unit == later.unit
-        if None not in (earlier.low, earlier.high, later.low, later.high)
+        if earlier.has_interval and later.has_interval
     ]
     level = shared_level(len(comparable))
     found = []

@@ -17,7 +17,7 @@ from functools import partial
 from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
-from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
+from inferbench_lib.records import Case, Figure, FigureKind, Measurement, Outcome, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
 from inferbench_lib.stats.processes import FLAG, has_scatter, widened
@@ -34,6 +34,11 @@ CHOSEN = "inputs per call"
 
 LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
 """Parameters that only the best batch depends on."""
+
+NO_INTERVAL: Mapping[FigureKind | None, str] = {
+    FigureKind.RANGE: "its ends are the lowest and the highest repeat, not an interval",
+    FigureKind.MODEL: "it is a model's, not measured",
+}
 
 UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)
 
@@ -170,8 +175,8 @@ def _compare_figures(
     for cell, other, of_cell in cells:
         if _repeats(first, cell) and _repeats(second, other):
             return replace(change, ratio=of_cell.ratio, deciding=of_cell.deciding)
-    if not (_has_interval(first) and _has_interval(second)) or first.unit == CHOSEN:
-        return replace(change, ratio=_without_interval(first.value, second.value))
+    if not (first.has_interval and second.has_interval) or first.unit == CHOSEN:
+        return replace(change, ratio=_without_interval(first, second))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
         return _refused(change, "a value that is not above 0 has no ratio")
     disturbed = partial(first_fault, _mostly_disturbed, BASE=base, HEAD=head)
@@ -187,17 +192,15 @@ def _repeats(figure: Figure, cell: Measurement) -> bool:
     return math.isclose(figure.value, value, rel_tol=1e-9)
 
 
-def _has_interval(figure: Figure) -> bool:
-    return isinstance(figure.value, float | int) and figure.low is not None and figure.high is not None
-
-
-def _without_interval(base: float | str | None, head: float | str | None) -> Ratio:
-    """Return the ratio of values that carry no interval: only that they are equal can be told."""
+def _without_interval(first: Figure, second: Figure) -> Ratio:
+    """Return the ratio of figures that carry no interval: only that they are equal can be told."""
+    base, head = first.value, second.value
     if base == head:
         return Ratio(value=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the same in both runs")
     are_numbers = isinstance(base, float | int) and isinstance(head, float | int) and base > 0 and head > 0
     value = float(head) / float(base) if are_numbers else math.nan  # type: ignore[arg-type]
-    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason="it carries no interval")
+    whys = [NO_INTERVAL[of.kind] for of in (first, second) if of.kind in NO_INTERVAL]
+    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason=next(iter(whys), "it carries no interval"))
 
 
 def _refused(change: Change, reason: str) -> Change:
