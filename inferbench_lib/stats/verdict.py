@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 from scipy import stats
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
-from inferbench_lib.records import Figure
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
 
 PROCESS_SCATTER = 0.02
@@ -103,6 +104,15 @@ def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], le
             f"got {list(baseline_s)} and {list(candidate_s)}"
         )
     return rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level).map(math.exp)
+
+
+def control_ratio(base: Run, head: Run) -> Interval | None:
+    """Return how much faster the fixed control work was in HEAD, by round medians; None where a run did not take it."""
+    first, second = (
+        [median(values) for of in run.tables.get("schedules", {}).values() for values in of["control_s"] if values]
+        for run in (base, head)
+    )
+    return unpaired_ratio(first, second) if first and second else None
 
 
 def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:

@@ -17,18 +17,14 @@ from functools import partial
 from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
-from inferbench_lib.records import Case, Figure, FigureKind, Measurement, Outcome, Run
+from inferbench_lib.records import Case, Figure, FigureKind, Measurement, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
-from inferbench_lib.stats.processes import FLAG, has_scatter, widened
-from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.stats.processes import has_scatter, widened
+from inferbench_lib.stats.trust import disturbance, mostly_disturbed
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
 SAME = "no significant difference"
-DISTURBED_SHARE = 1 / 3
-"""A figure that rests on several cells is disturbed when more than this share of the notebook's cells is."""
-OWN_DOING = frozenset({"oversubscribed", FLAG})
-"""Flags about the program itself, not about what disturbed it."""
 CHOSEN = "inputs per call"
 """The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
 
@@ -148,7 +144,7 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
     if rule.same_machine and base.case.n_threads != head.case.n_threads:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
     base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
-    disturbed = partial(first_fault, _disturbance, BASE=base, HEAD=head)
+    disturbed = partial(first_fault, disturbance, BASE=base, HEAD=head)
     rule = replace(rule, is_replicated=has_scatter(base) and has_scatter(head))
 
     def ratio_at(level: float) -> Interval:
@@ -179,7 +175,7 @@ def _compare_figures(
         return replace(change, ratio=_without_interval(first, second))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
         return _refused(change, "a value that is not above 0 has no ratio")
-    disturbed = partial(first_fault, _mostly_disturbed, BASE=base, HEAD=head)
+    disturbed = partial(first_fault, mostly_disturbed, BASE=base, HEAD=head)
     return _judged(change, partial(ratio_of_figures, first, second), disturbed, rule)
 
 
@@ -218,21 +214,3 @@ def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Ca
 
 def _unknown(figure: Figure) -> str:
     return "" if figure.value is not None else f"does not give it: {figure.verdict or 'no reason told'}"
-
-
-def _disturbance(cell: Measurement) -> str:
-    """Return what struck a cell from outside, or that it drifted; empty when nothing was seen."""
-    for flag in cell.flags:
-        if flag.name not in OWN_DOING:
-            return f"was disturbed: {flag.text}"
-    summary = summarize(cell)
-    return f"was unstable: {summary.reason}" if summary.outcome is Outcome.UNSTABLE else ""
-
-
-def _mostly_disturbed(run: Run) -> str:
-    """Return what disturbed more than `DISTURBED_SHARE` of a run's cells; empty when nothing did."""
-    usable = [cell for cell in run.measurements if not unusable(cell)]
-    struck = [why for cell in usable if (why := _disturbance(cell))]
-    if len(struck) <= DISTURBED_SHARE * len(usable):
-        return ""
-    return f"was disturbed in {len(struck)} of {len(usable)} cells; one of them {struck[0]}"
