@@ -541,7 +541,7 @@ BETWEEN_RUNS = [
         ("", "a disturbed run is judged", "and (why := disturbed())", "and (why := '')"),
     ),
     *in_file("records.py", "test_figure_kinds.py::test_only_intervals_are_compared",
-        ("", "a range or a model's band is compared", "self.kind is FigureKind.INTERVAL and None", "None"),
+        ("", "a range or a model's band is compared", 'self.kind == "interval" and None', "None"),
     ),
     *in_file("report/history.py", "test_index.py::test_the_index_looks_at_the_records_before_it_claims_a_change",
         ("", "the index judges a disturbed run", "(why := next(filter(", "not (why := next(filter("),

@@ -17,13 +17,14 @@ from inferbench_lib.findings import Verdict
 from inferbench_lib.records import Figure, FigureKind
 from inferbench_lib.report import history
 
-RANGE, MODEL = FigureKind.RANGE, FigureKind.MODEL
+RANGE: FigureKind = "range"
+MODEL: FigureKind = "model"
 
 
 @pytest.mark.parametrize(
     ("stored", "kind"),
     [
-        ({"value": 2.0, "low": 1.9, "high": 2.1, "unit": "×", "verdict": "faster"}, FigureKind.INTERVAL),
+        ({"value": 2.0, "low": 1.9, "high": 2.1, "unit": "×", "verdict": "faster"}, "interval"),
         ({"value": 300.0, "low": 200.0, "high": 450.0, "unit": "images/s", "verdict": "MODEL, batch 16"}, MODEL),
         ({"value": 120.0, "low": 90.0, "high": 120.0, "unit": "GFLOP/s", "verdict": "torch"}, RANGE),
         ({"value": 12.0, "low": 11.0, "high": 12.0, "unit": "GB/s", "verdict": "DRAM"}, RANGE),
@@ -32,7 +33,7 @@ RANGE, MODEL = FigureKind.RANGE, FigureKind.MODEL
 )
 def test_a_stored_figure_tells_its_kind(stored: dict[str, Any], kind: FigureKind) -> None:
     """A figure stored without a kind takes it from its verdict or unit; a stored kind counts."""
-    assert TypeAdapter(Figure).validate_python(stored).kind is kind
+    assert TypeAdapter(Figure).validate_python(stored).kind == kind
 
 
 def test_limits_and_models_are_no_intervals() -> None:
@@ -75,7 +76,8 @@ def test_only_intervals_are_compared(kind: FigureKind, reason: str) -> None:
 def test_the_index_compares_only_intervals() -> None:
     """A range of repeats that doubles is no change; an interval that does is one."""
     interval = Figure(value=1.0, low=0.99, high=1.01, unit="×")
-    for kind, changed in ((FigureKind.INTERVAL, True), (RANGE, False)):
+    kinds: tuple[tuple[FigureKind, bool], ...] = (("interval", True), (RANGE, False))
+    for kind, changed in kinds:
         before = replace(interval, kind=kind)
         after = Figure(value=2.0, low=1.99, high=2.01, unit="×", kind=kind)
         assert history.changes({"a": before}, {"a": after}, {"a": "a"}).changed is changed

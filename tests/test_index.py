@@ -315,7 +315,7 @@ def test_the_index_says_how_far_to_trust_a_run(tmp_path: Path, page: Page) -> No
     """The trust level with its reason stands beside the status."""
     add_run(tmp_path, "20260712-140302-standard", trust="Noisy: other programs used CPU time in 100 % of the cells.")
     said = rows(tmp_path, page).locator("td").first.inner_text()
-    assert said.split() == "complete Noisy: other programs used CPU time in 100 % of the cells.".split()
+    assert " ".join(said.split()) == "complete Noisy: other programs used CPU time in 100 % of the cells."
 
 
 def test_history_of_a_machine_is_drawn_and_said(tmp_path: Path, page: Page) -> None:

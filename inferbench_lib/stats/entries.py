@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 
 from inferbench_lib.findings import Interval, Ratio
-from inferbench_lib.records import Case, Figure, FigureKind
+from inferbench_lib.records import Case, Figure
 
 SHORT = {"n_processes": "p", "n_threads": "t", "batch_size": "b"}
 NOUNS = {"n_processes": ("process", "processes"), "n_threads": ("thread", "threads"), "batch_size": ("input",) * 2}
@@ -63,9 +63,7 @@ def entry(value: Interval | Ratio, unit: str, verdict: str = "", *, is_known: bo
     """Return a value with its interval; None where it is unknown or withheld, since JSON has no NaN."""
     if not is_known or math.isnan(value.value):
         return Figure(value=None, unit=unit, verdict=verdict)
-    return Figure(
-        value=value.value, low=value.low, high=value.high, unit=unit, verdict=verdict, kind=FigureKind.INTERVAL
-    )
+    return Figure(value=value.value, low=value.low, high=value.high, unit=unit, verdict=verdict, kind="interval")
 
 
 def columns(of: Interval | Ratio, unit: float = 1.0) -> dict[str, float]:

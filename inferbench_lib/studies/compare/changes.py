@@ -32,8 +32,8 @@ LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
 """Parameters that only the best batch depends on."""
 
 NO_INTERVAL: Mapping[FigureKind | None, str] = {
-    FigureKind.RANGE: "its ends are the lowest and the highest repeat, not an interval",
-    FigureKind.MODEL: "it is a model's, not measured",
+    "range": "its ends are the lowest and the highest repeat, not an interval",
+    "model": "it is a model's, not measured",
 }
 
 UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)

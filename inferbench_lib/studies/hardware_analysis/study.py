@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferbench_lib.findings import Interval, Ratio, Refusal
-from inferbench_lib.records import Figure, FigureKind, Run
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
@@ -174,7 +174,7 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
 
 def _limit(limit: Row, verdict: str) -> Figure:
     ends = {name: limit[name] for name in ("value", "low", "high", "unit")}
-    return Figure(**ends, verdict=verdict, kind=FigureKind.RANGE)
+    return Figure(**ends, verdict=verdict, kind="range")
 
 
 def _share(value: float, bound: str) -> Figure:
