@@ -31,6 +31,7 @@ from inferbench_lib.studies.compare.measure import newest_pair
 from inferbench_lib.studies.compare.study import CompareStudy, study
 
 pytestmark = pytest.mark.timeout(300)
+NO_RUN = "there is none yet: run make report"
 BASE, HEAD = "20260712-140302-standard", "20260713-090000-standard"
 
 
@@ -73,7 +74,7 @@ def test_a_run_is_read_wherever_it_lies(reports: Path, tmp_path: Path) -> None:
 def test_what_holds_no_run_is_named(reports: Path, tmp_path: Path) -> None:
     """A missing file, a page without data, one whose data was cut off or is of another schema: each says so."""
     with pytest.raises(
-        StoreError, match=r"^nowhere: expected a stored run, got: No such file or directory; check its path$"
+        StoreError, match=r"^nowhere: expected a stored run, got no such run, file or folder; there is none yet: run "
     ):
         store.runs_of("nowhere")
     path = tmp_path / "page.html"
@@ -205,9 +206,9 @@ def test_a_comparison_is_shown_again(reports: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--base", "a"], 2, "heads: expected a run to compare with a, got none; name both, or neither"),
-        (["--head", "a b"], 2, "base: expected a run to compare with a, b, got none; name both, or neither"),
-        (["--base", "a", "--head", "b"], 1, "a: expected a stored run, got: No such file or directory; check its path"),
+        (["--base", "a"], 2, f"heads: expected a run to compare with a, got none; name both, or neither; {NO_RUN}"),
+        (["--head", "a b"], 2, f"base: expected a run to compare with a, b, got none; name both, or neither; {NO_RUN}"),
+        (["--base", "a", "--head", "b"], 1, f"a: expected a stored run, got no such run, file or folder; {NO_RUN}"),
         ([], 2, "compare: expected two stored runs of one profile, got none; name them: BASE=<run> HEAD=<run>"),
     ],
 )
@@ -218,6 +219,21 @@ def test_a_wrong_name_leaves_no_report(
     assert main(["compare", *arguments]) == code
     assert capsys.readouterr().err == f"inferbench: {message}\n"
     assert not reports.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--head", BASE]])
+def test_a_wrong_name_lists_the_runs_there_are(
+    more: list[str], reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make compare BASE=nonsense` names the stored runs, newest first, with a HEAD or without."""
+    for name in (BASE, HEAD):
+        keep(reports, samples.multiprocess(), name)
+    assert main(["compare", "--base", "nonsense", *more]) in (1, 2)
+    assert capsys.readouterr().err.endswith(f"; the stored runs are {HEAD}, {BASE}\n")
+    for number in range(12):
+        keep(reports, samples.multiprocess(), f"20260720-{number:06}-quick")
+    assert main(["compare", "--base", "nonsense", *more]) in (1, 2)
+    assert capsys.readouterr().err.endswith("20260720-000002-quick and 4 older ones\n")
 
 
 def test_a_run_of_nothing_comparable_is_refused(reports: Path) -> None:

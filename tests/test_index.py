@@ -43,6 +43,7 @@ def add_run(reports: Path, run_id: str, **changes: Any) -> Path:
 def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, float, float]], **changes: Any) -> None:
     folder = add_run(reports, run_id, **changes)
     units = {"cpu_multiprocess/speedup": "×", "hardware_analysis/memory_gb_s": "GB/s", RATE: "images/s"}
+    units |= {"calibration/detectable_ratio": "×"}
     summary = {
         name: {"value": value, "low": low, "high": high, "unit": units[name], "verdict": ""}
         for name, (value, low, high) in figures.items()
@@ -251,6 +252,18 @@ def test_a_run_is_compared_with_the_one_before(tmp_path: Path, page: Page) -> No
     )
     page.get_by_role("searchbox", name="Filter").fill("changed")
     assert [row.is_visible() for row in page.locator("#runs tbody tr").all()] == [False, True, False]
+
+
+def test_a_calibration_is_no_run_before(tmp_path: Path, page: Page) -> None:
+    """A run is compared with the newest one that holds its figures, and a calibration with none."""
+    add_figures(tmp_path, "a", {POOL: (1.8, 1.7, 1.9)}, started_at="2026-07-01T00:00:00+00:00")
+    calibrations = {"calibration/detectable_ratio": (1.03, 1.02, 1.04)}
+    add_figures(tmp_path, "b", calibrations, started_at="2026-07-02T00:00:00+00:00")
+    add_figures(tmp_path, "c", {MEMORY: (20.0, 19.0, 21.0)}, started_at="2026-07-03T00:00:00+00:00")
+    add_figures(tmp_path, "d", {POOL: (1.2, 1.1, 1.3)}, started_at="2026-07-04T00:00:00+00:00")
+    cells = rows(tmp_path, page).locator("td:nth-child(5)")
+    assert [cells.nth(row).locator(".change").count() for row in range(4)] == [1, 0, 0, 0]
+    assert cells.nth(0).locator(".change").inner_text().startswith("Shared-memory pool over one process: lower (0.67×)")
 
 
 def test_other_machines_profiles_and_broken_runs_are_no_run_before(tmp_path: Path, page: Page) -> None:

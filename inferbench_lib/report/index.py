@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -120,15 +121,18 @@ def write_index(reports: Path, headlines: history.Headlines, front: str = "") ->
 
 
 def _compared_with_previous(reports: Path, oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
-    """Yield each run with its changes since the previous run on the same machine with the same profile."""
-    newest: dict[tuple[str, str, bool], Row] = {}
+    """Yield each run with its changes since the newest one of its series that holds one of the same headline figures.
+
+    A calibration, or a run of other notebooks, is no run before.
+    """
+    seen: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
     for row in oldest_first:
-        before = newest.get(row.series) if row.figures and row.series[0] else None
+        comparable = headlines.keys() & row.figures.keys() if row.series[0] else set()
+        before = next((one for one in reversed(seen[row.series]) if comparable & one.figures.keys()), None)
         records = partial(_records, reports, (before or row).run_id, row.run_id)
         changes = history.changes(before.figures, row.figures, headlines, records) if before else None
         yield replace(row, headlines=tuple(history.headlines(row.figures, headlines)), changes=changes)
-        if row.figures:
-            newest[row.series] = row
+        seen[row.series].append(row)
 
 
 def _records(reports: Path, before: str, after: str, notebook: str) -> tuple[Run, Run] | None:
