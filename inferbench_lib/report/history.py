@@ -60,12 +60,12 @@ def changes(before: Figures, after: Figures, names: Headlines, records: Records 
     level = shared_level(len(comparable))
     found, withheld = [], []
     for notebook, name, earlier, later in comparable:
-        deciding, shown = ratio_of_figures(earlier, later, level), ratio_of_figures(earlier, later)
+        deciding = ratio_of_figures(earlier, later, level)
         is_replicated = all(f"{notebook}/{SCATTER}" in of for of in (before, after))
-        ratio = judge(shown, between_runs(later.unit, is_replicated=is_replicated), deciding)
+        ratio = judge(deciding, between_runs(later.unit, is_replicated=is_replicated))
         if ratio.is_difference and (runs := records(notebook)):
             control = control_ratio(*runs)
-            ratio = judge(shown, between_runs(later.unit, control, is_replicated=is_replicated), deciding)
+            ratio = judge(deciding, between_runs(later.unit, control, is_replicated=is_replicated))
             if ratio.is_difference and (why := next(filter(None, map(mostly_disturbed, runs)), "")):
                 withheld.append(f"{capital(name)}: no verdict, because a run {why}")
                 continue

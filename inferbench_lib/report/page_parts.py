@@ -24,6 +24,7 @@ DISTURBANCES = {
     "gpu_clock": "the GPU clock dropped",
     "gpu_throttled": "the GPU throttled",
     "gpu_lost": "the GPU was lost",
+    "not_watched": "other load was not watched",
 }
 
 

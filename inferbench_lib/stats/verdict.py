@@ -141,12 +141,12 @@ def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float 
     return Interval(value=math.exp(centre), low=math.exp(centre - down), high=math.exp(centre + up), level=level)
 
 
-def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = None) -> Ratio:
+def judge(ratio: Interval, tolerance: Tolerance) -> Ratio:
     """Return the ratio with its verdict: a difference only where the whole interval lies beyond the tolerance.
 
-    Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
+    Where several comparisons share their chance of an error, give it the wider interval that decides.
     """
-    verdict, reason = _verdict(deciding or ratio, tolerance)
+    verdict, reason = _verdict(ratio, tolerance)
     return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, level=ratio.level, verdict=verdict, reason=reason)
 
 

@@ -2,8 +2,8 @@
 
 `stats.verdict` has the rule. Two runs were made at different times, so two things are added:
 
-- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The
-  95 % interval is shown, and one of this higher level decides.
+- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that: the
+  interval that is shown and decides has this higher level.
 - A difference is withheld where one of the runs was disturbed or drifted.
 """
 
@@ -44,7 +44,7 @@ class Change:
     """Cell or figure in BASE and in HEAD; None where a run has no value.
 
     `ratio` is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1 is faster, or higher. Its
-    verdict is invalid where the two must not be compared. `deciding` is the wider interval that decided.
+    verdict is invalid where the two must not be compared; its interval is the one that decided, at its level.
     """
 
     name: str
@@ -53,7 +53,6 @@ class Change:
     head: float | str | None
     is_cell: bool = False
     ratio: Ratio = UNJUDGED
-    deciding: Interval | None = None
 
     @property
     def label(self) -> str:
@@ -106,7 +105,7 @@ def compare_all(base: Run, head: Run, rule: Rule) -> tuple[Change, ...]:
 
 def n_questions(changes: Iterable[Change]) -> int:
     """Count the different comparisons: an efficiency is a speedup over a constant, and asks nothing new."""
-    ratios = [change.ratio for change in changes if change.deciding]
+    ratios = [change.ratio for change in changes if change.ratio.low is not None]
     return len({tuple(f"{end or 0.0:.9g}" for end in (one.value, one.low, one.high)) for one in ratios})
 
 
@@ -170,7 +169,7 @@ def _compare_figures(
         return _refused(change, f"under other limits: {' and '.join(limits)}")
     for cell, other, of_cell in cells:
         if _repeats(first, cell) and _repeats(second, other):
-            return replace(change, ratio=of_cell.ratio, deciding=of_cell.deciding)
+            return replace(change, ratio=of_cell.ratio)
     if not (first.has_interval and second.has_interval) or first.unit == CHOSEN:
         return replace(change, ratio=_without_interval(first, second))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
@@ -205,11 +204,10 @@ def _refused(change: Change, reason: str) -> Change:
 
 def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Callable[[], str], rule: Rule) -> Change:
     """Judge the ratio at the deciding level; withhold a difference where a run was disturbed."""
-    deciding = ratio_at(rule.level)
-    ratio = judge(ratio_at(0.95), rule.tolerance(change.unit), deciding)
+    ratio = judge(ratio_at(rule.level), rule.tolerance(change.unit))
     if ratio.is_difference and (why := disturbed()):
         ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
-    return replace(change, ratio=ratio, deciding=deciding)
+    return replace(change, ratio=ratio)
 
 
 def _unknown(figure: Figure) -> str:
