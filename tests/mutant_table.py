@@ -541,7 +541,7 @@ BETWEEN_RUNS = [
         ("", "a disturbed run is judged", "and (why := disturbed())", "and (why := '')"),
     ),
     *in_file("studies/compare/changes.py", "test_compare_pages.py::test_the_interval_that_decides_is_printed",
-        ("", "comparisons do not share their chance of an error", "judge(ratio_at(rule.level),", "judge(ratio_at(0.95),"),
+        ("", "comparisons share no chance of an error", "judge(ratio_at(rule.level),", "judge(ratio_at(0.95),"),
     ),
     *in_file("records.py", "test_figure_kinds.py::test_only_intervals_are_compared",
         ("", "a range or a model's band is compared", 'self.kind == "interval" and None', "None"),
