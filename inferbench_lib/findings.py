@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inferbench_lib.records import Outcome
+from inferbench_lib.records import Flag, Outcome
 
 
 class Verdict(StrEnum):
@@ -87,6 +87,37 @@ class Summary:
     def is_measured(self) -> bool:
         """Return whether its numbers may be shown: there are samples, the outputs were right, nothing failed."""
         return self.n_samples > 0 and self.outcome in (Outcome.OK, Outcome.UNSTABLE)
+
+
+class TrustLevel(StrEnum):
+    """How far the figures of a run can be trusted, best first."""
+
+    QUIET = "quiet"
+    NOISY = "noisy"
+    UNUSABLE = "unusable"
+
+
+class Cause(StrEnum):
+    """Sign by which a run is judged."""
+
+    INTERVALS = "interval widths"
+    NO_INTERVAL = "cells without an interval"
+    UNSTABLE = "unstable cells"
+    CONTROL = "control workload"
+    UNWATCHED = "no control workload"
+    DISTURBED = "disturbed cells"
+    NOTHING = "nothing measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Trust level of a run with the sign that decides it: its value, the limit, and the flag of a disturbance."""
+
+    level: TrustLevel
+    cause: Cause
+    value: float
+    limit: float
+    flag: Flag | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

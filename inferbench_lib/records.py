@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 CPU = "cpu"
 LARGEST_BATCH = "largest_batch"
 """The figure of a cell that was out of memory: the largest batch that fits."""
+
+
+FigureKind = Literal["interval", "range", "model"]
+"""Meaning of a figure's ends: a 95 % interval, the lowest and the highest repeat, or the band of a model."""
 
 
 class Outcome(StrEnum):
@@ -46,11 +50,8 @@ class Case:
     cold: bool = False
 
     def __str__(self) -> str:
-        spread = (
-            f"{self.executor}, {self.n_processes} × {self.n_threads}"
-            if self.executor != "single"
-            else (f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}")
-        )
+        alone = f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
+        spread = alone if self.executor == "single" else f"{self.executor}, {self.n_processes} × {self.n_threads}"
         spread += ", cold" if self.cold else ""
         batch = f"batch {self.batch_size:,}" if self.batch_size else "batches of its own"
         return f"{self.workload} · {self.engine} · {self.device} · {spread} · {batch} · {self.precision}"
@@ -67,10 +68,7 @@ class Flag:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The comparison of outputs with the reference; `detail` says where they first differ.
-
-    `max_abs_difference` is None where it is not a finite number.
-    """
+    """Comparison of outputs with the reference: where they first differ, and by how much (None: not finite)."""
 
     passed: bool
     n_checked: int
@@ -101,9 +99,9 @@ class Measurement:
 
     `samples_s` holds all samples in order; `round_sizes` says how many belong to each round, `process_sizes` how many
     rounds to each process (empty: one process). A sample is the seconds of `calls_per_sample` calls, divided by their
-    number. `series` holds what a clock saw beside each sample (`wall_s`), or
-    a series of its own (`host_to_device_s`). `figures` holds single values (`peak_allocated_bytes`). `spans` says for
-    each sample where every worker's time went; the span of kind "call" is the sample itself.
+    number. `series` holds what a clock saw beside each sample (`wall_s`), or a series of its own (`host_to_device_s`).
+    `figures` holds single values. `spans` says for each sample where every worker's time went; the span of kind "call"
+    is the sample itself.
     """
 
     case: Case
@@ -154,13 +152,24 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One entry of `summary.json`."""
+    """One entry of `summary.json`. Figures of 0.1.0 have no kind: verdict and unit tell it."""
 
     value: float | int | str | None
     low: float | None = None
     high: float | None = None
     unit: str = ""
     verdict: str = ""
+    kind: FigureKind | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            of_unit = "range" if self.unit in ("GFLOP/s", "GB/s") else "interval"
+            object.__setattr__(self, "kind", "model" if "MODEL" in self.verdict else of_unit)
+
+    @property
+    def has_interval(self) -> bool:
+        """Return whether it is a number with a 95 % interval, so that it can be compared."""
+        return isinstance(self.value, float | int) and self.kind == "interval" and None not in (self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)

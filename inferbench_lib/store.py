@@ -176,6 +176,13 @@ def stored_ids(notebook: str) -> list[str]:
     return sorted(path.parents[1].name for path in reports_folder().glob(f"*/data/{notebook}.json"))
 
 
+def known_runs(most: int = 10) -> str:
+    """Name the newest runs in `reports/` that hold records, or say how to make one."""
+    ids = sorted({path.parents[1].name for path in reports_folder().glob("*/data/*.json")}, reverse=True)
+    more = f" and {len(ids) - most} older ones" if len(ids) > most else ""
+    return f"the stored runs are {', '.join(ids[:most])}{more}" if ids else "there is none yet: run make report"
+
+
 def load_runs(folder: Path) -> dict[str, Run]:
     """Read all records of one run, by notebook."""
     return {path.stem: load_run(path) for path in sorted((folder / "data").glob("*.json"))}
@@ -188,6 +195,8 @@ def runs_of(source: str) -> dict[str, Run]:
     """
     path = reports_folder() / source
     path = path if path.exists() else Path(source).expanduser()
+    if not path.exists():
+        raise StoreError(f"{source}: expected a stored run, got no such run, file or folder; {known_runs()}")
     if path.is_dir():
         found = list(load_runs(path).values()) or [
             run for page in sorted(path.glob("*.html")) for run in embedded(page)

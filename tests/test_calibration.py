@@ -117,6 +117,25 @@ def test_a_run_that_holds_simulated_series_still_shows() -> None:
     assert page.answer(study(stored)).verdict == page.answer(study(run)).verdict
 
 
+def test_the_figure_of_false_alarms_says_what_it_shows() -> None:
+    """Few alarms are due to taking turns, not to the test: a t-test's few are set beside its many on calls in a row."""
+    said = study(a_run(variants(FOREST, n_rounds=24), comparisons=12))
+    alarms = replace(said.identical, p_values_in_a_row=(0.01, 0.02, 0.5))
+    reading = page.identical_ratios(replace(said, identical=alarms)).reading
+    assert " of comparisons; the rule allows 5 %); " in reading
+    assert reading.endswith(
+        "Taking turns keeps false alarms rare, whatever the test: a t-test on the same interleaved calls raises "
+        f"{alarms.naive_alarms}. Where each variant makes 50 calls in a row instead, it raises 2 in 3."
+    )
+    counts = {"aa_comparisons": 200, "aa_false_alarms": 5, "aa_false_alarms_naive": 2}
+    in_a_row = {"aa_false_alarms_naive_in_a_row": 37, "aa_comparisons_in_a_row": 90}
+    latest = dict.fromkeys(REQUIRED, 1.0) | counts | in_a_row | {"loop_overhead_ns": 1.0}
+    rows = dict(page._latest_rows(latest))
+    assert rows["false alarms on identical variants"] == "5 of 200"
+    assert rows["of a t-test on calls in a row, which do not take turns"] == "37 of 90"
+    assert "2 of 200" not in rows.values()
+
+
 def test_sharing_of_calls_is_said() -> None:
     """The page says whether comparisons share calls, and in how many each call serves."""
     alike = variants(FOREST, n_rounds=24)

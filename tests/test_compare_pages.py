@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -22,15 +24,18 @@ import inferbench_lib as ib
 from inferbench_lib import store
 from inferbench_lib.__main__ import main
 from inferbench_lib.errors import ConfigError, StoreError
-from inferbench_lib.records import Flag, Run, from_plain, plain
+from inferbench_lib.records import Figure, Flag, Run, from_plain, plain
 from inferbench_lib.report import results
 from inferbench_lib.report.downloads import data_link
+from inferbench_lib.report.words import interval_of
+from inferbench_lib.stats.verdict import unpaired_ratio
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.compare import page
 from inferbench_lib.studies.compare.measure import newest_pair
 from inferbench_lib.studies.compare.study import CompareStudy, study
 
 pytestmark = pytest.mark.timeout(300)
+NO_RUN = "there is none yet: run make report"
 BASE, HEAD = "20260712-140302-standard", "20260713-090000-standard"
 
 
@@ -73,7 +78,7 @@ def test_a_run_is_read_wherever_it_lies(reports: Path, tmp_path: Path) -> None:
 def test_what_holds_no_run_is_named(reports: Path, tmp_path: Path) -> None:
     """A missing file, a page without data, one whose data was cut off or is of another schema: each says so."""
     with pytest.raises(
-        StoreError, match=r"^nowhere: expected a stored run, got: No such file or directory; check its path$"
+        StoreError, match=r"^nowhere: expected a stored run, got no such run, file or folder; there is none yet: run "
     ):
         store.runs_of("nowhere")
     path = tmp_path / "page.html"
@@ -134,7 +139,8 @@ def test_a_slowdown_is_the_first_sentence(reports: Path) -> None:
     said = said_of(reports, made(rng), made(rng, slower={"shared_pool": 1.5}))
     answer = page.answer(said)
     n_judged = sum(change.ratio.is_judged for change in said.pairs[0].changes)
-    assert f" of {n_judged} cells and figures changed: " in answer.verdict
+    assert f" of {n_judged} cells and figures changed, the cell that changed most: " in answer.verdict
+    assert len(answer.verdict.split()) <= 45
     assert "forest · sklearn · cpu · shared_pool, 4 × 1 · batch 15,000 slower, 0.6" in answer.verdict
     assert [card.label.partition(":")[0] for card in answer.cards] == [
         "with no significant difference",
@@ -162,7 +168,7 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
     verdicts = {
         "same": (base, "No significant difference in "),
         "struck": (struck, " differences withheld: a run was disturbed."),
-        "machine": (away, " changed on another machine: "),
+        "machine": (away, " changed on another machine, the cell that changed most: "),
         "other work": (
             other,
             "Nothing could be compared (cpu_multiprocess: other work: n_trees: 50 in BASE, 7 in HEAD).",
@@ -178,6 +184,55 @@ def test_every_verdict_is_said_in_whole_sentences(reports: Path) -> None:
     beside = ["what", "BASE", *(pair.head for pair in several.pairs), "notebook"]
     assert page.changes(several).frame.columns.tolist() == beside
     assert page.answer(several).verdict.count("20260713-090000-standard: ") == 1
+
+
+def test_the_interval_that_decides_is_printed(reports: Path) -> None:
+    """The interval of a cell has the shared level in the record and in the table, and no other is shown."""
+    rng = np.random.default_rng(0)
+    base, head = made(rng), made(rng, slower={"shared_pool": 1.5})
+    said = said_of(reports, base, head)
+    (one,) = said.pairs[0].notebooks
+    first, second = (
+        [median(of) for of in cell.rounds()]
+        for run in (base, head)
+        for cell in run.measurements
+        if cell.case.executor == "shared_pool" and not cell.case.cold
+    )
+    level = min(one.rule.level, 1 - 2 / math.comb(16, 8))
+    assert level > 0.99
+    deciding = unpaired_ratio(first, second, level)
+    ninety_five = unpaired_ratio(first, second)
+    assert interval_of(deciding) != interval_of(ninety_five)
+    (change,) = [of for of in one.changes if of.is_cell and "shared_pool" in of.name]
+    assert (change.ratio.low, change.ratio.high) == (deciding.low, deciding.high)
+    row = page.changes(said).frame.set_index("what").loc[change.label]
+    assert row["interval"] == interval_of(deciding)
+    assert not [text for text in sentences(said) if interval_of(ninety_five) in text]
+    assert said.run.summary[f"{NOTEBOOK}/{change.name}"].low == deciding.low
+
+
+def test_what_changed_comes_first_and_what_has_no_verdict_is_counted(reports: Path) -> None:
+    """The largest changes lead the table, and the first sentence counts the cells and figures without a verdict."""
+    rng = np.random.default_rng(0)
+    base, head = made(rng), made(rng, slower={"shared_pool": 1.5, "threads": 1.2})
+    model = {f"model[{n}]": Figure(value=n, unit="images/s", verdict="MODEL") for n in range(2, 6)}
+    other = {name: replace(of, value=7) for name, of in model.items()}
+    base = replace(base, summary={**base.summary, **model})
+    said = said_of(reports, base, replace(head, summary={**head.summary, **other}))
+    changes = said.pairs[0].changes
+    n_without = sum(not change.ratio.is_judged for change in changes)
+    assert n_without >= 4
+    assert page.answer(said).verdict.endswith(f" {n_without} more have no verdict.")
+    verdicts = list(page.changes(said).frame["verdict"])
+    n_changed = sum(change.ratio.is_difference for change in changes)
+    assert set(verdicts[:n_changed]) <= {"slower", "lower", "faster", "higher"}
+    assert verdicts[n_changed:].count("no significant difference") == len(changes) - n_changed - n_without
+    assert page.changes(said).reading.startswith("In all: ")
+    left_out = page.not_compared(said).frame.set_index("why")
+    assert left_out.loc["no verdict: it is a model's, not measured", "how many"] == 4
+    assert left_out.loc["no verdict: it is a model's, not measured", "such as"] == (
+        "model[2], model[3], model[4] and 1 more"
+    )
 
 
 def test_nothing_to_compare_is_a_page_too(reports: Path) -> None:
@@ -205,9 +260,9 @@ def test_a_comparison_is_shown_again(reports: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--base", "a"], 2, "heads: expected a run to compare with a, got none; name both, or neither"),
-        (["--head", "a b"], 2, "base: expected a run to compare with a, b, got none; name both, or neither"),
-        (["--base", "a", "--head", "b"], 1, "a: expected a stored run, got: No such file or directory; check its path"),
+        (["--base", "a"], 2, f"heads: expected a run to compare with a, got none; name both, or neither; {NO_RUN}"),
+        (["--head", "a b"], 2, f"base: expected a run to compare with a, b, got none; name both, or neither; {NO_RUN}"),
+        (["--base", "a", "--head", "b"], 1, f"a: expected a stored run, got no such run, file or folder; {NO_RUN}"),
         ([], 2, "compare: expected two stored runs of one profile, got none; name them: BASE=<run> HEAD=<run>"),
     ],
 )
@@ -218,6 +273,21 @@ def test_a_wrong_name_leaves_no_report(
     assert main(["compare", *arguments]) == code
     assert capsys.readouterr().err == f"inferbench: {message}\n"
     assert not reports.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--head", BASE]])
+def test_a_wrong_name_lists_the_runs_there_are(
+    more: list[str], reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make compare BASE=nonsense` names the stored runs, newest first, with a HEAD or without."""
+    for name in (BASE, HEAD):
+        keep(reports, samples.multiprocess(), name)
+    assert main(["compare", "--base", "nonsense", *more]) in (1, 2)
+    assert capsys.readouterr().err.endswith(f"; the stored runs are {HEAD}, {BASE}\n")
+    for number in range(12):
+        keep(reports, samples.multiprocess(), f"20260720-{number:06}-quick")
+    assert main(["compare", "--base", "nonsense", *more]) in (1, 2)
+    assert capsys.readouterr().err.endswith("20260720-000002-quick and 4 older ones\n")
 
 
 def test_a_run_of_nothing_comparable_is_refused(reports: Path) -> None:

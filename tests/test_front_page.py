@@ -171,29 +171,35 @@ def test_a_stored_run_is_shown_again(whole: dict[str, Run], tmp_path: Path, monk
     [
         (
             "multiprocess",
-            "Stable: none of 5 cells drifted or failed. The outputs of all 5 verified cells match the reference. "
-            "Intervals are over 8 rounds.",
+            "Quiet: three of four cells are known to ±0.3 % or better. The outputs of all 5 verified cells match the "
+            "reference. Intervals are over 8 rounds.",
         ),
+        ("multiprocess, too few rounds", "Unusable: 100 % of the cells have no interval, which needs 6 rounds."),
         ("multiprocess, too few rounds", "Measured in 3 rounds; an interval needs 6."),
         ("multiprocess, one round", "Measured in 1 round;"),
-        ("multiprocess, wrong outputs", "1 of 3 verified cells have WRONG outputs; their figures are withheld."),
-        ("multiprocess, unstable", "Not stable: of 3 cells, 2 too unstable for a verdict; "),
+        ("multiprocess, wrong outputs", "1 of 3 cells have no result. 1 of 3 verified cells have WRONG outputs; their"),
+        (
+            "multiprocess, unstable",
+            "Unusable: a quarter of the cells are known only to ±33 % or worse (limit ±30 %). Run",
+        ),
+        ("multiprocess, all failed", "Unusable: nothing was measured."),
         ("multiprocess, all failed", "No outputs were verified. Nothing was timed."),
     ],
 )
 def test_trust_is_said_with_its_reason(name: str, expected: str) -> None:
-    """Stable or not, verified or not, and over how many rounds."""
+    """Quiet, noisy or unusable, verified or not, and over how many rounds."""
     assert expected in trust([samples.RUNS[name]])
     assert trust([]) == ""
 
 
-def test_a_disturbed_run_is_not_called_stable() -> None:
-    """Where the control workload drifted beside each cell, that is said first, though every cell has a result."""
-    run = samples.multiprocess()
-    drift = Flag(name="drift", text="the machine's speed changed")
-    cells = tuple(replace(cell, flags=(drift,)) for cell in run.measurements)
-    assert trust([replace(run, measurements=cells)]).startswith(
-        "Disturbed: the control workload drifted in 5 of 5 cells. "
+def test_a_front_page_is_as_quiet_as_its_noisiest_notebook(whole: dict[str, Run]) -> None:
+    """Other load beside the cells of one notebook makes the whole run noisy, and that notebook is named."""
+    assert trust(list(whole.values())).startswith("Quiet: ")
+    run, load = whole["batch_sweep"], Flag(name="other_load", text="in 8 of 8 rounds other programs used 40 %")
+    struck = tuple(replace(cell, flags=(load,)) for cell in run.measurements)
+    whole["batch_sweep"] = replace(run, measurements=struck)
+    assert trust(list(whole.values())).startswith(
+        "Noisy in batch_sweep: other programs used CPU time in 100 % of the cells (limit 33 %). "
     )
 
 

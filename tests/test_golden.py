@@ -79,7 +79,7 @@ def test_figures_come_out_equal(runs: dict[str, Run], notebook: str) -> None:
         if name.startswith(f"{notebook}/") and name not in CORRECTED
     }
     now = {
-        name: asdict(figure)
+        name: {field: of for field, of in asdict(figure).items() if field != "kind"}  # not told by 0.1.0
         for name, figure in studies.figures(runs[notebook]).items()
         if f"{notebook}/{name}" not in CORRECTED
         and not any(re.fullmatch(pattern, f"{notebook}/{name}") for pattern in ADDED)

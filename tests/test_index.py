@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_runs as samples
 from playwright.sync_api import Locator, Page
 
+from inferbench_lib import store
+from inferbench_lib.records import Flag, Run
 from inferbench_lib.report.index import write_index
 from inferbench_lib.studies import voice
 
@@ -37,7 +42,8 @@ def add_run(reports: Path, run_id: str, **changes: Any) -> Path:
 
 def add_figures(reports: Path, run_id: str, figures: dict[str, tuple[float, float, float]], **changes: Any) -> None:
     folder = add_run(reports, run_id, **changes)
-    units = {"cpu_multiprocess/speedup": "×", "hardware_analysis/memory_gb_s": "GB/s"}
+    units = {"cpu_multiprocess/speedup": "×", "hardware_analysis/memory_gb_s": "GB/s", RATE: "images/s"}
+    units |= {"calibration/detectable_ratio": "×"}
     summary = {
         name: {"value": value, "low": low, "high": high, "unit": units[name], "verdict": ""}
         for name, (value, low, high) in figures.items()
@@ -218,6 +224,7 @@ def test_index_is_quiet_and_fits(tmp_path: Path, page: Page, width: int) -> None
     assert re.findall(r"\w+://", (tmp_path / "index.html").read_text(encoding="utf-8")) == []
 
 
+RATE = "cpu_vs_gpu/best_throughput[small,cpu]"
 POOL, MEMORY = "cpu_multiprocess/speedup", "hardware_analysis/memory_gb_s"
 
 
@@ -241,10 +248,22 @@ def test_a_run_is_compared_with_the_one_before(tmp_path: Path, page: Page) -> No
     ]
     assert cells.nth(0).locator(".status").count() == 0
     assert cells.nth(0).locator(".change").inner_text() == (
-        "No significant change since the run before, in 2 headline figures."
+        "No significant change since the run before, in 1 headline figure."
     )
     page.get_by_role("searchbox", name="Filter").fill("changed")
     assert [row.is_visible() for row in page.locator("#runs tbody tr").all()] == [False, True, False]
+
+
+def test_a_calibration_is_no_run_before(tmp_path: Path, page: Page) -> None:
+    """A run is compared with the newest one that holds its figures, and a calibration with none."""
+    add_figures(tmp_path, "a", {POOL: (1.8, 1.7, 1.9)}, started_at="2026-07-01T00:00:00+00:00")
+    calibrations = {"calibration/detectable_ratio": (1.03, 1.02, 1.04)}
+    add_figures(tmp_path, "b", calibrations, started_at="2026-07-02T00:00:00+00:00")
+    add_figures(tmp_path, "c", {MEMORY: (20.0, 19.0, 21.0)}, started_at="2026-07-03T00:00:00+00:00")
+    add_figures(tmp_path, "d", {POOL: (1.2, 1.1, 1.3)}, started_at="2026-07-04T00:00:00+00:00")
+    cells = rows(tmp_path, page).locator("td:nth-child(5)")
+    assert [cells.nth(row).locator(".change").count() for row in range(4)] == [1, 0, 0, 0]
+    assert cells.nth(0).locator(".change").inner_text().startswith("Shared-memory pool over one process: lower (0.67×)")
 
 
 def test_other_machines_profiles_and_broken_runs_are_no_run_before(tmp_path: Path, page: Page) -> None:
@@ -264,6 +283,52 @@ def test_other_machines_profiles_and_broken_runs_are_no_run_before(tmp_path: Pat
         .inner_text()
         .startswith("summary.json: expected the run's figures, got a damaged file; its pages may still be good.")
     )
+
+
+def struck(run: Run) -> Run:
+    """The run, other load beside each of its cells."""
+    load = Flag(name="other_load", text="in 8 of 8 rounds other programs used 50 % of the CPUs.")
+    return replace(run, measurements=tuple(replace(cell, flags=(load,)) for cell in run.measurements))
+
+
+def slower(run: Run) -> Run:
+    """The run, its fixed control workload half as fast."""
+    schedules = {name: {"control_s": [[2 * s for s in round_] for round_ in of["control_s"]]}
+                 for name, of in run.tables["schedules"].items()}  # fmt: skip
+    return replace(run, tables={**run.tables, "schedules": schedules})
+
+
+@pytest.mark.parametrize(
+    ("head", "figure", "expected"),
+    [
+        (lambda run: run, POOL, "Shared-memory pool over one process: lower (0.67×), "),
+        (
+            struck,
+            POOL,
+            "Shared-memory pool over one process: no verdict, because a run was disturbed in 5 of 5 cells; ",
+        ),
+        (slower, RATE, "No significant change since the run before, in 1 headline figure."),
+    ],
+)
+def test_the_index_looks_at_the_records_before_it_claims_a_change(
+    tmp_path: Path, page: Page, head: Callable[[Run], Run], figure: str, expected: str
+) -> None:
+    """A disturbed run, or one whose control workload changed as much, gives no change; a quiet one does."""
+    base = samples.multiprocess() if figure == POOL else samples.vs_gpu()
+    for day, (value, run) in enumerate(((1.8, base), (1.2, head(base))), start=1):
+        ends = {figure: (value, 0.99 * value, 1.01 * value)}
+        add_figures(tmp_path, f"run{day}", ends, started_at=f"2026-07-0{day}T10:00:00+00:00")
+        store.save_run(run, tmp_path / f"run{day}")
+    newest = rows(tmp_path, page).first
+    assert newest.locator(".change").inner_text().startswith(expected)
+    assert newest.locator(".status.changed").count() == ("lower" in expected)
+
+
+def test_the_index_says_how_far_to_trust_a_run(tmp_path: Path, page: Page) -> None:
+    """The trust level with its reason stands beside the status."""
+    add_run(tmp_path, "20260712-140302-standard", trust="Noisy: other programs used CPU time in 100 % of the cells.")
+    said = rows(tmp_path, page).locator("td").first.inner_text()
+    assert " ".join(said.split()) == "complete Noisy: other programs used CPU time in 100 % of the cells."
 
 
 def test_history_of_a_machine_is_drawn_and_said(tmp_path: Path, page: Page) -> None:

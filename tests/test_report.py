@@ -118,10 +118,10 @@ def test_manifest_accounts_for_every_file(report: Report) -> None:
 
 
 def test_summary_has_its_names(report: Report) -> None:
-    """`summary.json` holds the documented names with the five fields; parameters are exact, predictions verified."""
+    """`summary.json` holds the documented names with the six fields; parameters are exact, predictions verified."""
     assert [name for name in EVERYWHERE if name not in report.summary] == []
     assert {frozenset(figure) for figure in report.summary.values()} == {
-        frozenset({"value", "low", "high", "unit", "verdict"})
+        frozenset({"value", "low", "high", "unit", "verdict", "kind"})
     }
     assert report.summary["cpu_vs_gpu/parameters[small]"]["value"] == 8_765_066
     assert report.summary["cpu_multiprocess/verification"]["value"] == "PASSED"

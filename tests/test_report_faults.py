@@ -173,6 +173,24 @@ def test_a_record_that_no_page_can_read_back_is_kept(reports: Path, notebooks: P
     assert "data/bad.json" in manifest_of(reports)["files"]
 
 
+def test_a_notebook_that_measured_nothing_is_incomplete(reports: Path, notebooks: Path) -> None:
+    """A notebook without a result in any cell is incomplete, with the reason, and the exit code is 1."""
+    imports = "from inferbench_lib import store\nfrom inferbench_lib.records import Case, Machine, Measurement, Run"
+    cells = "cell = Measurement(case=Case(workload='forest', batch_size=1), outcome='failed', reason='it was killed')"
+    save = "store.save_run(Run(notebook='bad', run_id='any', machine=Machine(), params={}, measurements=(cell,)))"
+    small_notebooks.write(notebooks, bad=[imports, cells, save], good=GOOD)
+    assert run_report(job(notebooks, "bad", "good")) == 1
+    manifest = manifest_of(reports)
+    assert (manifest["status"], manifest["trust"][:9]) == ("incomplete", "Unusable:")
+    assert ends(manifest) == {
+        "bad": ("failed", "nothing was measured (failed: it was killed)"),
+        "good": ("complete", ""),
+    }
+    assert words_of(page_of(reports, "bad").select_one(".banner")).startswith(
+        "INCOMPLETE failed Why: nothing was measured (failed: it was killed)"
+    )
+
+
 def test_kernels_leave_no_process(reports: Path, notebooks: Path, tmp_path: Path) -> None:
     """After a kernel was killed, what it started and our workers in it are gone too."""
     marker = tmp_path / "pids"

@@ -240,13 +240,20 @@ def run_with(notebook: str, **figures: Figure) -> Run:
 
 
 def test_summary_is_flat_sorted_and_whole(folder: Path) -> None:
-    """Figures of all notebooks stand under `<notebook>/<figure>`, sorted, with all five fields."""
+    """Figures of all notebooks stand under `<notebook>/<figure>`, sorted, with all six fields."""
     store.save_run(run_with("summary", b=Figure(value=None), a=Figure(value="PASSED")))
     store.save_run(run_with("cpu_vs_gpu", x=Figure(value=8765066, unit="parameters")))
     store.save_run(run_with("batch_sweep", y=Figure(value=1.5, low=1.0, high=2.0, unit="×", verdict="faster")))
     content = json.loads(store.write_summary(folder).read_text())
     assert list(content) == ["batch_sweep/y", "cpu_vs_gpu/x", "summary/a", "summary/b"]
-    assert content["batch_sweep/y"] == {"value": 1.5, "low": 1.0, "high": 2.0, "unit": "×", "verdict": "faster"}
+    assert content["batch_sweep/y"] == {
+        "value": 1.5,
+        "low": 1.0,
+        "high": 2.0,
+        "unit": "×",
+        "verdict": "faster",
+        "kind": "interval",
+    }
     assert content["cpu_vs_gpu/x"]["value"] == 8765066
     assert isinstance(content["cpu_vs_gpu/x"]["value"], int)
     assert content["summary/b"]["value"] is None

@@ -94,7 +94,7 @@ def samples_csv(run: Run) -> bytes:
 
 
 def figures_csv(runs: Sequence[Run]) -> bytes:
-    """Return every figure of `summary.json` as a row, with its 95 % interval."""
+    """Return every figure of `summary.json` as a row, with its ends and what they are."""
     rows = [(f"{run.notebook}/{name}", *astuple(figure)) for run in runs for name, figure in run.summary.items()]
     return _csv(rows, ["figure", *(field.name for field in fields(Figure))])
 

@@ -1,26 +1,29 @@
 """Compare each run of a machine with the one before by its headline figures, and draw each figure over the runs.
 
-The rule is that of `make compare`, which looks closer: at the rounds, the control workload and the disturbances.
+The rule is that of `make compare`, which compares cells too, by their rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from inferbench_lib.findings import Verdict
-from inferbench_lib.records import Figure
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.report.words import capital, digits, plural, spread, times, valued
 from inferbench_lib.stats.processes import SCATTER
-from inferbench_lib.stats.verdict import between_runs, judge, ratio_of_figures, shared_level
+from inferbench_lib.stats.trust import mostly_disturbed
+from inferbench_lib.stats.verdict import between_runs, control_ratio, judge, ratio_of_figures, shared_level
 
 Headlines = Mapping[str, str]
 """Names of `summary.json` and what a reader calls them; of each, more is better."""
 WIDTH, HEIGHT, EDGE = 160, 36, 4
 
 Figures = Mapping[str, Figure]
+Records = Callable[[str], tuple[Run, Run] | None]
+"""Return the records of a notebook in both runs, the earlier first; None where one of them has none."""
 
 
 def headlines(figures: Figures, names: Headlines) -> list[tuple[str, str]]:
@@ -42,20 +45,30 @@ class Changes:
     sentences: tuple[str, ...]
 
 
-def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
-    """Compare a run with the one before, by the headline figures that have an interval in both."""
+def changes(before: Figures, after: Figures, names: Headlines, records: Records = lambda _: None) -> Changes:
+    """Compare a run with the one before, by the headline figures that have an interval in both.
+
+    A difference is looked at again in the records of its notebook: the control workload must not show it too, and
+    neither run may be disturbed.
+    """
     comparable = [
-        (f"{key.partition('/')[0]}/{SCATTER}", name, earlier, later)
+        (key.partition("/")[0], name, earlier, later)
         for key, name in names.items()
         if (earlier := _number(before, key)) and (later := _number(after, key)) and earlier.unit == later.unit
-        if None not in (earlier.low, earlier.high, later.low, later.high)
+        if earlier.has_interval and later.has_interval
     ]
     level = shared_level(len(comparable))
-    found = []
-    for scatter, name, earlier, later in comparable:
+    found, withheld = [], []
+    for notebook, name, earlier, later in comparable:
         deciding = ratio_of_figures(earlier, later, level)
-        tolerance = between_runs(later.unit, is_replicated=scatter in before and scatter in after)
-        ratio = judge(ratio_of_figures(earlier, later), tolerance, deciding)
+        is_replicated = all(f"{notebook}/{SCATTER}" in of for of in (before, after))
+        ratio = judge(deciding, between_runs(later.unit, is_replicated=is_replicated))
+        if ratio.is_difference and (runs := records(notebook)):
+            control = control_ratio(*runs)
+            ratio = judge(deciding, between_runs(later.unit, control, is_replicated=is_replicated))
+            if ratio.is_difference and (why := next(filter(None, map(mostly_disturbed, runs)), "")):
+                withheld.append(f"{capital(name)}: no verdict, because a run {why}")
+                continue
         if ratio.is_difference:
             word = "higher" if ratio.verdict is Verdict.FASTER else "lower"
             values = f"{said(later)} after {said(earlier)} in the run before"
@@ -63,7 +76,7 @@ def changes(before: Figures, after: Figures, names: Headlines) -> Changes:
     none = f"No significant change since the run before, in {plural(len(comparable), 'headline figure')}."
     if not comparable:
         none = "Not compared with the run before: no figure has an interval in both."
-    return Changes(changed=bool(found), sentences=tuple(found) or (none,))
+    return Changes(changed=bool(found), sentences=(*(found or ([] if withheld else [none])), *withheld))
 
 
 @dataclass(frozen=True, kw_only=True)

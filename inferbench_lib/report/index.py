@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 
-from inferbench_lib.records import Figure
+from inferbench_lib.errors import StoreError
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.report import history, shell
-from inferbench_lib.store import write_file
+from inferbench_lib.store import load_run, write_file
 
 MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
@@ -59,6 +62,7 @@ class Manifest(BaseModel, frozen=True):
     command: str = ""
     duration_s: float = 0.0
     simulated: bool = False
+    trust: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ def write_index(reports: Path, headlines: history.Headlines, front: str = "") ->
     """
     found = [_read(folder, front) for folder in _run_folders(reports)]
     oldest_first = sorted(found, key=lambda row: (row.when, row.run_id))
-    rows = list(_compared_with_previous(oldest_first, headlines))[::-1]
+    rows = list(_compared_with_previous(reports, oldest_first, headlines))[::-1]
     text = shell.render(
         "runs.html.j2",
         rows=rows,
@@ -116,15 +120,27 @@ def write_index(reports: Path, headlines: history.Headlines, front: str = "") ->
     return write_file(reports / "index.html", text)
 
 
-def _compared_with_previous(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
-    """Yield each run with its changes since the previous run on the same machine with the same profile."""
-    newest: dict[tuple[str, str, bool], Row] = {}
+def _compared_with_previous(reports: Path, oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[Row]:
+    """Yield each run with its changes since the newest one of its series that holds one of the same headline figures.
+
+    A calibration, or a run of other notebooks, is no run before.
+    """
+    seen: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
     for row in oldest_first:
-        before = newest.get(row.series) if row.figures and row.series[0] else None
-        changes = history.changes(before.figures, row.figures, headlines) if before else None
+        comparable = headlines.keys() & row.figures.keys() if row.series[0] else set()
+        before = next((one for one in reversed(seen[row.series]) if comparable & one.figures.keys()), None)
+        records = partial(_records, reports, (before or row).run_id, row.run_id)
+        changes = history.changes(before.figures, row.figures, headlines, records) if before else None
         yield replace(row, headlines=tuple(history.headlines(row.figures, headlines)), changes=changes)
-        if row.figures:
-            newest[row.series] = row
+        seen[row.series].append(row)
+
+
+def _records(reports: Path, before: str, after: str, notebook: str) -> tuple[Run, Run] | None:
+    """Read a notebook's records in two runs; None where one cannot be read, so that the figures alone decide."""
+    earlier, later = (reports / run_id / "data" / f"{notebook}.json" for run_id in (before, after))
+    with contextlib.suppress(StoreError):
+        return load_run(earlier), load_run(later)
+    return None
 
 
 def _histories(oldest_first: Sequence[Row], headlines: history.Headlines) -> Iterator[tuple[str, list[history.Line]]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
 
-from inferbench_lib.records import Measurement, Outcome, Run
+from inferbench_lib.findings import Cause, Trust, TrustLevel
+from inferbench_lib.records import Measurement, Run
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import interval, joined, plural, seconds, share, size
+from inferbench_lib.report.words import capital, interval, joined, plural, seconds, share, size
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.stats.trust import trust as level_of
+from inferbench_lib.stats.trust import worst
 
 DISTURBANCES = {
     "other_load": "other programs used CPU time",
@@ -22,8 +24,7 @@ DISTURBANCES = {
     "gpu_clock": "the GPU clock dropped",
     "gpu_throttled": "the GPU throttled",
     "gpu_lost": "the GPU was lost",
-    "oversubscribed": "more workers than usable CPUs",
-    "drift": "the control workload drifted",
+    "not_watched": "other load was not watched",
 }
 
 
@@ -85,22 +86,49 @@ def method(run: Run) -> str:
 
 
 def trust(runs: Sequence[Run]) -> str:
-    """Return how stable the cells were, how many outputs were verified, and the rounds; "" without a cell."""
+    """Return the trust level with its reason, how many outputs were verified, and the rounds; "" without a cell."""
     cells = [cell for run in runs for cell in run.measurements]
-    return f"{_stability(cells)} {_verified(cells)} {_rounds(cells)}" if cells else ""
+    return f"{trust_level(runs)} {_results(cells)}{_verified(cells)} {_rounds(cells)}" if cells else ""
 
 
-def _stability(cells: Sequence[Measurement]) -> str:
-    n_cells, outcomes = plural(len(cells), "cell"), Counter(summarize(cell).outcome for cell in cells)
-    flagged = Counter(name for cell in cells for name in dict.fromkeys(flag.name for flag in cell.flags))
-    causes = joined(f"{DISTURBANCES.get(name, name)} in {count}" for name, count in flagged.most_common())
-    n_unstable = outcomes[Outcome.UNSTABLE]
-    n_failed = len(cells) - n_unstable - outcomes[Outcome.OK]
-    troubles = [f"{n_unstable} too unstable for a verdict"] * bool(n_unstable)
-    troubles += [f"{n_failed} without a result"] * bool(n_failed)
-    if troubles:
-        return f"Not stable: of {n_cells}, {joined(troubles)}{causes and '; '}{causes}."
-    return f"Disturbed: {causes} of {n_cells}." if causes else f"Stable: none of {n_cells} drifted or failed."
+def trust_level(runs: Sequence[Run]) -> str:
+    """Return the trust level of the least trustworthy run, with its reason; "" without a run."""
+    judged = [(level_of(run), run.notebook) for run in runs if run.measurements]
+    if not judged:
+        return ""
+    level = worst(one for one, _ in judged)
+    if level.level is TrustLevel.QUIET:
+        return f"{capital(level.level)}: {_reason(level)}."
+    where = f" in {next(name for one, name in judged if one is level)}" if len(judged) > 1 else ""
+    return f"{capital(level.level)}{where}: {_reason(level)}. Run again on a quieter machine."
+
+
+def _reason(of: Trust) -> str:
+    value, limit = share(of.value), share(of.limit)
+    match of.cause:
+        case Cause.INTERVALS if of.level is TrustLevel.QUIET:
+            return f"three of four cells are known to ±{value} or better"
+        case Cause.INTERVALS:
+            return f"a quarter of the cells are known only to ±{value} or worse (limit ±{limit})"
+        case Cause.NO_INTERVAL:
+            return f"{value} of the cells have no interval, which needs {values_needed()} rounds"
+        case Cause.UNSTABLE:
+            return f"{value} of the cells are unstable (limit {limit})"
+        case Cause.CONTROL:
+            return f"the machine's speed changed by {value} during the run (limit {limit})"
+        case Cause.UNWATCHED:
+            return "the control workload did not run in every round, so a change of the machine's speed was not seen"
+        case Cause.DISTURBED:
+            flag = of.flag
+            what = DISTURBANCES.get(flag.name, flag.text.removesuffix(".")) if flag else "something"
+            return f"{what} in {value} of the cells (limit {limit})"
+        case Cause.NOTHING:
+            return "nothing was measured"
+
+
+def _results(cells: Sequence[Measurement]) -> str:
+    n_failed = sum(not summarize(cell).is_measured for cell in cells)
+    return f"{n_failed} of {plural(len(cells), 'cell')} have no result. " if n_failed else ""
 
 
 def _verified(cells: Sequence[Measurement]) -> str:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -28,9 +28,10 @@ from inferbench_lib.records import Run
 from inferbench_lib.report import results
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Console, Execution, environment, execute
-from inferbench_lib.report.page_parts import trust
+from inferbench_lib.report.page_parts import trust, trust_level
 from inferbench_lib.report.pages import render_page
 from inferbench_lib.report.words import duration, machine_line
+from inferbench_lib.stats.trust import nothing_measured
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -118,6 +119,8 @@ def _make_page(job: Job, name: str, folder: Path, title: str, started: datetime,
     execution = _execute(job, name, folder, title)
     notebook, stored = execution.notebook, store.load_runs(folder)
     run = stored.get(name)
+    if run and execution.status == "complete" and (why := nothing_measured(run)):
+        execution = replace(execution, status="failed", reason=f"nothing was measured ({why})")
     runs = [run] if run else list(stored.values())  # a front page has no record of its own
     about = {
         "title": job.title(name),
@@ -199,6 +202,7 @@ def _write_files(
         status="interrupted" if interrupted else "incomplete" if incomplete else "complete",
         command=job.command,
         simulated=any(run.simulated for run in runs.values()),
+        trust=trust_level(list(runs.values())),
         notebooks=tuple(pages),
     )
     store.write_manifest(folder, manifest.model_dump(mode="json"))

@@ -63,7 +63,7 @@ def entry(value: Interval | Ratio, unit: str, verdict: str = "", *, is_known: bo
     """Return a value with its interval; None where it is unknown or withheld, since JSON has no NaN."""
     if not is_known or math.isnan(value.value):
         return Figure(value=None, unit=unit, verdict=verdict)
-    return Figure(value=value.value, low=value.low, high=value.high, unit=unit, verdict=verdict)
+    return Figure(value=value.value, low=value.low, high=value.high, unit=unit, verdict=verdict, kind="interval")
 
 
 def columns(of: Interval | Ratio, unit: float = 1.0) -> dict[str, float]:

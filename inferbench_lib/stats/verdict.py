@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 from scipy import stats
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
-from inferbench_lib.records import Figure
+from inferbench_lib.records import Figure, Run
 from inferbench_lib.stats.intervals import rank_sum_interval, signed_rank_interval
 from inferbench_lib.stats.processes import WIDENED_UNITS
 
@@ -106,6 +107,15 @@ def unpaired_ratio(baseline_s: Sequence[float], candidate_s: Sequence[float], le
     return rank_sum_interval(np.log(baseline_s), np.log(candidate_s), level).map(math.exp)
 
 
+def control_ratio(base: Run, head: Run) -> Interval | None:
+    """Return how much faster the fixed control work was in HEAD, by round medians; None where a run did not take it."""
+    first, second = (
+        [median(values) for of in run.tables.get("schedules", {}).values() for values in of["control_s"] if values]
+        for run in (base, head)
+    )
+    return unpaired_ratio(first, second) if first and second else None
+
+
 def ratio_of_figures(base: Figure, head: Figure, level: float = 0.95) -> Interval:
     """Return HEAD over BASE of a figure of two runs, both numbers above 0: of speeds in seconds, else of values."""
     over, under = (base, head) if base.unit == "s" else (head, base)
@@ -132,12 +142,12 @@ def ratio_of_intervals(numerator: Interval, denominator: Interval, level: float 
     return Interval(value=math.exp(centre), low=math.exp(centre - down), high=math.exp(centre + up), level=level)
 
 
-def judge(ratio: Interval, tolerance: Tolerance, deciding: Interval | None = None) -> Ratio:
+def judge(ratio: Interval, tolerance: Tolerance) -> Ratio:
     """Return the ratio with its verdict: a difference only where the whole interval lies beyond the tolerance.
 
-    Where several comparisons share their chance of an error, `deciding` is the wider interval that decides.
+    Where several comparisons share their chance of an error, give it the wider interval that decides.
     """
-    verdict, reason = _verdict(deciding or ratio, tolerance)
+    verdict, reason = _verdict(ratio, tolerance)
     return Ratio(value=ratio.value, low=ratio.low, high=ratio.high, level=ratio.level, verdict=verdict, reason=reason)
 
 

@@ -117,10 +117,10 @@ def identical_ratios(said: CalibrationStudy) -> View:
     )
     reading = (
         f"{n} comparisons of {alike.n_rounds} rounds each, from {plural(alike.n_blocks, 'block')} of rounds; {shared}. "
-        f"Called different: {alike.n_alarms} ({interval_of(alike.alarm_rate, share)} of comparisons); without a "
-        f"verdict: {alike.n_withheld}. A t-test takes calls for independent. It calls {alike.naive_alarms} different "
-        f"on these interleaved calls, but {alike.naive_alarms_in_a_row} of {len(alike.p_values_in_a_row)} when each "
-        f"variant makes {ROW} calls in a row."
+        f"Called different: {alike.n_alarms} ({interval_of(alike.alarm_rate, share)} of comparisons; the rule allows "
+        f"{share(ALARM_LIMIT)}); without a verdict: {alike.n_withheld}. Taking turns keeps false alarms rare, whatever "
+        f"the test: a t-test on the same interleaved calls raises {alike.naive_alarms}. Where each variant makes {ROW} "
+        f"calls in a row instead, it raises {alike.naive_alarms_in_a_row} in {len(alike.p_values_in_a_row)}."
     )
     return View(
         name="identical_ratios",
@@ -232,7 +232,8 @@ def _latest_rows(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ratio, n = said["detectable_ratio"], said["aa_comparisons"]
     yield "smallest slowdown found, with 80 % chance", "not measured" if ratio is None else _percent(ratio - 1)
     yield "false alarms on identical variants", f"{said['aa_false_alarms']} of {n}"
-    yield "of a t-test on the same calls", f"{said['aa_false_alarms_naive']} of {n}"
+    in_a_row = f"{said['aa_false_alarms_naive_in_a_row']} of {said['aa_comparisons_in_a_row']}"
+    yield "of a t-test on calls in a row, which do not take turns", in_a_row
     yield "reading the timer twice", seconds(said["timer_cost_ns"] / 1e9)
     yield "the loop's own time in a sample", seconds(said["loop_overhead_ns"] / 1e9)
     yield "bias at 50 µs", _percent(said["bias[50us]"])

@@ -2,8 +2,8 @@
 
 `stats.verdict` has the rule. Two runs were made at different times, so two things are added:
 
-- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that. The
-  95 % interval is shown, and one of this higher level decides.
+- The comparisons of a notebook share the 5 % chance of an error (Bonferroni), as far as the rounds carry that: the
+  interval that is shown and decides has this higher level.
 - A difference is withheld where one of the runs was disturbed or drifted.
 """
 
@@ -17,23 +17,24 @@ from functools import partial
 from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
-from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
+from inferbench_lib.records import Case, Figure, FigureKind, Measurement, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
-from inferbench_lib.stats.processes import FLAG, has_scatter, widened
-from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.stats.processes import has_scatter, widened
+from inferbench_lib.stats.trust import disturbance, mostly_disturbed
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
 SAME = "no significant difference"
-DISTURBED_SHARE = 1 / 3
-"""A figure that rests on several cells is disturbed when more than this share of the notebook's cells is."""
-OWN_DOING = frozenset({"oversubscribed", FLAG})
-"""Flags about the program itself, not about what disturbed it."""
 CHOSEN = "inputs per call"
 """The unit of figures that are one of the measured batch sizes: they jump, and no interval of a ratio fits them."""
 
 LIMITS = frozenset({"max_latency_s", "max_memory_bytes"})
 """Parameters that only the best batch depends on."""
+
+NO_INTERVAL: Mapping[FigureKind | None, str] = {
+    "range": "its ends are the lowest and the highest repeat, not an interval",
+    "model": "it is a model's, not measured",
+}
 
 UNJUDGED = Ratio(value=math.nan, verdict=Verdict.TOO_FEW)
 
@@ -43,7 +44,7 @@ class Change:
     """Cell or figure in BASE and in HEAD; None where a run has no value.
 
     `ratio` is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1 is faster, or higher. Its
-    verdict is invalid where the two must not be compared. `deciding` is the wider interval that decided.
+    verdict is invalid where the two must not be compared; its interval is the one that decided, at its level.
     """
 
     name: str
@@ -52,7 +53,6 @@ class Change:
     head: float | str | None
     is_cell: bool = False
     ratio: Ratio = UNJUDGED
-    deciding: Interval | None = None
 
     @property
     def label(self) -> str:
@@ -105,7 +105,7 @@ def compare_all(base: Run, head: Run, rule: Rule) -> tuple[Change, ...]:
 
 def n_questions(changes: Iterable[Change]) -> int:
     """Count the different comparisons: an efficiency is a speedup over a constant, and asks nothing new."""
-    ratios = [change.ratio for change in changes if change.deciding]
+    ratios = [change.ratio for change in changes if change.ratio.low is not None]
     return len({tuple(f"{end or 0.0:.9g}" for end in (one.value, one.low, one.high)) for one in ratios})
 
 
@@ -143,7 +143,7 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
     if rule.same_machine and base.case.n_threads != head.case.n_threads:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
     base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
-    disturbed = partial(first_fault, _disturbance, BASE=base, HEAD=head)
+    disturbed = partial(first_fault, disturbance, BASE=base, HEAD=head)
     rule = replace(rule, is_replicated=has_scatter(base) and has_scatter(head))
 
     def ratio_at(level: float) -> Interval:
@@ -169,12 +169,12 @@ def _compare_figures(
         return _refused(change, f"under other limits: {' and '.join(limits)}")
     for cell, other, of_cell in cells:
         if _repeats(first, cell) and _repeats(second, other):
-            return replace(change, ratio=of_cell.ratio, deciding=of_cell.deciding)
-    if not (_has_interval(first) and _has_interval(second)) or first.unit == CHOSEN:
-        return replace(change, ratio=_without_interval(first.value, second.value))
+            return replace(change, ratio=of_cell.ratio)
+    if not (first.has_interval and second.has_interval) or first.unit == CHOSEN:
+        return replace(change, ratio=_without_interval(first, second))
     if not min(float(figure.value or 0.0) for figure in (first, second)) > 0:
         return _refused(change, "a value that is not above 0 has no ratio")
-    disturbed = partial(first_fault, _mostly_disturbed, BASE=base, HEAD=head)
+    disturbed = partial(first_fault, mostly_disturbed, BASE=base, HEAD=head)
     return _judged(change, partial(ratio_of_figures, first, second), disturbed, rule)
 
 
@@ -187,17 +187,15 @@ def _repeats(figure: Figure, cell: Measurement) -> bool:
     return math.isclose(figure.value, value, rel_tol=1e-9)
 
 
-def _has_interval(figure: Figure) -> bool:
-    return isinstance(figure.value, float | int) and figure.low is not None and figure.high is not None
-
-
-def _without_interval(base: float | str | None, head: float | str | None) -> Ratio:
-    """Return the ratio of values that carry no interval: only that they are equal can be told."""
+def _without_interval(first: Figure, second: Figure) -> Ratio:
+    """Return the ratio of figures that carry no interval: only that they are equal can be told."""
+    base, head = first.value, second.value
     if base == head:
         return Ratio(value=1.0, verdict=Verdict.INDISTINGUISHABLE, reason="the same in both runs")
     are_numbers = isinstance(base, float | int) and isinstance(head, float | int) and base > 0 and head > 0
     value = float(head) / float(base) if are_numbers else math.nan  # type: ignore[arg-type]
-    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason="it carries no interval")
+    whys = [NO_INTERVAL[of.kind] for of in (first, second) if of.kind in NO_INTERVAL]
+    return Ratio(value=value, verdict=Verdict.TOO_FEW, reason=next(iter(whys), "it carries no interval"))
 
 
 def _refused(change: Change, reason: str) -> Change:
@@ -206,30 +204,11 @@ def _refused(change: Change, reason: str) -> Change:
 
 def _judged(change: Change, ratio_at: Callable[[float], Interval], disturbed: Callable[[], str], rule: Rule) -> Change:
     """Judge the ratio at the deciding level; withhold a difference where a run was disturbed."""
-    deciding = ratio_at(rule.level)
-    ratio = judge(ratio_at(0.95), rule.tolerance(change.unit), deciding)
+    ratio = judge(ratio_at(rule.level), rule.tolerance(change.unit))
     if ratio.is_difference and (why := disturbed()):
         ratio = replace(ratio, verdict=Verdict.UNSTABLE, reason=why)
-    return replace(change, ratio=ratio, deciding=deciding)
+    return replace(change, ratio=ratio)
 
 
 def _unknown(figure: Figure) -> str:
     return "" if figure.value is not None else f"does not give it: {figure.verdict or 'no reason told'}"
-
-
-def _disturbance(cell: Measurement) -> str:
-    """Return what struck a cell from outside, or that it drifted; empty when nothing was seen."""
-    for flag in cell.flags:
-        if flag.name not in OWN_DOING:
-            return f"was disturbed: {flag.text}"
-    summary = summarize(cell)
-    return f"was unstable: {summary.reason}" if summary.outcome is Outcome.UNSTABLE else ""
-
-
-def _mostly_disturbed(run: Run) -> str:
-    """Return what disturbed more than `DISTURBED_SHARE` of a run's cells; empty when nothing did."""
-    usable = [cell for cell in run.measurements if not unusable(cell)]
-    struck = [why for cell in usable if (why := _disturbance(cell))]
-    if len(struck) <= DISTURBED_SHARE * len(usable):
-        return ""
-    return f"was disturbed in {len(struck)} of {len(usable)} cells; one of them {struck[0]}"

@@ -1,4 +1,4 @@
-"""Draw the ratio of each cell of two runs, with its 95 % interval and the wider one that decides."""
+"""Draw the ratio of each cell of two runs, with the interval that decides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inferbench_lib.studies.compare.study import CompareStudy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_ROWS = 24
+MOST_ROWS = 12
 """Cells in the figure; of more, those that changed most."""
 LOOKS = {
     "faster": ("^", PALETTE[2]),
@@ -32,16 +32,15 @@ def ratios(said: CompareStudy) -> View:
     is_several = len(said.pairs) > 1
     rows = [
         (f"{change.label}{f' · HEAD {number}' if is_several else ''}", change.verdict, change.ratio.value,
-         change.ratio.low, change.ratio.high, change.deciding.low, change.deciding.high,
-         band.low, band.high)
+         change.ratio.low, change.ratio.high, band.low, band.high)
         for number, pair in enumerate(said.pairs, start=1)
         for one in pair.notebooks
         for band in (one.rule.tolerance("s"),)
         for change in one.changes
-        if change.is_cell and change.ratio.is_judged and change.deciding is not None
+        if change.is_cell and change.ratio.is_judged
     ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["label", "verdict", "value", "low", "high", "widest_low", "widest_high",
-                                        "tolerance_low", "tolerance_high"])  # fmt: skip
+    columns = ["label", "verdict", "value", "low", "high", "tolerance_low", "tolerance_high"]
+    frame = pd.DataFrame(rows, columns=columns)
     distance = frame["value"].astype(float).map(math.log).abs()
     frame = frame.loc[distance.nlargest(MOST_ROWS).index.sort_values()].reset_index(drop=True)
     told = joined(f"{count} {name}" for name, count in frame["verdict"].value_counts().items())
@@ -53,9 +52,9 @@ def ratios(said: CompareStudy) -> View:
         name="compared_ratios",
         frame=frame,
         draw=_draw,
-        alt=f"Speed of HEAD over BASE for each cell, with its 95 % interval. {told}.",
-        reading=f"Cells in the figure: {told}.{more} The thick bar is the 95 % interval, the thin bar the wider "
-        "interval that decides. Ratios in the shaded band count as no difference.",
+        alt=f"Speed of HEAD over BASE for each cell, with the interval that decides. {told}.",
+        reading=f"Cells in the figure: {told}.{more} The bar is the interval that decides. Ratios in the shaded band "
+        "count as no difference.",
         size_inches=(7.4, 1.2 + 0.4 * max(3, len(frame))),
         mark=said.run.mark,
     )
@@ -70,7 +69,6 @@ def _draw(frame: Any, axes: Sequence[Axes]) -> None:
         ax.fill_betweenx(
             [place - 0.5, place + 0.5], row.tolerance_low, row.tolerance_high, color=FAINT, alpha=0.15, linewidth=0
         )
-        ax.plot([row.widest_low, row.widest_high], [place, place], color=colour, linewidth=1)
         ax.plot([row.low, row.high], [place, place], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt")
         ax.plot(row.value, place, marker, color=colour, markersize=7)
         if row.verdict != SAME:

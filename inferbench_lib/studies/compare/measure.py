@@ -49,7 +49,8 @@ def sources(cfg: Params) -> list[str]:
         return [cfg.base, *cfg.heads]
     if cfg.base or cfg.heads:
         missing, there = ("heads", cfg.base) if cfg.base else ("base", ", ".join(cfg.heads))
-        raise ConfigError(f"{missing}: expected a run to compare with {there}, got none; name both, or neither")
+        do = f"name both, or neither; {store.known_runs()}"
+        raise ConfigError(f"{missing}: expected a run to compare with {there}, got none; {do}")
     return newest_pair({run_id for name in studies.measured() for run_id in store.stored_ids(name)})
 
 

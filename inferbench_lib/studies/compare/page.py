@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,14 @@ from inferbench_lib.studies.compare.figures import ratios
 from inferbench_lib.studies.compare.study import CompareStudy, RunComparison
 
 MOST_NAMED = 3
+IMPORTANCE = (
+    Verdict.FASTER,
+    Verdict.SLOWER,
+    Verdict.UNSTABLE,
+    Verdict.INVALID,
+    Verdict.TOO_FEW,
+    Verdict.INDISTINGUISHABLE,
+)
 
 
 def answer(said: CompareStudy) -> Answer:
@@ -41,14 +50,16 @@ def _sentence(pair: RunComparison) -> str:
     where = "" if pair.same_machine else " on another machine"
     withheld = sum(one.ratio.verdict is Verdict.UNSTABLE for one in judged)
     unsure = f" {plural(withheld, 'difference')} withheld: a run was disturbed." if withheld else ""
+    unjudged = len(pair.changes) - len(judged)
+    unsure += f" {unjudged} more {'has' if unjudged == 1 else 'have'} no verdict." if unjudged else ""
     if not found:
         limit = f"{100 * between_runs('s').scatter:.1f} %"
         spread = f" Only differences above {limit}, the assumed spread between processes, are reported."
         is_replicated = all(one.rule.is_replicated for one in pair.notebooks if one.changes)
         return f"No significant difference{where} in {counted}.{unsure}{'' if is_replicated else spread}"
-    named = joined(f"{one.label} {one.verdict}, {ratio(one.ratio)}" for one in found[:MOST_NAMED])
-    more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return f"{len(found)} of {counted} changed{where}: {named}{more}.{unsure}"
+    most = next((one for one in found if one.is_cell), found[0])
+    which = f", {'the cell that changed most' if most.is_cell else 'the most'}" if len(found) > 1 else ""
+    return f"{len(found)} of {counted} changed{where}{which}: {most.label} {most.verdict}, {ratio(most.ratio)}.{unsure}"
 
 
 def _cards(pair: RunComparison) -> Iterator[Card]:
@@ -127,12 +138,15 @@ def _meaning(pair: RunComparison) -> str:
 
 
 def changes(said: CompareStudy) -> Table:
-    """List every cell and figure that both runs have, with its verdict; several heads beside each other."""
+    """List every cell and figure that both runs have, what changed first; several heads beside each other."""
     is_several = len(said.pairs) > 1
     rows: dict[tuple[str, str], dict[str, str]] = {}
+    order: dict[tuple[str, str], tuple[int, float]] = {}
     for pair in said.pairs:
         for notebook, change in ((one.notebook, change) for one in pair.notebooks for change in one.changes):
-            row = rows.setdefault((notebook, change.name), {"what": change.label, "notebook": notebook})
+            key = (notebook, change.name)
+            order[key] = min(order.get(key, (len(IMPORTANCE), 0.0)), _importance(change))
+            row = rows.setdefault(key, {"what": change.label, "notebook": notebook})
             row["BASE"] = valued(change.base, change.unit)
             value = "–" if math.isnan(change.ratio.value) else times(change.ratio.value)
             spread = "–" if change.ratio.low is None else interval_of(change.ratio)
@@ -140,30 +154,41 @@ def changes(said: CompareStudy) -> Table:
                 row[pair.head] = f"{value}{f' ({spread})' if spread != '–' else ''}: {change.verdict}"
             else:
                 head = valued(change.head, change.unit)
-                row |= {"ratio": value, "95 % interval": spread, "verdict": change.verdict, "HEAD": head}
+                row |= {"ratio": value, "interval": spread, "verdict": change.verdict, "HEAD": head}
     heads = list(dict.fromkeys(pair.head for pair in said.pairs))
-    columns = ["BASE", *heads] if is_several else ["ratio", "95 % interval", "verdict", "BASE", "HEAD"]
+    columns = ["BASE", *heads] if is_several else ["ratio", "interval", "verdict", "BASE", "HEAD"]
+    shown = [rows[key] for key in sorted(rows, key=lambda key: order[key])]
+    counts = Counter(change.verdict for pair in said.pairs for change in pair.changes)
+    told = joined(f"{count} {verdict}" for verdict, count in counts.most_common())
     return Table(
-        frame=pd.DataFrame(rows.values(), columns=["what", *columns, "notebook"]).fillna("–"),
-        reading="The ratio is HEAD over BASE: of speeds where the unit is seconds, else of values. Above 1× is faster, "
-        "or higher.",
+        frame=pd.DataFrame(shown, columns=["what", *columns, "notebook"]).fillna("–"),
+        reading=f"In all: {told}. The interval is the one that decides." if told else "Nothing was compared.",
     )
 
 
+def _importance(change: Change) -> tuple[int, float]:
+    """Return a key that puts the largest change first, and then what has no verdict."""
+    value = change.ratio.value
+    return max(1, IMPORTANCE.index(change.ratio.verdict)), 0.0 if math.isnan(value) else -_distance(change)
+
+
 def not_compared(said: CompareStudy) -> Table:
-    """List what is not compared or has no verdict, and why."""
-    frame = _frame(said, ["notebook", "why", "what"], _left_out)
+    """Count what is not compared or has no verdict, by the reason, with some names."""
+    frame = _frame(said, ["notebook", "why", "how many", "such as"], _left_out)
     return Table(frame=frame, reading="Nothing had to be left out." if frame.empty else "")
 
 
-def _left_out(pair: RunComparison) -> Iterator[tuple[str, str, str]]:
+def _left_out(pair: RunComparison) -> Iterator[tuple[str, str, int, str]]:
     for one in pair.notebooks:
         by_reason: dict[str, list[str]] = {one.refused: ["all of it"]} if one.refused else {}
         for change in one.changes:
             if change.ratio.verdict in (Verdict.INVALID, Verdict.TOO_FEW, Verdict.UNSTABLE):
                 by_reason.setdefault(f"{change.verdict}: {change.ratio.reason}", []).append(change.label)
         by_reason |= {"only in BASE": [*one.only_base], "only in HEAD": [*one.only_head]}
-        yield from ((one.notebook, why, joined(names)) for why, names in by_reason.items() if names)
+        for why, names in by_reason.items():
+            if names:
+                more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+                yield one.notebook, why, len(names), f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def method(said: CompareStudy) -> str:
@@ -175,9 +200,9 @@ def method(said: CompareStudy) -> str:
         "Two runs share no rounds, so their round medians are two independent samples. A cell's ratio is the median of "
         "all ratios of a round of one run to a round of the other, with the exact interval of the Mann–Whitney test "
         "(Hodges & Lehmann 1963). Other figures are compared by the intervals that the runs give them (Zou & Donner "
-        "2008). The comparisons of a notebook share the 5 % chance of an error (Bonferroni): the table shows the 95 % "
-        f"interval, a wider one decides{shared}. That whole interval must lie more than {share(of_times.min_effect)} "
-        "from 1, and for times and rates on one machine beyond the control workload's own change. Processes of one "
+        "2008). The comparisons of a notebook share the 5 % chance of an error (Bonferroni), so the intervals are "
+        f"wider than those of 95 %{shared}. The whole interval must lie more than {share(of_times.min_effect)} from 1, "
+        "and for times and rates on one machine beyond the control workload's own change. Processes of one "
         "program differ: where both runs measured a cell in several processes, its interval includes that. Elsewhere "
         f"their standard deviation is assumed to be {share(PROCESS_SCATTER)}, so the ratio itself must be more than "
         f"{100 * of_times.scatter:.1f} % from 1, or {100 * of_ratios.scatter:.1f} % for speedups and shares, which "

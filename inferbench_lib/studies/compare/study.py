@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import Figure, Machine, Run, from_plain
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.processes import SCATTER
-from inferbench_lib.stats.verdict import shared_level, unpaired_ratio
+from inferbench_lib.stats.verdict import control_ratio, shared_level
 from inferbench_lib.studies.compare.changes import LIMITS, Change, Rule, compare_all, missing, n_questions
 
 HARDWARE = (
@@ -117,7 +116,7 @@ def _compare_notebook(name: str, base: Run | None, head: Run | None, rule: Rule)
     if why := _refusal(base, head):
         return NotebookComparison(notebook=name, rule=rule, refused=why)
     is_replicated = all(SCATTER in run.summary for run in (base, head))
-    rule = replace(rule, control=_control(base, head), is_replicated=is_replicated)
+    rule = replace(rule, control=control_ratio(base, head), is_replicated=is_replicated)
     rule = replace(rule, level=shared_level(n_questions(compare_all(base, head, rule))))
     return NotebookComparison(
         notebook=name,
@@ -126,15 +125,6 @@ def _compare_notebook(name: str, base: Run | None, head: Run | None, rule: Rule)
         only_base=missing(base, head),
         only_head=missing(head, base),
     )
-
-
-def _control(base: Run, head: Run) -> Interval | None:
-    """Return how much faster the fixed work was in HEAD, by round medians; None where a run did not take it."""
-    first, second = (
-        [median(values) for of in run.tables.get("schedules", {}).values() for values in of["control_s"] if values]
-        for run in (base, head)
-    )
-    return unpaired_ratio(first, second) if first and second else None
 
 
 def _differences(base: Mapping[str, Run], head: Mapping[str, Run]) -> tuple[Difference, ...]:

@@ -173,7 +173,8 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
 
 
 def _limit(limit: Row, verdict: str) -> Figure:
-    return Figure(value=limit["value"], low=limit["low"], high=limit["high"], unit=limit["unit"], verdict=verdict)
+    ends = {name: limit[name] for name in ("value", "low", "high", "unit")}
+    return Figure(**ends, verdict=verdict, kind="range")
 
 
 def _share(value: float, bound: str) -> Figure:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -12,16 +14,23 @@ import pandas as pd
 import yaml
 
 from inferbench_lib import store, studies
+from inferbench_lib.findings import Interval, Verdict
 from inferbench_lib.records import Run
 from inferbench_lib.report import page_parts as common
 from inferbench_lib.report.display import Answer, View, code
 from inferbench_lib.report.look import FAINT, INK
-from inferbench_lib.report.words import capital, joined, marked, plural, spread, valued
+from inferbench_lib.report.words import capital, digits, joined, marked, measured, plural, ratio, spread, valued
 from inferbench_lib.studies import voice
+from inferbench_lib.studies.summary import study
 
 Runs = Mapping[str, Run]
 N_MACHINE_ROWS = 11
 LINE_INCHES = 0.2
+AGREEMENT = {
+    Verdict.INDISTINGUISHABLE: "no significant difference",
+    Verdict.FASTER: "faster again",
+    Verdict.SLOWER: "slower again",
+}
 GAP = 0.25
 """Between two entries, in lines."""
 LETTERS = {"figures": 30, "machine": 30, "conclusions": 145}
@@ -47,7 +56,9 @@ def answer(runs: Runs) -> Answer:
     advised = [advice.recommendation for advice in voice.recommendations(runs)]
     verdict = f"{capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
     simulated = next((run for run in runs.values() if run.mark), None)
-    cards = tuple(card for name, run in runs.items() if voice.advice(run) for card in answers[name].cards[:1])
+    advising = {name: study.without_others(name, run, runs) for name, run in runs.items() if voice.advice(run)}
+    cards = tuple(card for run in advising.values() for card in voice.answer(run).cards[:1])
+    flags += _differing(study.measured_again(runs))
     return Answer(verdict=marked(simulated, verdict) if simulated else verdict, cards=cards, flags=tuple(flags))
 
 
@@ -67,11 +78,55 @@ def pages(runs: Runs) -> str:
     for name, run in runs.items():
         said = voice.answer(run)
         warned = plural(len(said.flags), "warning") if said.flags else "no warning"
+        if others := joined(study.speaks_for(name, runs)):
+            warned += f"; for what {others} measured too, this page uses the figures of {others}"
         cards.append(
             f'<li><a href="{escape(name)}.html">{escape(studies.params(name).title)}</a>'
             f"<p>{escape(said.verdict)}</p><small>{escape(warned)}</small></li>"
         )
     return f'<ul class="notebooks">{"".join(cards)}</ul>'
+
+
+def _differing(again: Sequence[study.Again]) -> list[str]:
+    """Return a warning that names the cell that differs most between two notebooks; none where all agree."""
+    found = [one for one in again if one.ratio.is_difference]
+    if not found:
+        return []
+    most = max(found, key=lambda one: abs(math.log(one.ratio.value)))
+    of_all = f"{len(found)} of {plural(len(again), 'cell')} that notebooks measured again differ"
+    return [
+        f"{of_all}. The most: {most.case}, {digits(most.used_per_s.value)} inputs/s in {most.used}, "
+        f"{digits(most.other_per_s.value)} in {most.other}. This page uses {most.used}"
+    ]
+
+
+def measured_again(runs: Runs) -> str:
+    """Return the cells that several notebooks measured, with both figures, folded, as HTML."""
+    found = study.measured_again(runs)
+    if not found:
+        return ""
+    rows = [
+        {
+            "cell": str(one.case),
+            "inputs/s, used": _rate(one.used_per_s),
+            "from": one.used,
+            "inputs/s, measured again": _rate(one.other_per_s),
+            "in": one.other,
+            "ratio of speeds": f"{ratio(one.ratio)}: {AGREEMENT.get(one.ratio.verdict, str(one.ratio.verdict))}",
+        }
+        for one in found
+    ]
+    n_differing = sum(one.ratio.is_difference for one in found)
+    said = (
+        f"{plural(len(found), 'cell')} of several notebooks: {n_differing or 'none'} differ. "
+        "For each series this page uses the notebook that measured most of its batch sizes."
+    )
+    table = pd.DataFrame(rows).to_html(index=False, border=0)
+    return f"<p>{escape(said)}</p>{_folded('again', 'Both figures of each cell', table)}"
+
+
+def _rate(of: Interval) -> str:
+    return digits(of.value) if of.low is None else measured(of, digits)
 
 
 def gallery(runs: Runs) -> list[View]:
@@ -117,7 +172,10 @@ def _key(runs: Runs) -> dict[str, tuple[str, str]]:
         for pattern, words in voice.key_figures(notebook).items():
             for key, of in run.summary.items():
                 if of.value is not None and (found := re.fullmatch(pattern, key)):
-                    rows[capital(found.expand(words))] = (valued(of.value, of.unit), spread(of) or of.verdict)
+                    if rate := study.spoken_rate(notebook, of, runs):
+                        of = replace(of, value=rate.value, low=rate.low, high=rate.high)
+                    ends = f"repeats {spread(of)}" if of.kind == "range" else spread(of)
+                    rows[capital(found.expand(words))] = (valued(of.value, of.unit), ends or of.verdict)
     return rows
 
 
