@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from inferbench_lib.stats.comparison import best_and_ties
 from inferbench_lib.stats.statistics import summarize
 
 WORTH = 1.1
-"""A larger batch, other threads or another engine count as worth it from this ratio on, where rounds tell no more."""
+"""A larger batch whose throughput is higher by this ratio is taken, even where the rounds tie it with a smaller one."""
 DEFAULT_PERCENTILE = 0.95
 """The percentile of latency for runs stored without one."""
 IDLE = "idle_bytes"
@@ -69,19 +70,19 @@ def best_batch(
         alike = {why for _, why in whys}
         told = "; ".join(": ".join(why) for why in whys) if len(alike) > 1 else "".join(alike)
         return NoBatch(cause=cause, reason=f"{cause}: {told}")
-    best = simplest(allowed)
+    best = simplest(allowed, most=WORTH)
     summary = summarize(best)
     latency = None if max_latency_s is None else _percentile(summary, latency_percentile)
     return BestBatch(batch_size=best.case.batch_size, throughput_per_s=summary.throughput_per_s, latency=latency)
 
 
-def simplest(cells: Sequence[Measurement]) -> Measurement:
-    """Return the first of the cells that are statistically tied with the fastest and at most `WORTH` times slower.
+def simplest(cells: Sequence[Measurement], *, most: float = math.inf) -> Measurement:
+    """Return the first of the cells that are statistically tied with the fastest and at most `most` times slower.
 
     The second condition matters where rounds are few or noisy, so that much slower cells are tied too.
     """
     tied = best_and_ties(cells)
-    close = {id(cell) for cell in tied if _input_s(cell) <= WORTH * _input_s(tied[0])}
+    close = {id(cell) for cell in tied if _input_s(cell) <= most * _input_s(tied[0])}
     return next(cell for cell in cells if id(cell) in close)
 
 

@@ -91,7 +91,7 @@ def _entries(session: Session, params: Params, place: Place) -> list[Entry]:
         case = replace(alike, batch_size=batch_size)
         session.progress.now(f"trying {case}")
         try:
-            return float(max(place.host.call("prepare", case, SCREENING)))
+            return float(median(place.host.call("prepare", case, SCREENING)))
         except InferbenchError:
             return None
 

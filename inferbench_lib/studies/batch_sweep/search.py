@@ -9,7 +9,7 @@ from inferbench_lib.stats.intervals import samples_needed
 
 TOLERANCE = 0.05
 """The throughput below the best one's that a batch may have at the knee; less is not worth another batch size."""
-TURN_S = 0.15
+TURN_S = 0.1
 """Seconds of a turn that holds more calls than its percentile needs."""
 MOST_CALLS = 40
 NEAR = 1.25
