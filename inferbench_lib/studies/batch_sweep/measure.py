@@ -57,7 +57,7 @@ def measure(params: Params) -> Run:
         for place in opened:
             place.host.renew()
         entries = [entry for _, entry in cells]
-        session.progress.expect(plan_of(params).steps(len(entries)))
+        session.progress.expect(plan_of(params).steps(len(entries)) + params.measure_memory * len(entries))
         rows = with_largest_batches(entries, session.measure(entries).measurements)
         if params.measure_memory:
             rows = [_with_memory(session, place, row) for (place, _), row in zip(cells, rows, strict=True)]
@@ -115,11 +115,12 @@ def _with_memory(session: Session, place: Place, row: Measurement) -> Measuremen
 
     A device tells the memory of each of its cells itself.
     """
+    session.progress.step()
     if row.case.device != CPU or not row.samples_s:
         return row
-    session.progress.now(f"memory of {row.case}")
     n_calls = max(1, math.ceil(MEMORY_S / median(row.samples_s)))
     host = place.start()
+    session.progress.now(f"memory of {row.case}")
     try:
         host.call("start")
         idle = memory_of_tree(host.pid)
