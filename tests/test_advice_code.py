@@ -90,7 +90,7 @@ def test_the_loop_over_the_best_batches_predicts_the_same() -> None:
     network = on_cpu(tuple(cell for cell in run.measurements if cell.case.device != "cpu"))
     both = replace(run, measurements=forest + network)
     code = voice.answer(both).code.replace("10_000", "10")
-    assert code.startswith("# the forest on cpu\n")
+    assert code.startswith("# the forest on cpu, 1 thread\nmodel.n_jobs = 1\n")
 
     class Doubled:
         def predict(self, rows: np.ndarray) -> np.ndarray:

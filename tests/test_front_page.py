@@ -54,7 +54,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     assert said.verdict == (
         f"Use scikit-learn threads (n_jobs=4) for the forest: 3.20× as fast as one process ({interval(3.2, 3.2)}); "
         "keep the networks on the CPU: no GPU was measured; "
-        "use batches of 10,000 for the forest on cpu and 4 for the small network on cuda:0."
+        "use batches of 10,000 for the forest on cpu, 1 thread and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
         ("3.20×", interval(3.2, 3.2, times)),
@@ -104,7 +104,7 @@ def test_limits_stand_beside_a_recommendation(whole: dict[str, Run]) -> None:
         voice.recommendations({"batch_sweep": run})[0].limits
         for run in (samples.sweep(), samples.sweep(max_latency_s=None, max_memory_bytes=None))
     )
-    assert stated == "latency of at most 100 ms and memory of at most 2.0 GB"
+    assert stated == "p95 latency of at most 100 ms and memory of at most 2.0 GB"
     assert free == "no limit on latency or memory was stated"
     assert f"Holds for: {stated}." in summary.to_do(whole)
 

@@ -21,7 +21,7 @@ TINY = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 1.0}
 FOREST = {"n_features": 4, "n_trees": 3, "n_train": 200}
 PARAMS = {
     "batch_sweep": {**TINY, **FOREST, "batch_sizes": {"forest": [1, 20], "digits": [1, 20]}}
-    | {"engines": ["sklearn", "proba"]},
+    | {"engines": ["sklearn", "proba"], "measure_memory": False},
     "cpu_multiprocess": {**TINY, "workload": "digits", "n_samples": 400, "batch_size": 100, "n_processes": 2}
     | {"executors": ["single", "joblib_threads"], "cold_executors": [], "measure_memory": False},
     "hardware_analysis": {**TINY, "workloads": ["digits"], "budget_s": 0.1},

@@ -263,9 +263,9 @@ def test_best_batch_is_that_within_the_limits() -> None:
     assert run.summary["best_throughput[forest,cpu]"].value == pytest.approx(10_000 / 0.021, rel=0.001)
     assert run.summary["best_batch[cnn-small,cuda:0]"].value == 4
     verdict = voice.answer(run).verdict
-    assert verdict.startswith("With latency of at most 100 ms and memory of at most 2.0 GB: use batches of 10,000 ")
+    assert verdict.startswith("With p95 latency of at most 100 ms and memory of at most 2.0 GB: use batches of 10,000 ")
     assert voice.answer(samples.sweep(max_latency_s=None, max_memory_bytes=None)).verdict.startswith(
-        "Without stated limits: use batches of 100,000 for the forest on cpu"
+        "Without stated limits: use batches of 100,000 for the forest on cpu, 1 thread"
     )
 
 
@@ -274,7 +274,7 @@ def test_the_sentence_names_a_workloads_fastest_device_alone() -> None:
     answer = voice.answer(samples.sweep())
     assert "the small network on cuda:0" in answer.verdict
     assert "the small network on cpu" not in answer.verdict
-    assert "best for the small network on cpu" in [card.label for card in answer.cards]
+    assert "best for the small network on cpu, 4 threads" in [card.label for card in answer.cards]
 
 
 def test_knee_is_where_throughput_stops_rising() -> None:
@@ -284,7 +284,7 @@ def test_knee_is_where_throughput_stops_rising() -> None:
     assert (knee.value, knee.low, knee.high, knee.verdict) == (10_000, 10_000, 10_000, "reached")
     reading = sweep.throughput_by_batch(sweep.study(run)).reading
     assert (
-        "The forest on cpu: batches above 10,000 (95 % of resampled rounds: "
+        "The forest on cpu, 1 thread: batches above 10,000 (95 % of resampled rounds: "
         f"{interval(10_000, 10_000, '{:,}'.format)}) gain less than 5 %" in reading
     )
 
@@ -298,27 +298,32 @@ def test_device_asked_for_by_name_that_is_not_there_is_said() -> None:
 
 
 def test_memory_is_said_to_be_whose_it_is() -> None:
-    """On the processor it is the process, on a device allocated on the device; not measured is said."""
+    """On the CPU it is above the idle process (of a run without it, the whole process), on a device what it gave."""
     reading = sweep.memory_by_batch(sweep.study(samples.sweep())).reading
-    assert "The forest on cpu: peak 200 MB at batch 1 and 240 MB at batch 100,000 (the whole process" in reading
     assert (
-        "The small network on cuda:0: peak 80.0 MB at batch 1 and 80.0 MB at batch 16 (allocated on the device)."
-        in reading
+        "The forest on cpu, 1 thread: 1.0 MB at batch 1 and 41.0 MB at batch 100,000 (above the idle process, "
+        "each batch in a new one)." in reading
+    )
+    assert (
+        "The small network on cpu, 4 threads: 400 MB at batch 1 and 400 MB at batch 16 (the whole process)" in reading
+    )
+    assert (
+        "The small network on cuda:0: 80.0 MB at batch 1 and 80.0 MB at batch 16 (allocated on the device)." in reading
     )
     nothing = sweep.memory_by_batch(sweep.study(samples.RUNS["sweep, no memory"]))
-    assert nothing.reading == "The forest on cpu: memory was not measured."
+    assert nothing.reading == "The forest on cpu, 1 thread: memory was not measured."
 
 
 def test_percentiles_stand_only_where_samples_carry_them() -> None:
-    """320 calls carry p99, 16 not even p90."""
+    """320 calls carry p99, 64 only p95."""
     table = sweep.table(sweep.study(samples.sweep()))
     many, few = (
-        row(table, workload="the forest on cpu", batch="1"),
-        row(table, workload="the forest on cpu", batch="10,000"),
+        row(table, workload="the forest on cpu, 1 thread", batch="1"),
+        row(table, workload="the forest on cpu, 1 thread", batch="10,000"),
     )
-    assert (many["calls"], few["calls"]) == ("320 calls", "16 calls")
+    assert (many["calls"], few["calls"]) == ("320 calls", "64 calls")
     assert many["p99"] != "–"
-    assert (few["p90"], few["p95"], few["p99"]) == ("–", "–", "–")
+    assert (few["p95"] == "–", few["p99"]) == (False, "–")
 
 
 # hardware_analysis: 100 GFLOP/s, 20 GB/s, a serial tenth

@@ -10,6 +10,7 @@ from typing import Any
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls, pool_size
+from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.measure.source import WarmUp
@@ -25,32 +26,30 @@ def engines_for(workload: Workload, names: Sequence[str] = ()) -> list[type[Engi
     return [engine for name in names or (workload.engine,) if workload.kind in (engine := ENGINES[name]).kinds]
 
 
-def call_entries(
+def places(workload: Workload, found: Found, engines: Sequence[str] = ()) -> list[tuple[type[Engine], str]]:
+    """List each engine that loads a workload, on the CPU and on the accelerator that was found."""
+    accelerators = [found.accelerator.device] if found.accelerator else []
+    return [
+        (engine, device)
+        for engine in engines_for(workload, engines)
+        for device in (CPU, *(accelerators if engine.on_devices else ()))
+    ]
+
+
+def calls_host(
     session: Session,
     workload: Workload,
     engine: type[Engine],
-    batch_sizes: Sequence[int],
+    device: str,
     *,
-    usable: int,
-    n_samples: Callable[[int], int],
-    device: str = CPU,
+    largest_batch: int,
+    n_threads: int,
     memory_cap_bytes: int | None = None,
-    warmup: WarmUp | None = None,
-) -> list[Entry]:
-    """Start a process for a workload's calls by one engine on one device; return a cell for each batch size."""
-    source = Calls(workload=workload, engine=engine, n_pool=pool_size(workload, max(batch_sizes)), device=device)
-    n_threads = engine.threads(usable)
+) -> Host:
+    """Start a process for a workload's calls by one engine on one device."""
+    source = Calls(workload=workload, engine=engine, n_pool=pool_size(workload, largest_batch), device=device)
     bench = partial(Bench, source, memory_cap_bytes=None if device == CPU else memory_cap_bytes)
-    host = session.host(bench, f"{workload.name} by {engine.name} on {device}", n_threads=n_threads)
-    return [
-        Entry(
-            case=Case(workload=workload.name, engine=engine.name, device=device, batch_size=batch, n_threads=n_threads),
-            host=host,
-            n_samples=n_samples(batch),
-            warmup=warmup or WarmUp(),
-        )
-        for batch in batch_sizes
-    ]
+    return session.host(bench, f"{workload.name} by {engine.name} on {device}", n_threads=n_threads)
 
 
 def device_entries(
@@ -59,18 +58,27 @@ def device_entries(
     batch_sizes: Sequence[int],
     found: Found,
     *,
+    usable: int,
     engines: Sequence[str] = (),
-    **how: Any,
+    n_samples: Callable[[int], int],
+    memory_cap_bytes: int | None = None,
+    warmup: WarmUp | None = None,
 ) -> list[Entry]:
     """Return the cells of a workload by each engine that loads it, on the CPU and on the accelerator that was found."""
     session.progress.now(f"preparing {workload.name}, its inputs and references")
-    accelerators = [found.accelerator.device] if found.accelerator else []
-    return [
-        entry
-        for engine in engines_for(workload, engines)
-        for device in (CPU, *(accelerators if engine.on_devices else ()))
-        for entry in call_entries(session, workload, engine, batch_sizes, device=device, **how)
-    ]
+    entries = []
+    for engine, device in places(workload, found, engines):
+        n_threads = engine.threads(usable)
+        host = calls_host(
+            session, workload, engine, device, largest_batch=max(batch_sizes), n_threads=n_threads,
+            memory_cap_bytes=memory_cap_bytes,
+        )  # fmt: skip
+        case = Case(workload=workload.name, engine=engine.name, device=device, batch_size=0, n_threads=n_threads)
+        entries += [
+            Entry(case=replace(case, batch_size=n), host=host, n_samples=n_samples(n), warmup=warmup or WarmUp())
+            for n in batch_sizes
+        ]
+    return entries
 
 
 def samples_a_turn(inputs_a_turn: int, batch_size: int) -> int:

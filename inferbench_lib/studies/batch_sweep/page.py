@@ -26,20 +26,12 @@ from inferbench_lib.report.words import (
     size,
 )
 from inferbench_lib.stats.entries import columns
-from inferbench_lib.studies.batch_sweep.study import TOLERANCE, BestBatch, Series, SweepStudy
+from inferbench_lib.studies.batch_sweep.best import BestBatch, Cause, NoBatch
+from inferbench_lib.studies.batch_sweep.page_series import code, name
+from inferbench_lib.studies.batch_sweep.search import TOLERANCE
+from inferbench_lib.studies.batch_sweep.study import Series, SweepStudy
 from inferbench_lib.studies.batch_sweep.study import study as study
 from inferbench_lib.work import title_of
-
-CODE = {
-    "sklearn": """\
-batches = [rows[i : i + {n}] for i in range(0, len(rows), {n})]
-outputs = np.concatenate([model.predict(batch) for batch in batches])""",
-    "torch": """\
-with torch.inference_mode():
-    outputs = torch.cat([{call} for batch in images.split({n})])""",
-    "any other": "outputs = [predict(rows[i : i + {n}]) for i in range(0, len(rows), {n})]",
-}
-"""The loop over batches by engine: a fitted `model` and its `rows`, a network on its device and its `images`."""
 
 
 def answer(said: SweepStudy) -> Answer:
@@ -48,7 +40,7 @@ def answer(said: SweepStudy) -> Answer:
     cards = [
         Card(
             value=f"batch {best.batch_size:,}",
-            label=f"best for {_name(series)}",
+            label=f"best for {name(series)}",
             interval=f"{measured(best.throughput_per_s, digits)} inputs/s",
         )
         for series in everything
@@ -57,38 +49,44 @@ def answer(said: SweepStudy) -> Answer:
     cells = [cell for series in everything for cell in series.cells.values()]
     flags = gathered((flag for cell in cells for flag in cell.flags), len(cells))
     ended = [
-        f"{capital(_name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
+        f"{capital(name(series))}, batch {batch_size:,}: {summary.outcome} ({summary.reason})"
         for series in everything
         for batch_size, summary in series.summaries.items()
         if summary.outcome is not Outcome.OK
     ]
-    ended += [f"{capital(_name(series))}: {refusal.reason}" for series, refusal in said.refused]
+    ended += [f"{capital(name(series))}: {refusal.reason}" for series, refusal in said.refused]
     device, reason = said.run.params.get("device", "auto"), said.run.tables.get("accelerator_reason")
     if reason and device not in ("auto", CPU):
         ended.append(f"{device} was not measured: {reason}")
     verdict = marked(said.run, _verdict(said))
-    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended), code=_code(said))
+    return Answer(verdict=verdict, cards=tuple(cards), flags=(*flags, *ended), code=code(said))
 
 
 def _verdict(said: SweepStudy) -> str:
     sentences = []
-    if said.fastest:
+    if said.recommended:
         use = joined(
-            f"{best.batch_size:,} for {_name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
-            for series, best in said.fastest
+            f"{best.batch_size:,} for {name(series)} ({digits(best.throughput_per_s.value)} inputs/s{_latency(best)})"
+            for series, best in said.recommended
         )
         limits = f"With {limits}" if (limits := _limits(said)) else "Without stated limits"
         sentences.append(f"{limits}: use batches of {use}.")
-    if said.refused:
-        names = joined(_name(series) for series, _ in said.refused)
-        sentences.append(f"No recommendation for {names}: no batch size met the limits.")
-    return " ".join(sentences) or "No recommendation: no batch size was measured."
+    causes: dict[str, dict[str, None]] = {}
+    for series, refusal in said.refused:
+        causes.setdefault(_cause(refusal), {})[title_of(series.case.workload)] = None
+    sentences += [f"No recommendation for {joined(titles)}: {why}." for why, titles in causes.items()]
+    return " ".join(sentences) or "No recommendation: no batch size was asked for."
+
+
+def _cause(refusal: NoBatch) -> str:
+    """Return why no batch is recommended; of batches that were not measured, what ended them."""
+    return refusal.reason if refusal.cause is Cause.NOT_MEASURED else refusal.cause
 
 
 def _limits(said: SweepStudy) -> str:
     limits = []
     if said.max_latency_s is not None:
-        limits.append(f"latency of at most {seconds(said.max_latency_s)}")
+        limits.append(f"p{100 * said.latency_percentile:g} latency of at most {seconds(said.max_latency_s)}")
     if said.max_memory_bytes is not None:
         limits.append(f"memory of at most {size(said.max_memory_bytes)}")
     return joined(limits)
@@ -96,31 +94,21 @@ def _limits(said: SweepStudy) -> str:
 
 def _latency(best: BestBatch) -> str:
     tail = best.latency
-    return "" if tail is None or tail.value is None else f", p{100 * tail.p:g} latency {seconds(tail.value)}"
+    return "" if tail is None or tail.value is None else f", p{100 * tail.p:g} {seconds(tail.value)}"
 
 
 def advise(said: SweepStudy) -> Advice:
     """Recommend the best batch of each workload under the stated limits."""
-    sizes = joined(f"{best.batch_size:,} for {_name(series)}" for series, best in said.fastest)
-    gains = [f"{_name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.fastest]
-    reasons = [f"{_name(series)}: {refusal.reason}" for series, refusal in said.refused]
+    sizes = joined(f"{best.batch_size:,} for {name(series)}" for series, best in said.recommended)
+    gains = [f"{name(series)} {measured(best.throughput_per_s, digits)} inputs/s" for series, best in said.recommended]
+    reasons = [f"{name(series)}: {refusal.reason}" for series, refusal in said.refused]
+    causes = joined(dict.fromkeys(_cause(refusal) for _, refusal in said.refused))
     return Advice(
-        recommendation=f"use batches of {sizes}" if sizes else "no recommendation: no batch size met the limits",
+        recommendation=f"use batches of {sizes}" if sizes else f"no recommendation: {causes}",
         evidence="; ".join(gains or reasons) or "nothing was measured",
         limits=_limits(said) or "no limit on latency or memory was stated",
-        code=_code(said),
+        code=code(said),
     )
-
-
-def _code(said: SweepStudy) -> str:
-    """Return the loop over the best batches of each workload."""
-    loops = []
-    for series, best in said.fastest:
-        device = series.case.device
-        call = "model(batch)" if device == CPU else f'model(batch.to("{device}")).cpu()'
-        loop = CODE.get(series.case.engine, CODE["any other"]).format(n=f"{best.batch_size:_}", call=call)
-        loops.append(f"# {_name(series)}\n{loop}" if len(said.fastest) > 1 else loop)
-    return "\n\n".join(loops)
 
 
 def throughput_by_batch(said: SweepStudy) -> View:
@@ -139,7 +127,7 @@ def throughput_by_batch(said: SweepStudy) -> View:
 
 def _frame(said: SweepStudy) -> pd.DataFrame:
     rows = [
-        {"label": _name(series), "x": size, "mark": series.is_best(size), "quantity": quantity, **columns(value)}
+        {"label": name(series), "x": size, "mark": series.is_best(size), "quantity": quantity, **columns(value)}
         for series in said.series.values()
         for size, summary in series.summaries.items()
         for quantity, value in (("throughput", summary.throughput_per_s), ("latency", summary.median_s))
@@ -161,51 +149,48 @@ def _two_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
 
 
 def _knee(series: Series) -> str:
-    name, knee = capital(_name(series)), series.knee
+    named, knee = capital(name(series)), series.knee
     if isinstance(knee, Refusal):
-        return f"{name}: {knee.reason}."
+        return f"{named}: {knee.reason}."
     if not knee.reached:
         return (
-            f"{name}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
+            f"{named}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
             f"({digits(knee.throughput_per_s)} inputs/s)."
         )
     ends = interval(knee.low, knee.high, "{:,}".format)
     spread = knee.reason if knee.low is None else f"95 % of resampled rounds: {ends}"
-    return f"{name}: batches above {knee.batch_size:,} ({spread}) gain less than {share(TOLERANCE)} in throughput."
+    return f"{named}: batches above {knee.batch_size:,} ({spread}) gain less than {share(TOLERANCE)} in throughput."
 
 
 def memory_by_batch(said: SweepStudy) -> View:
     """Show how memory grows."""
     frame = pd.DataFrame(
-        {"x": batch_size, "label": _name(series), "y": cell.peak_memory_bytes / 1e6, "low": math.nan, "high": math.nan}
+        {"x": batch_size, "label": name(series), "y": memory / 1e6, "low": math.nan, "high": math.nan}
         for series in said.series.values()
-        for batch_size, cell in series.cells.items()
-        if cell.peak_memory_bytes
+        for batch_size, memory in series.memory.items()
     )
     limit = said.max_memory_bytes
     frame.attrs = {
         "x": "batch size",
-        "y": "peak memory (MB)",
+        "y": "memory above idle (MB)",
         "limit": (limit / 1e6, "memory limit") if limit else None,
     }
     return View(
         name="memory_by_batch",
         frame=frame,
         draw=figures.lines,
-        alt="Peak memory against batch size.",
+        alt="Memory above the idle process against batch size.",
         reading=" ".join(map(_memory, said.series.values())),
         mark=said.run.mark,
     )
 
 
 def _memory(series: Series) -> str:
-    name = capital(_name(series))
-    seen = {batch: cell.peak_memory_bytes for batch, cell in series.cells.items() if cell.peak_memory_bytes}
+    named, seen = capital(name(series)), series.memory
     if not seen:
-        return f"{name}: memory was not measured."
+        return f"{named}: memory was not measured."
     peaks = joined(f"{size(seen[batch])} at batch {batch:,}" for batch in dict.fromkeys((min(seen), max(seen))))
-    whose = "the whole process, in a pass of its own" if series.case.device == CPU else "allocated on the device"
-    return f"{name}: peak {peaks} ({whose})."
+    return f"{named}: {peaks} ({series.memory_of})."
 
 
 VIEWS = (throughput_by_batch, memory_by_batch)
@@ -221,10 +206,10 @@ def table(said: SweepStudy) -> Table:
 
 
 def _row(series: Series, batch_size: int) -> dict[str, str]:
-    cell, summary = series.cells[batch_size], series.summaries[batch_size]
+    summary = series.summaries[batch_size]
     ok = summary.is_measured
     return {
-        "workload": _name(series),
+        "workload": name(series),
         "batch": f"{batch_size:,}",
         "median": seconds(summary.median_s.value) if ok else "–",
         **{
@@ -233,15 +218,10 @@ def _row(series: Series, batch_size: int) -> dict[str, str]:
             if tail.p > 0.5
         },
         "inputs/s": digits(summary.throughput_per_s.value) if ok else "–",
-        "peak memory": size(cell.peak_memory_bytes) if cell.peak_memory_bytes else "–",
+        "memory": size(series.memory[batch_size]) if batch_size in series.memory else "–",
         "calls": plural(summary.n_samples, "call"),
         "outcome": str(summary.outcome) + (f": {summary.reason}" if summary.reason else ""),
     }
-
-
-def _name(series: Series) -> str:
-    workload = title_of(series.case.workload)
-    return ", ".join((f"{workload} on {series.case.device}", *series.label.more))
 
 
 PICTURE = throughput_by_batch

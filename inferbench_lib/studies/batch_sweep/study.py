@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from inferbench_lib.findings import Interval, Percentile, Refusal, Summary
-from inferbench_lib.records import Case, Figure, Measurement, Outcome, Run
+from inferbench_lib.findings import Refusal, Summary
+from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.processes import scatter
 from inferbench_lib.stats.scaling import measured_throughputs
 from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.batch_sweep.best import (
+    DEFAULT_PERCENTILE,
+    IDLE,
+    BestBatch,
+    NoBatch,
+    best_batch,
+    memory_above_idle,
+    simplest,
+)
+from inferbench_lib.studies.batch_sweep.search import TOLERANCE
 
-TOLERANCE = 0.05
-"""The throughput below the best one's that a batch may have at the knee."""
 N_RESAMPLES = 2000
 
 
@@ -38,24 +47,32 @@ class Knee:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestBatch:
-    """The batch with the highest throughput within the limits; `latency` is None without a limit on it."""
-
-    batch_size: int
-    throughput_per_s: Interval
-    latency: Percentile | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Series:
-    """The cells that differ in batch size alone, by batch size; `case` has batch size 0."""
+    """The cells that differ in batch size alone, by batch size; `case` has batch size 0.
+
+    `label.more` leaves out the threads, which `case` tells of every series.
+    """
 
     case: Case
     label: Label
     cells: Mapping[int, Measurement]
     summaries: Mapping[int, Summary]
     knee: Knee | Refusal
-    best: BestBatch | Refusal
+    best: BestBatch | NoBatch
+
+    @property
+    def memory(self) -> dict[int, int]:
+        """The bytes above idle by batch size, of the batches whose memory was measured."""
+        found = {size: memory_above_idle(cell) for size, cell in self.cells.items()}
+        return {size: memory for size, memory in found.items() if memory is not None}
+
+    @property
+    def memory_of(self) -> str:
+        """What `memory` counts."""
+        if self.case.device != CPU:
+            return "allocated on the device"
+        is_above = all(IDLE in cell.figures for cell in self.cells.values() if cell.peak_memory_bytes is not None)
+        return "above the idle process, each batch in a new one" if is_above else "the whole process"
 
     def is_best(self, batch_size: int) -> bool:
         """Return whether this is the best batch size within the limits."""
@@ -80,24 +97,36 @@ class SweepStudy:
         return self.run.params.get("max_memory_bytes")
 
     @property
-    def fastest(self) -> tuple[tuple[Series, BestBatch], ...]:
-        """For each workload the series that is fastest within the limits, and its best batch."""
-        found: dict[str, tuple[Series, BestBatch]] = {}
-        for series in self.series.values():
-            if isinstance(best := series.best, BestBatch):
-                held = found.setdefault(series.case.workload, (series, best))
-                if best.throughput_per_s.value > held[1].throughput_per_s.value:
-                    found[series.case.workload] = (series, best)
-        return tuple(found.values())
+    def latency_percentile(self) -> float:
+        """The percentile that the limit on latency holds for."""
+        return float(self.run.params.get("latency_percentile", DEFAULT_PERCENTILE))
+
+    @cached_property
+    def recommended(self) -> tuple[tuple[Series, BestBatch], ...]:
+        """For each workload the first series tied with its fastest within the limits, and its best batch.
+
+        Series stand in the order measured: the usual engine, the CPU and the usual number of threads first.
+        """
+        found = []
+        for workload in dict.fromkeys(series.case.workload for series in self.series.values()):
+            bests = [
+                (series.cells[best.batch_size], series, best)
+                for series in self.series.values()
+                if series.case.workload == workload and isinstance(best := series.best, BestBatch)
+            ]
+            if bests:
+                chosen = simplest([cell for cell, *_ in bests])
+                found.append(next((series, best) for cell, series, best in bests if cell is chosen))
+        return tuple(found)
 
     @property
-    def refused(self) -> tuple[tuple[Series, Refusal], ...]:
-        """The series of the workloads for which no batch size met the limits, and why."""
-        named = {series.case.workload for series, _ in self.fastest}
+    def refused(self) -> tuple[tuple[Series, NoBatch], ...]:
+        """The series of the workloads without a recommendation, and why."""
+        named = {series.case.workload for series, _ in self.recommended}
         return tuple(
             (one, one.best)
             for one in self.series.values()
-            if isinstance(one.best, Refusal) and one.case.workload not in named
+            if isinstance(one.best, NoBatch) and one.case.workload not in named
         )
 
 
@@ -106,18 +135,20 @@ def study(run: Run) -> SweepStudy:
     groups: dict[Case, dict[int, Measurement]] = {}
     for cell in run.measurements:
         groups.setdefault(replace(cell.case, batch_size=0), {})[cell.case.batch_size] = cell
+    named = labels(groups, "workload", "device", apart_from=("n_threads",))
     series = {}
     for case, label in labels(groups, "workload", "device").items():
         cells = dict(sorted(groups[case].items()))
         series[label.key] = Series(
             case=case,
-            label=label,
+            label=replace(label, more=named[case].more),
             cells=cells,
             summaries={size: summarize(cell) for size, cell in cells.items()},
             knee=knee(measured_throughputs(cells)),
             best=best_batch(
                 cells.values(),
                 max_latency_s=run.params.get("max_latency_s"),
+                latency_percentile=run.params.get("latency_percentile", DEFAULT_PERCENTILE),
                 max_memory_bytes=run.params.get("max_memory_bytes"),
             ),
         )
@@ -129,7 +160,7 @@ def figures(said: SweepStudy) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for name, series in said.series.items():
         unit, best, bend = "inputs per call", series.best, series.knee
-        if isinstance(best, Refusal):
+        if isinstance(best, NoBatch):
             found[f"best_batch[{name}]"] = Figure(value=None, unit=unit, verdict=f"refused: {best.reason}")
         else:
             found[f"best_batch[{name}]"] = Figure(value=best.batch_size, unit=unit, verdict="best under the limits")
@@ -176,51 +207,3 @@ def knee(throughputs: Mapping[int, Sequence[float]]) -> Knee | Refusal:
 def _knee_positions(throughput: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     """Return the index of the first batch size within `TOLERANCE` of the best, for each row."""
     return np.asarray(np.argmax(throughput >= (1 - TOLERANCE) * throughput.max(axis=1, keepdims=True), axis=1))
-
-
-def best_batch(
-    cells: Iterable[Measurement], *, max_latency_s: float | None = None, max_memory_bytes: int | None = None
-) -> BestBatch | Refusal:
-    """Return the batch size with the highest throughput under the limits, or the reason that excludes each of them.
-
-    Latency is judged by the highest percentile that the samples carry, up to p99. Where latency or memory is limited,
-    a batch without a measurement of it is excluded.
-    """
-    excluded: dict[int, str] = {}
-    allowed: dict[int, Summary] = {}
-    for cell in cells:
-        summary = summarize(cell)
-        if reason := _excluded(cell, summary, max_latency_s, max_memory_bytes):
-            excluded[cell.case.batch_size] = reason
-        else:
-            allowed[cell.case.batch_size] = summary
-    if not allowed:
-        reasons = "; ".join(f"batch {size:,}: {reason}" for size, reason in sorted(excluded.items()))
-        return Refusal(reason=f"no batch size met the limits: {reasons}")
-    size, summary = max(allowed.items(), key=lambda one: one[1].throughput_per_s.value)
-    latency = _tail(summary) if max_latency_s is not None else None
-    return BestBatch(batch_size=size, throughput_per_s=summary.throughput_per_s, latency=latency)
-
-
-def _excluded(cell: Measurement, summary: Summary, max_latency_s: float | None, max_memory_bytes: int | None) -> str:
-    """Return why a batch is out of the question; empty for one within the limits."""
-    if not summary.is_measured:
-        return f"{summary.outcome}: {summary.reason}" if summary.outcome is not Outcome.OK else "no samples"
-    if max_latency_s is not None:
-        tail = _tail(summary)
-        if tail is None:
-            return "latency not known: " + summary.percentiles[0].reason
-        if tail.value is not None and tail.value > max_latency_s:
-            return f"p{100 * tail.p:g} {tail.value * 1e3:.3g} ms is above {max_latency_s * 1e3:.3g} ms"
-    if max_memory_bytes is not None:
-        if cell.peak_memory_bytes is None:
-            return "memory not measured"
-        if cell.peak_memory_bytes > max_memory_bytes:
-            return f"{cell.peak_memory_bytes / 1e6:,.0f} MB is above {max_memory_bytes / 1e6:,.0f} MB"
-    return ""
-
-
-def _tail(summary: Summary) -> Percentile | None:
-    """Return the highest percentile that the samples carry."""
-    carried = (q for q in summary.percentiles if q.value is not None)
-    return max(carried, key=lambda q: q.p, default=None)
