@@ -18,16 +18,18 @@ from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.report.page_parts import trust
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.forest import Forest
 
 
 @dataclass
 class KillsControl:
-    """A bench whose third turn ends the control workload's process."""
+    """A bench whose third turn ends the control workload's process, or that of the observer."""
 
     session: Session
     turns: int = 0
+    ends_observer: bool = False
 
     def ready(self) -> None:
         return
@@ -37,7 +39,8 @@ class KillsControl:
             self.turns += 1
             if self.turns == 3:
                 assert self.session._control is not None
-                os.kill(self.session._control.pid, signal.SIGKILL)
+                ended = self.session.sampler._watcher if self.ends_observer else self.session._control
+                os.kill(ended.pid, signal.SIGKILL)
             return (1.0,)
         return (
             Measurement(case=case, samples_s=(1.0,) * self.turns, round_sizes=(1,) * self.turns)
@@ -63,6 +66,21 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
         "the control workload could not go on, so a change of the machine's speed was not seen: worker 'control'"
     )
     assert not flag.invalidates
+
+
+def test_a_run_whose_observer_died_is_not_called_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell says that nothing was watched, and why; the page does not call the run stable."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    config = studies.params("batch_sweep")(min_rounds=6, max_rounds=6)
+    with Session("batch_sweep", config, steps=7) as session:
+        host = KillsControl(session, ends_observer=True)
+        rows = session.measure([Entry(case=Case(workload="w", batch_size=1), host=host)]).measurements
+        run = session.finish(rows, {})
+    (flag,) = [flag for flag in rows[0].flags if flag.name == "not_watched"]
+    assert flag.text.startswith("not watched: worker 'telemetry'")
+    assert not flag.invalidates
+    assert "Stable" not in trust([run])
 
 
 def test_a_scheduler_that_does_not_answer_fails_its_cells_alone(
