@@ -6,7 +6,7 @@ import gzip
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from inferbench_lib import store, studies
 from inferbench_lib.records import Run
+from inferbench_lib.report.page_parts import method
 from inferbench_lib.studies import voice
 
 RUN_ID = "20261130-164433-standard"
@@ -118,6 +119,22 @@ def test_stored_run_joins_a_front_page(runs: dict[str, Run]) -> None:
     """The front page says what to do, for each notebook that compares ways of working."""
     assert len(voice.recommendations(runs)) == 3
     assert voice.front(runs).verdict
+
+
+@pytest.mark.parametrize(
+    ("notebook", "said"),
+    [
+        ("cpu_multiprocess", "Each variant has a process of its own, which sleeps"),
+        ("cpu_vs_gpu", "Variants that differ only in batch size share a process, which sleeps"),
+        ("hardware_analysis", "Variants that differ only in batch size, threads and precision share a process, which"),
+    ],
+)
+def test_method_says_which_variants_shared_a_process(runs: dict[str, Run], notebook: str, said: str) -> None:
+    """As the run's own process ids tell, and after how many rounds they started anew."""
+    run = runs[notebook]
+    assert said in method(run)
+    anew = replace(run, params={**run.params, "rounds_a_process": 3})
+    assert ", started anew after 3 rounds, which sleeps" in method(anew)
 
 
 def test_stored_run_compares_with_itself(reports: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

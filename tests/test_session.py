@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inferbench_lib import store, studies
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.executor_passes import ColdPasses, Passes
 from inferbench_lib.measure.rounds import Entry
@@ -19,6 +20,7 @@ from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.report.page_parts import trust
+from inferbench_lib.timing.telemetry import Telemetry
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.forest import Forest
 
@@ -81,6 +83,35 @@ def test_a_run_whose_observer_died_is_not_called_stable(tmp_path: Path, monkeypa
     assert flag.text.startswith("not watched: worker 'telemetry'")
     assert not flag.invalidates
     assert "Stable" not in trust([run])
+
+
+class HotGpu(Sampler):
+    """An observer that sees a hot GPU where it is asked for one that it watches."""
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def watch(self, device: str) -> None:
+        self.devices.append(device)
+
+    def window(self, start_s: float, end_s: float, device: str = "cpu") -> Telemetry:
+        reasons = ("hardware thermal slowdown",) if device in self.devices else ()
+        return Telemetry(start_s=start_s, end_s=end_s, gpu_throttle_reasons=reasons)
+
+
+def test_a_hot_gpu_flags_the_cells_that_ran_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cell on `cuda:1` is flagged, in every round; the CPU's cell beside it is not."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    config = studies.params("batch_sweep")(min_rounds=2, max_rounds=2)
+    with Session("batch_sweep", config, steps=7) as session:
+        session.sampler.__exit__()
+        session.sampler = HotGpu()
+        cells = [Case(workload="w", batch_size=1, device=device) for device in ("cpu", "cuda:1")]
+        entries = [Entry(case=case, host=KillsControl(session, turns=9)) for case in cells]
+        rows = session.measure(entries).measurements
+        assert session.sampler.devices == ["cuda:1"]
+    assert [[flag.name for flag in row.flags if flag.invalidates] for row in rows] == [[], ["gpu_throttled"]]
 
 
 def test_a_scheduler_that_does_not_answer_fails_its_cells_alone(
