@@ -483,7 +483,7 @@ def test_growth_is_read_as_an_exponent() -> None:
     reading = hardware.growth(hardware.study(samples.hardware_run())).reading
     assert reading.startswith(
         "The small network, 10 to 40 pixels of an image's side: time grows 16.0×, as the size to the power 2.00 "
-        "(2.00–2.00); every point is within 0 % of that line."
+        "(2.00–2.00); every point is within 1 % of that line."
     )
 
 
