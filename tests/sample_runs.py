@@ -184,6 +184,8 @@ DEVICE_SERIES = {
     "device_to_host_s": 0.02,
 }
 """What is measured beside a call on the device, over its seconds."""
+QUEUED = 0.8
+"""Seconds per call that waits for no other, over those of a call by itself."""
 IMAGE_S = {("small", "cpu"): 0.04, ("large", "cpu"): 0.8, ("small", "cuda:0"): 0.008, ("large", "cuda:0"): 0.1}
 
 
@@ -191,6 +193,7 @@ def network(size: str, device: str, batch_size: int, **fields: Any) -> Measureme
     """A network's cell; a batch costs a fifth of an image and each image the rest."""
     case = Case(workload=f"cnn-{size}", engine="torch", device=device, batch_size=batch_size, n_threads=4)
     median_s = IMAGE_S[size, device] * (0.2 + 0.8 * batch_size)
+    wobble = fields.get("wobble", WOBBLE)
     if device != "cpu":
         fields = {
             "figures": {
@@ -198,7 +201,10 @@ def network(size: str, device: str, batch_size: int, **fields: Any) -> Measureme
                 "peak_reserved_bytes": 120e6,
                 "launch_bound_share": 0.25,
             },
-            "series": {name: tuple(share * median_s * w for w in WOBBLE) for name, share in DEVICE_SERIES.items()},
+            "series": {
+                **{name: tuple(share * median_s * w for w in wobble) for name, share in DEVICE_SERIES.items()},
+                "throughput_per_s": tuple(batch_size / (QUEUED * median_s * w) for w in wobble),
+            },
         } | fields
     return cell(case, median_s, **{"calls": 3} | fields)
 

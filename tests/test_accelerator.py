@@ -26,6 +26,7 @@ from inferbench_lib.timing.accelerator import (
 )
 from inferbench_lib.timing.cell import Cell
 from inferbench_lib.timing.clock import EventClock, WallClock
+from inferbench_lib.timing.nvml import Gpu
 from inferbench_lib.work.base import Runner
 
 LAUNCH_NS, EVENT_NS, OP_NS = 50, 3, 7_000
@@ -179,16 +180,25 @@ def test_a_build_without_its_device_says_that_device_or_driver_is_absent(device:
 
 
 def test_a_cpu_build_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A torch without any accelerator: the reason names the build; requiring one raises with the same words."""
+    """Beside a GPU the reason names the build to install; requiring one raises with the same words."""
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
-    reason = (
-        f"no accelerator: torch {torch.__version__} is a CPU build; "
-        "install a build of torch for your device (CUDA, ROCm or XPU) to measure it"
-    )
+    gpus = (Gpu(name="Example GPU", driver="1"),)
+    monkeypatch.setattr(accelerators, "find_gpus", lambda: (gpus, ""))
+    build = f"torch {torch.__version__} is a CPU build"
+    reason = f"no accelerator: {build}; install a CUDA build of torch to measure the Example GPU"
     assert find_accelerator() == accelerators.Found(accelerator=None, reason=reason)
     with pytest.raises(NotAvailable) as raised:
         require_accelerator()
     assert str(raised.value) == reason
+
+
+def test_without_a_gpu_nothing_is_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without a GPU a CPU build of torch lacks nothing."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
+    monkeypatch.setattr(accelerators, "find_gpus", lambda: ((), "the NVIDIA driver lists no GPU"))
+    assert find_accelerator().reason == (
+        f"no accelerator: no GPU was found; torch {torch.__version__} is a CPU build, and the NVIDIA driver lists none"
+    )
 
 
 def test_asking_for_the_cpu_finds_no_accelerator() -> None:

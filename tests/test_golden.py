@@ -6,7 +6,7 @@ import gzip
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,20 @@ import pytest
 
 from inferbench_lib import store, studies
 from inferbench_lib.records import Run
+from inferbench_lib.report.page_parts import method
 from inferbench_lib.studies import voice
 
 RUN_ID = "20261130-164433-standard"
 GOLDEN = Path(__file__).parent / "golden" / RUN_ID
 NOTEBOOKS = ("batch_sweep", "cpu_multiprocess", "cpu_vs_gpu", "hardware_analysis")
 # Figures whose correction since then is meant: the name, and why it differs.
+ONE_CENTRE = "a layer's limit, share and time rest on one centre of its rounds, where the limit had the plain median"
 CORRECTED: dict[str, str] = {
     "batch_sweep/best_batch[cnn-small,cpu]": "24 and 48 calls carry no p95: batches of 8 and 16 are not recommended",
     "batch_sweep/best_throughput[cnn-small,cpu]": "that of the batch now recommended, 4",
+    "hardware_analysis/bound[cnn-small]": ONE_CENTRE,
+    "hardware_analysis/whatif_predicted[cnn-small,b16,t2,fp32->bf16]": ONE_CENTRE,
+    "hardware_analysis/whatif_predicted[cnn-medium,b16,t2,fp32->bf16]": ONE_CENTRE,
 }
 # Figures that are new since then: a pattern of their names, and why.
 ADDED = {
@@ -121,6 +126,24 @@ def test_stored_run_joins_a_front_page(runs: dict[str, Run]) -> None:
     """The front page says what to do, for each notebook that compares ways of working."""
     assert len(voice.recommendations(runs)) == 3
     assert voice.front(runs).verdict
+
+
+@pytest.mark.parametrize(
+    ("notebook", "said"),
+    [
+        ("cpu_multiprocess", "Variants that differ only in batch size may share a process, which sleeps"),
+        ("cpu_vs_gpu", "Variants that differ only in batch size may share a process, which sleeps"),
+        ("hardware_analysis", "Variants that differ only in batch size, threads and precision may share a process, "),
+    ],
+)
+def test_method_says_which_variants_shared_a_process(runs: dict[str, Run], notebook: str, said: str) -> None:
+    """As the run's own process ids tell, and after how many rounds they started anew."""
+    run = runs[notebook]
+    assert said in method(run)
+    anew = replace(run, params={**run.params, "rounds_a_process": 3})
+    assert ", started anew after 3 rounds, which sleeps" in method(anew)
+    alone = {cell.worker_pid: cell for cell in run.measurements}
+    assert "Each variant has a process of its own" in method(replace(run, measurements=tuple(alone.values())))
 
 
 def test_stored_run_compares_with_itself(reports: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -539,7 +539,7 @@ def measured(parts: dict[str, Any], budget_s: float) -> limits.Limits:
 
 
 def test_all_limits_together(parts: dict[str, Any]) -> None:
-    """Each part is announced, gets its share of the budget, and its flags carry its name."""
+    """Each part is announced, gets its share of the budget, and its flags carry its name; the GPU's touch its own."""
     found = measured(parts, 10.0)
     assert parts["heard"] == list(limits.PARTS)
     assert sum(parts["budgets"].values()) == pytest.approx(9.5)
@@ -552,6 +552,12 @@ def test_all_limits_together(parts: dict[str, Any]) -> None:
             name="steal",
             text="memory bandwidth: the hypervisor took 50.0 % of the CPU time (limit 2 %). "
             "Run again when the host is quieter, or on a dedicated machine.",
+        ),
+        Flag(
+            name="gpu_throttled",
+            text="device: the GPU throttled its clock (hardware thermal slowdown). "
+            "Improve its cooling, or lock its clock at a rate that it can hold.",
+            invalidates=True,
         ),
     )
 
@@ -614,7 +620,12 @@ class FakeSampler(Sampler):
     def __init__(self, heard: list[str]) -> None:
         self._heard = heard
 
-    def window(self, start_s: float, end_s: float) -> Telemetry:
-        """A stretch without anything, or with half of the time stolen."""
+    def watch(self, device: str) -> None:
+        """Only the device that is measured is watched."""
+        assert device == "cuda:0"
+
+    def window(self, start_s: float, end_s: float, device: str = "cpu") -> Telemetry:
+        """A stretch without anything, or with half of the time stolen, or with a GPU that is too hot."""
         share = 0.5 if self._heard[-1] == "memory bandwidth" else 0.0
-        return Telemetry(start_s=start_s, end_s=end_s, steal_share=share)
+        reasons = () if device == "cpu" else ("hardware thermal slowdown",)
+        return Telemetry(start_s=start_s, end_s=end_s, steal_share=share, gpu_throttle_reasons=reasons)

@@ -29,18 +29,21 @@ FACTS = {
     "default_clock_hz": 1.02e9,
 }
 READING = {
-    "gpu_temperature_c": 61,
-    "gpu_power_w": 38.5,
-    "gpu_clock_hz": 1.02e9,
-    "gpu_memory_bytes": 83886080,
-    "gpu_throttle_reasons": [],
+    "temperature_c": 61,
+    "power_w": 38.5,
+    "clock_hz": 1.02e9,
+    "memory_bytes": 83886080,
+    "throttle_reasons": [],
+    "lost_reason": "",
 }
+NOTHING = dict.fromkeys(READING) | {"throttle_reasons": [], "lost_reason": ""}
+SECOND = "device name=Example_GPU uuid=GPU-2 driver=550.54.14 memory=1000 default_mhz=2000 max_mhz=2000\n"
 READ_THREE = """
 import json
 from dataclasses import asdict
 from inferbench_lib.timing.nvml import open_gpu
-probe = open_gpu()
-print(json.dumps([asdict(probe.gpu), [probe.read() for _ in range(3)]]))
+probe = open_gpu(0)
+print(json.dumps([asdict(probe.gpu), [asdict(probe.read()) for _ in range(3)]]))
 """
 FIND = """
 import json
@@ -65,10 +68,10 @@ def test_facts_and_readings(tmp_path: Path) -> None:
     """Every figure of the first card is in its unit."""
     facts, readings = run(READ_THREE, CARD + STEADY + HOT, tmp_path)
     hot = READING | {
-        "gpu_temperature_c": 95,
-        "gpu_power_w": 31.0,
-        "gpu_clock_hz": 0.7e9,
-        "gpu_throttle_reasons": ["software thermal slowdown", "hardware thermal slowdown"],
+        "temperature_c": 95,
+        "power_w": 31.0,
+        "clock_hz": 0.7e9,
+        "throttle_reasons": ["software thermal slowdown", "hardware thermal slowdown"],
     }
     assert facts == FACTS
     assert readings == [READING, hot, hot]
@@ -77,7 +80,7 @@ def test_facts_and_readings(tmp_path: Path) -> None:
 def test_a_gpu_that_is_lost_is_a_reading(tmp_path: Path) -> None:
     """The reading says so and nothing else; the process goes on."""
     _, readings = run(READ_THREE, CARD + STEADY + LOST, tmp_path)
-    lost = {"gpu_lost_reason": "GPU is lost"}
+    lost = NOTHING | {"lost_reason": "GPU is lost"}
     assert readings == [READING, lost, lost]
 
 
@@ -87,15 +90,15 @@ def test_what_a_card_does_not_tell_is_none(tmp_path: Path) -> None:
     lines = "".join(f"unsupported nvmlDeviceGet{name}\n" for name in silent)
     facts, readings = run(READ_THREE, CARD + lines + HOT, tmp_path)
     assert facts == FACTS | {"default_clock_hz": 1.085e9}
-    assert readings[0]["gpu_power_w"] is None
-    assert readings[0]["gpu_throttle_reasons"] == []
-    assert readings[0]["gpu_temperature_c"] == 95
+    assert readings[0]["power_w"] is None
+    assert readings[0]["throttle_reasons"] == []
+    assert readings[0]["temperature_c"] == 95
 
 
 def test_an_older_driver_is_asked_by_the_older_name(tmp_path: Path) -> None:
     """Throttle reasons also where the library lacks the newer function."""
     _, readings = run(READ_THREE, CARD + HOT, tmp_path, definitions=("-DOLD_DRIVER",))
-    assert readings[0]["gpu_throttle_reasons"] == ["software thermal slowdown", "hardware thermal slowdown"]
+    assert readings[0]["throttle_reasons"] == ["software thermal slowdown", "hardware thermal slowdown"]
 
 
 def test_a_driver_with_a_card(tmp_path: Path) -> None:
@@ -131,6 +134,43 @@ except NotAvailable as error:
     print(json.dumps(str(error)))
 """
     assert run(code, CARD + STEADY, tmp_path) == "GPU 7: expected one that NVML can read, got: Invalid Argument"
+
+
+def opened(device: str, cards: str, folder: Path, **environment: str) -> str:
+    """The name of the GPU that stands for torch's device, or the reason why none does."""
+    code = f"""
+import json, os
+from inferbench_lib.errors import NotAvailable
+from inferbench_lib.timing.nvml import open_device
+os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+os.environ.update({environment!r})
+try:
+    print(json.dumps(open_device({device!r}).gpu.name))
+except NotAvailable as error:
+    print(json.dumps(str(error)))
+"""
+    return str(run(code, cards, folder))
+
+
+def test_a_device_of_torch_is_the_gpu_of_its_number(tmp_path: Path) -> None:
+    """`cuda:1` is GPU 1, or the second of `CUDA_VISIBLE_DEVICES`, by number or by UUID."""
+    by_place = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert opened("cuda:1", CARD + STEADY + SECOND, tmp_path, **by_place) == "Example GPU"
+    assert opened("cuda", CARD + STEADY + SECOND, tmp_path, **by_place) == FACTS["name"]
+    turned = by_place | {"CUDA_VISIBLE_DEVICES": "1,0"}
+    assert opened("cuda:1", CARD + STEADY + SECOND, tmp_path, **turned) == FACTS["name"]
+    assert opened("cuda:0", CARD + SECOND, tmp_path, CUDA_VISIBLE_DEVICES="GPU-2") == "Example GPU"
+
+
+def test_a_device_that_nvml_cannot_find_is_a_reason(tmp_path: Path) -> None:
+    """Another maker's device, a number that is not visible, and unlike GPUs that CUDA may number otherwise."""
+    assert opened("xpu:0", CARD, tmp_path) == "xpu:0: only NVIDIA GPUs can be read while they work"
+    assert opened("cuda:1", CARD, tmp_path, CUDA_VISIBLE_DEVICES="0") == (
+        "cuda:1: expected one of CUDA_VISIBLE_DEVICES=0"
+    )
+    assert opened("cuda:1", CARD + SECOND, tmp_path) == (
+        "cuda:1: which of several kinds of GPU this is, is known with CUDA_DEVICE_ORDER=PCI_BUS_ID"
+    )
 
 
 def test_names_of_throttle_bits() -> None:

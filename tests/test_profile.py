@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from inferbench_lib.errors import WrongOutput
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.source import WarmUp
-from inferbench_lib.records import Case
+from inferbench_lib.records import Case, Verification
+from inferbench_lib.studies.hardware_analysis import profile
 from inferbench_lib.studies.hardware_analysis.measure import cases_of
-from inferbench_lib.studies.hardware_analysis.profile import ForestBench, NetworkBench, bench_for
+from inferbench_lib.studies.hardware_analysis.profile import ForestBench, NetworkBench, bench_for, probe_of
 from inferbench_lib.timing.clock import WallClock
-from inferbench_lib.timing.loop import in_rounds
+from inferbench_lib.timing.loop import Probe, in_rounds
 from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cnn import Cnn, layer_counts
 from inferbench_lib.work.engines import ENGINES
+from inferbench_lib.work.engines.torch import forward
 from inferbench_lib.work.fake import FakeWorkload
 from inferbench_lib.work.forest import Forest, visit_counts
 
@@ -47,8 +52,8 @@ def bench_of(work: Workload, largest: int) -> Bench:
 def test_every_call_gives_one_value_a_round() -> None:
     """Three calls in four rounds, a second each by the clock, the order drawn anew."""
     ticks, order = count(step=500_000_000), []
-    calls = {name: lambda name=name: order.append(name) for name in "abc"}
-    seconds = in_rounds(calls, n_rounds=4, clock=WallClock(read_ns=lambda: next(ticks)))
+    probes = [Probe(key=name, call=lambda _, name=name: order.append(name)) for name in "abc"]
+    seconds = in_rounds(probes, n_rounds=4, clock=WallClock(read_ns=lambda: next(ticks)))
     assert set(seconds) == set("abc")
     assert all(len(values) == 4 for values in seconds.values())
     blocks = {name: (order.count(name) - 2) // 4 for name in "abc"}
@@ -56,6 +61,22 @@ def test_every_call_gives_one_value_a_round() -> None:
     assert {name: values[0] for name, values in seconds.items()} == {
         n: pytest.approx(0.5 / b) for n, b in blocks.items()
     }
+
+
+def test_a_probe_takes_its_inputs_in_turn_and_compares_them() -> None:
+    """Another input in each sample; its last output meets the reference of that input, outside the timed calls."""
+    seen: list[tuple[int, int]] = []
+
+    def agree(place: int, output: int) -> Verification:
+        seen.append((place, output))
+        return Verification(passed=output < 60, n_checked=1, detail="too large")
+
+    probe = probe_of("layer", lambda value: 2 * value, [10, 20], agree)
+    in_rounds([probe], n_rounds=3)
+    assert seen == [(1, 40), (0, 20), (1, 40)]
+    wrong = probe_of("layer", lambda value: 3 * value, [10, 20], agree)
+    with pytest.raises(WrongOutput, match=r"^layer: expected the output of its reference, got another: too large$"):
+        in_rounds([wrong], n_rounds=1)
 
 
 # Networks
@@ -123,6 +144,48 @@ def test_images_may_be_larger() -> None:
     ]
 
 
+@pytest.mark.usefixtures("_threads_as_before")
+@pytest.mark.parametrize("layer", ["Conv2d", "ReLU", "Linear"])
+def test_a_layer_that_remembers_its_answer_is_no_result(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer, timed by itself, that gives the first input's output for the second: the pass ends with an error."""
+    answers: dict[Any, torch.Tensor] = {}
+
+    def remembering(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        if type(model).__name__ != layer:
+            return forward(model, batch)
+        return answers.setdefault(model, forward(model, batch))
+
+    bench = bench_of(Cnn(side=8), 2)
+    assert isinstance(bench, NetworkBench)
+    monkeypatch.setattr(profile, "forward", remembering)
+    with pytest.raises(WrongOutput, match=r"^\w+: expected the output of its reference, got another: values differ by"):
+        bench.layers(Case(workload="cnn-small", batch_size=2), n_rounds=2)
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_a_wrong_network_has_no_layers_and_no_growth() -> None:
+    """The whole network's logits, and those of each image side, are compared with float64."""
+    bench = bench_of(Cnn(side=8), 2)
+    assert isinstance(bench, NetworkBench)
+    assert isinstance(bench.source, Calls)
+    bench.source._reference = bench.source._reference + 1.0
+    with pytest.raises(WrongOutput, match=r"^whole: expected the output of its reference"):
+        bench.layers(Case(workload="cnn-small", batch_size=2), n_rounds=1)
+    other = bench_of(Cnn(side=8), 2)
+    assert isinstance(other, NetworkBench)
+    other._network = replace(Cnn(side=8), seed=1)
+    rows = other.growth([8], n_threads=1, n_rounds=1)
+    assert len(rows) == 1
+    path = replace(Cnn(side=8), seed=1).reference_path(2)
+    before = path.read_bytes()
+    try:
+        np.save(path, np.load(path) + 1.0)
+        with pytest.raises(WrongOutput, match=r"^image side=8: expected the output of its reference"):
+            other.growth([8], n_threads=1, n_rounds=1)
+    finally:
+        path.write_bytes(before)
+
+
 def test_counts_of_layers_equal_the_formulas() -> None:
     """What torch counts for a batch of three is what the layers' shapes give by hand."""
     counted = {row["name"]: row for row in layer_counts(Cnn().model(), torch.from_numpy(Cnn().draw(3)))}
@@ -187,6 +250,24 @@ def test_forests_grow_in_features_trees_and_depth(forest: Forest) -> None:
     assert [row["bytes"] for row in rows][:2] == [4 * 3 * 4000, 4 * 6 * 4000]
     shallow = Forest(n_features=6, n_trees=2, n_train=200, max_depth=1).model()
     assert max(estimator.get_depth() for estimator in shallow.estimators_) == 1
+
+
+def test_the_trees_are_asked_one_by_one_for_the_references(forest: Forest) -> None:
+    """Their vote is what a plain call of the forest gives, for the whole forest and for shallow ones."""
+    rows = forest.draw(500)
+    for one in (forest, replace(forest, max_depth=2)):
+        assert (profile.classes_by_trees(one.model(), rows) == one.answers(rows)).all()
+
+
+def test_a_forest_that_remembers_its_answer_has_no_growth(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second batch of rows differs from the first, and so do its classes."""
+    kind, answers = type(forest.model()), dict[int, np.ndarray]()
+    predict = kind.predict
+    monkeypatch.setattr(kind, "predict", lambda self, rows: answers.setdefault(id(self), predict(self, rows)))
+    bench = bench_of(forest, 100)
+    assert isinstance(bench, ForestBench)
+    with pytest.raises(WrongOutput, match=r"^(features|depth|trees)=\d: expected the output of its reference"):
+        bench.growth([3], [4], [2], n_rounds=2)
 
 
 # What is measured of a workload

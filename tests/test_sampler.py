@@ -23,6 +23,7 @@ from inferbench_lib.errors import NotAvailable
 from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.records import Flag
 from inferbench_lib.timing.memory import PeakMemory, memory_of_tree
+from inferbench_lib.timing.nvml import GpuReading
 from inferbench_lib.timing.readings import (
     Reading,
     parse_cpu_times,
@@ -33,7 +34,7 @@ from inferbench_lib.timing.readings import (
     read_temperature_c,
     read_tree_cpu_s,
 )
-from inferbench_lib.timing.telemetry import Telemetry, flags, select, summarize
+from inferbench_lib.timing.telemetry import Telemetry, flags, select, summarize, within
 
 STAT = """cpu  1000 20 300 9000 50 6 7 80 90 0
 cpu0 400 10 100 4000 20 1 2 30 40 0
@@ -113,7 +114,7 @@ def test_the_load_of_one_minute_is_read(tmp_path: Path) -> None:
 def test_nothing_to_read_is_none_everywhere(tmp_path: Path) -> None:
     """A system without `/proc` and `/sys` gives a reading of nothing but the moment."""
     reading = asdict(read_host(os.getpid(), tmp_path))
-    known = {name for name, value in reading.items() if value not in (None, (), "")}
+    known = {name for name, value in reading.items() if value not in (None, {})}
     assert known == {"at_s", "n_cpus"}
 
 
@@ -137,28 +138,28 @@ def test_summary_of_a_stretch() -> None:
     first = reading(
         100.0, load_1min=1.0, total_s=1000.0, busy_s=500.0, steal_s=10.0, own_s=50.0, swap_bytes=4096, throttled_s=1.0,
         throttled_periods=5, frequency_hz=3e9, temperature_c=60.0, thermal_throttle_events=7,
-        gpu_temperature_c=70, gpu_power_w=200.0, gpu_clock_hz=1.5e9, gpu_memory_bytes=100,
     )  # fmt: skip
     middle = reading(
         105.0, load_1min=3.0, total_s=1020.0, busy_s=520.0, steal_s=10.5, own_s=60.0, swap_bytes=4096, throttled_s=1.0,
         throttled_periods=5, frequency_hz=2e9, temperature_c=80.0, thermal_throttle_events=7,
-        gpu_temperature_c=60, gpu_power_w=20.0, gpu_clock_hz=0.3e9, gpu_memory_bytes=300,
-        gpu_throttle_reasons=("gpu idle",),
     )  # fmt: skip
     last = reading(
         110.0, load_1min=2.0, total_s=1040.0, busy_s=530.0, steal_s=11.0, own_s=70.0, swap_bytes=12288, throttled_s=1.5,
         throttled_periods=8, frequency_hz=2.5e9, temperature_c=70.0, thermal_throttle_events=9,
-        gpu_temperature_c=75, gpu_power_w=180.0, gpu_clock_hz=1.4e9, gpu_memory_bytes=200,
-        gpu_throttle_reasons=("sync boost",),
     )  # fmt: skip
-    assert summarize([first, middle, last], gpu_default_clock_hz=1.6e9) == Telemetry(
+    gpu = (
+        GpuReading(temperature_c=70, power_w=200.0, clock_hz=1.5e9, memory_bytes=100),
+        GpuReading(temperature_c=60, power_w=20.0, clock_hz=1.9e9, memory_bytes=300, throttle_reasons=("gpu idle",)),
+        GpuReading(temperature_c=75, power_w=180.0, clock_hz=1.4e9, memory_bytes=200, throttle_reasons=("sync boost",)),
+    )
+    assert summarize([first, middle, last], gpu=gpu, gpu_default_clock_hz=1.6e9) == Telemetry(
         start_s=100.0,
         end_s=110.0,
         steal_share=1.0 / 40.0,
         other_load_share=(30.0 - 20.0) / 40.0,
         own_cpus=2.0,
         grown={"swap_bytes": 8192, "throttled_s": 0.5, "throttled_periods": 3, "thermal_throttle_events": 2},
-        gpu_clock_hz=1.4e9,
+        gpu_clock_hz=1.5e9,
         gpu_default_clock_hz=1.6e9,
         gpu_throttle_reasons=("gpu idle", "sync boost"),
         series={
@@ -168,7 +169,7 @@ def test_summary_of_a_stretch() -> None:
             "temperature_c": (60.0, 80.0, 70.0),
             "gpu_temperature_c": (70, 60, 75),
             "gpu_power_w": (200.0, 20.0, 180.0),
-            "gpu_clock_hz": (1.5e9, 0.3e9, 1.4e9),
+            "gpu_clock_hz": (1.5e9, 1.9e9, 1.4e9),
             "gpu_memory_bytes": (100, 300, 200),
         },
     )
@@ -187,7 +188,8 @@ def test_summary_of_nothing_says_so() -> None:
 
 def test_summary_of_a_lost_gpu_keeps_what_it_said_before() -> None:
     """The figures before the loss stay, the loss and its reason stand beside them."""
-    lost = summarize([reading(1.0, gpu_temperature_c=70), reading(2.0, gpu_lost_reason="GPU is lost")])
+    gpu = (GpuReading(temperature_c=70), GpuReading(lost_reason="GPU is lost"))
+    lost = summarize([reading(1.0), reading(2.0)], gpu=gpu)
     assert lost.series["gpu_temperature_c"] == (70, None)
     assert (lost.gpu_lost, lost.gpu_reason) == (True, "GPU is lost")
 
@@ -198,6 +200,8 @@ QUIET: dict[str, Any] = {
     "gpu_clock_hz": 0.75e9, "gpu_default_clock_hz": 1e9, "gpu_throttle_reasons": ("gpu idle", "sync boost"),
 }  # fmt: skip
 LOUD = [
+    ({"reason": "the watcher ended"}, "not_watched", False,
+     "not watched: the watcher ended. Nobody knows what else this machine did meanwhile."),
     ({"steal_share": 0.0201}, "steal", False,
      "the hypervisor took 2.0 % of the CPU time (limit 2 %). "
      "Run again when the host is quieter, or on a dedicated machine."),
@@ -259,7 +263,7 @@ def test_a_watching_process_that_ended_is_a_reason() -> None:
         os.kill(sampler._watcher.pid, signal.SIGKILL)
         worker = f"worker 'telemetry' (pid {sampler._watcher.pid}): "
         ended = sampler.window(0.0, 1.0).reason
-        assert ended.startswith(f"{worker}expected an answer to window(0.0, 1.0), but it was ended by SIGKILL")
+        assert ended.startswith(f"{worker}expected an answer to window(0.0, 1.0, 'cpu'), but it was ended by SIGKILL")
         assert sampler.window(0.0, 1.0).reason.startswith(f"{worker}expected a live process for window")
 
 
@@ -329,11 +333,57 @@ def test_a_throttling_gpu_reaches_the_flags(tmp_path: Path, monkeypatch: pytest.
     for name, value in ready.environment(ready.build(), trace).items():
         monkeypatch.setenv(name, value)
     with Sampler(interval_s=0.05) as sampler:
-        seen = sampler.window(0.0, time.monotonic())
+        sampler.watch("cuda:0")
+        seen = sampler.window(0.0, time.monotonic() + 60.0, "cuda:0")
     assert {seen.series["gpu_temperature_c"][-1], seen.series["gpu_power_w"][-1]} == {96, 60.0}
     assert seen.gpu_clock_hz == 0.6e9
     assert (seen.gpu_default_clock_hz, seen.gpu_reason) == (1e9, "")
     assert {flag.name for flag in flags(seen) if flag.invalidates} == {"gpu_throttled", "gpu_clock"}
+
+
+TWO_GPUS = (
+    "device name=Card uuid=GPU-1 driver=550 memory=2147483648 default_mhz=1000 max_mhz=1200\n"
+    "sample temperature=60 power_mw=60000 clock_mhz=600 memory=1000 pstate=0 throttle=0x{first:x}\n"
+    "device name=Card uuid=GPU-2 driver=550 memory=2147483648 default_mhz=1000 max_mhz=1200\n"
+    "sample temperature=50 power_mw=50000 clock_mhz=1000 memory=1000 pstate=0 throttle=0x{second:x}\n"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stub is found by LD_LIBRARY_PATH, which is Linux")
+@pytest.mark.parametrize(
+    ("device", "bits", "expected"),
+    [
+        ("cpu", (0x40, 0x40), []),
+        ("cuda:0", (0x40, 0), ["gpu_throttled", "gpu_clock"]),
+        ("cuda:0", (0, 0x40), ["gpu_clock"]),
+        ("cuda:1", (0x40, 0), []),
+        ("cuda:1", (0, 0x8), ["gpu_throttled"]),
+        ("cuda:0", (0x4, 0), []),  # the card's own power limit
+        ("cuda:0", (0x1, 0), []),  # idle
+        ("cuda:0", (0x2, 0), []),  # a clock that the user set
+    ],
+)
+def test_a_gpu_touches_only_what_ran_on_it(
+    device: str, bits: tuple[int, int], expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hot GPU is no matter of the CPU's cells nor of another GPU's; a power limit or an idle clock is of none."""
+    trace = tmp_path / "trace"
+    trace.write_text(TWO_GPUS.format(first=bits[0], second=bits[1]))
+    for name, value in ready.environment(ready.build(), trace).items():
+        monkeypatch.setenv(name, value)
+    with Sampler(interval_s=0.05) as sampler:
+        sampler.watch("cuda:0")
+        sampler.watch("cuda:1")
+        seen = sampler.window(0.0, time.monotonic() + 60.0, device)
+    assert [flag.name for flag in flags(seen) if flag.name.startswith("gpu")] == expected
+
+
+def test_a_gpu_is_judged_only_while_its_work_ran() -> None:
+    """What was read just before and just after a turn belongs to the host's figures, not to the GPU's."""
+    slow, fast = GpuReading(clock_hz=0.3e9), GpuReading(clock_hz=1e9)
+    readings = [reading(at, gpus={"cuda:0": gpu}) for at, gpu in ((1.0, slow), (2.0, fast), (3.0, slow))]
+    assert within(readings, "cuda:0", 1.5, 2.5) == (GpuReading(), fast, GpuReading())
+    assert within(readings, "cuda:1", 1.5, 2.5) == (GpuReading(),) * 3
 
 
 def test_memory_of_a_tree_counts_its_children() -> None:

@@ -12,22 +12,26 @@ from typing import Any
 import pytest
 
 from inferbench_lib import store, studies
+from inferbench_lib.machine.sampler import Sampler
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.executor_passes import ColdPasses, Passes
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session
 from inferbench_lib.progress import PROGRESS_FILE
 from inferbench_lib.records import Case, Measurement, Outcome
+from inferbench_lib.report.page_parts import trust
+from inferbench_lib.timing.telemetry import Telemetry
 from inferbench_lib.work.engines.sklearn import Sklearn
 from inferbench_lib.work.forest import Forest
 
 
 @dataclass
 class KillsControl:
-    """A bench whose third turn ends the control workload's process."""
+    """A bench whose third turn ends the control workload's process, or that of the observer."""
 
     session: Session
     turns: int = 0
+    ends_observer: bool = False
 
     def ready(self) -> None:
         return
@@ -37,7 +41,8 @@ class KillsControl:
             self.turns += 1
             if self.turns == 3:
                 assert self.session._control is not None
-                os.kill(self.session._control.pid, signal.SIGKILL)
+                ended = self.session.sampler._watcher if self.ends_observer else self.session._control
+                os.kill(ended.pid, signal.SIGKILL)
             return (1.0,)
         return (
             Measurement(case=case, samples_s=(1.0,) * self.turns, round_sizes=(1,) * self.turns)
@@ -63,6 +68,50 @@ def test_rows_stay_when_the_control_process_dies(tmp_path: Path, monkeypatch: py
         "the control workload could not go on, so a change of the machine's speed was not seen: worker 'control'"
     )
     assert not flag.invalidates
+
+
+def test_a_run_whose_observer_died_is_not_called_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell says that nothing was watched, and why; the page does not call the run stable."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    config = studies.params("batch_sweep")(min_rounds=6, max_rounds=6)
+    with Session("batch_sweep", config, steps=7) as session:
+        host = KillsControl(session, ends_observer=True)
+        rows = session.measure([Entry(case=Case(workload="w", batch_size=1), host=host)]).measurements
+        run = session.finish(rows, {})
+    (flag,) = [flag for flag in rows[0].flags if flag.name == "not_watched"]
+    assert flag.text.startswith("not watched: worker 'telemetry'")
+    assert not flag.invalidates
+    assert "Stable" not in trust([run])
+
+
+class HotGpu(Sampler):
+    """An observer that sees a hot GPU where it is asked for one that it watches."""
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def watch(self, device: str) -> None:
+        self.devices.append(device)
+
+    def window(self, start_s: float, end_s: float, device: str = "cpu") -> Telemetry:
+        reasons = ("hardware thermal slowdown",) if device in self.devices else ()
+        return Telemetry(start_s=start_s, end_s=end_s, gpu_throttle_reasons=reasons)
+
+
+def test_a_hot_gpu_flags_the_cells_that_ran_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cell on `cuda:1` is flagged, in every round; the CPU's cell beside it is not."""
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
+    config = studies.params("batch_sweep")(min_rounds=2, max_rounds=2)
+    with Session("batch_sweep", config, steps=7) as session:
+        session.sampler.__exit__()
+        session.sampler = HotGpu()
+        cells = [Case(workload="w", batch_size=1, device=device) for device in ("cpu", "cuda:1")]
+        entries = [Entry(case=case, host=KillsControl(session, turns=9)) for case in cells]
+        rows = session.measure(entries).measurements
+        assert session.sampler.devices == ["cuda:1"]
+    assert [[flag.name for flag in row.flags if flag.invalidates] for row in rows] == [[], ["gpu_throttled"]]
 
 
 def test_a_scheduler_that_does_not_answer_fails_its_cells_alone(

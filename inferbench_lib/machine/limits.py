@@ -78,9 +78,15 @@ def measure_limits(machine: Machine, sampler: Sampler, *, budget_s: float, on_pa
     time_limit = Budget(AT_MOST_S)
     telemetry: dict[str, Telemetry] = {}
     not_measured: dict[str, str] = {}
+    working: list[str] = []
 
     def left_s() -> float:
         return max(1.0, time_limit.left_s)
+
+    def device(part_s: float) -> Any:
+        working.append(require_accelerator().device)
+        sampler.watch(*working)
+        return call_in_a_process(limits_of, *working, part_s, timeout_s=left_s())
 
     # By the field that each fills, in the order of `PARTS`.
     measures: dict[str, Callable[[float], Any]] = {
@@ -90,7 +96,7 @@ def measure_limits(machine: Machine, sampler: Sampler, *, budget_s: float, on_pa
         "process_start": lambda part_s: start_costs(budget_s=part_s, timeout_s=left_s() - RESERVE_S),
         "transfer": lambda part_s: transfer_costs(budget_s=part_s, timeout_s=left_s()),
         "calls": lambda part_s: call_costs(budget_s=part_s),
-        "device": lambda part_s: call_in_a_process(limits_of, require_accelerator().device, part_s, timeout_s=left_s()),
+        "device": device,
     }
     found: dict[str, Any] = {}
     for (name, share), (field_name, measure) in zip(PARTS.items(), measures.items(), strict=True):
@@ -103,7 +109,7 @@ def measure_limits(machine: Machine, sampler: Sampler, *, budget_s: float, on_pa
                 raise
             not_measured[name] = str(error)
         else:
-            telemetry[name] = sampler.window(started_s, time.monotonic())
+            telemetry[name] = sampler.window(started_s, time.monotonic(), *working)
     not_measured |= _unreached(found.get("process_start", ()), budget_s)
     not_measured |= _memory_latency(found.get("latency", ()), largest_bytes, budget_s)
     return Limits(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from inferbench_lib.errors import NotAvailable, WorkerError
 from inferbench_lib.processes.remote import Remote
-from inferbench_lib.timing.nvml import GpuProbe, open_gpu
+from inferbench_lib.records import CPU
+from inferbench_lib.timing.nvml import GpuProbe, open_device
 from inferbench_lib.timing.readings import Reading, read_host
-from inferbench_lib.timing.telemetry import Telemetry, select, summarize
+from inferbench_lib.timing.telemetry import Telemetry, select, summarize, within
 
 KEPT_READINGS = 100_000
 
@@ -20,8 +22,8 @@ KEPT_READINGS = 100_000
 class Sampler:
     """A watch on the host, this process and its children, while it is open.
 
-    `with Sampler() as sampler: …; telemetry = sampler.window(start_s, end_s)`, the moments from
-    `time.monotonic()`. Ask between timed regions, never inside one.
+    `with Sampler() as sampler: sampler.watch("cuda:0"); …; telemetry = sampler.window(start_s, end_s, "cuda:0")`, the
+    moments from `time.monotonic()`. Ask between timed regions, never inside one.
     """
 
     _watcher: Remote  # there once it is open
@@ -37,13 +39,19 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._watcher.close()
 
-    def window(self, start_s: float, end_s: float) -> Telemetry:
+    def watch(self, device: str) -> None:
+        """Read the GPU of torch's name `device` too, from now on."""
+        with suppress(WorkerError):  # every later window gives the reason
+            self._watcher.call("watch", device)
+
+    def window(self, start_s: float, end_s: float, device: str = CPU) -> Telemetry:
         """Return the telemetry between two moments of `time.monotonic()`, widened to the readings around them.
 
-        It has no readings, but a reason, when the watching process has ended.
+        The GPU that work ran on is part of it where `device` names one. It has no readings, but a reason, when the
+        watching process has ended.
         """
         try:
-            telemetry: Telemetry = self._watcher.call("window", start_s, end_s)
+            telemetry: Telemetry = self._watcher.call("window", start_s, end_s, device)
         except WorkerError as error:
             return Telemetry(start_s=start_s, end_s=end_s, reason=str(error))
         return telemetry
@@ -54,23 +62,31 @@ class Watcher:
 
     def __init__(self, pid: int, interval_s: float) -> None:
         self._pid, self._interval_s = pid, interval_s
-        self._probe: GpuProbe | None = None
-        self._gpu_reason = ""
-        try:
-            self._probe = open_gpu()
-        except NotAvailable as error:
-            self._gpu_reason = str(error)
+        self._probes: dict[str, GpuProbe] = {}
+        self._reasons: dict[str, str] = {}
         self._readings: deque[Reading] = deque(maxlen=KEPT_READINGS)
         self._reading = threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def window(self, start_s: float, end_s: float) -> Telemetry:
+    def watch(self, device: str) -> None:
+        """Add a device to the GPUs that each reading holds; where it cannot be read, its windows give the reason."""
+        try:
+            self._probes = {**self._probes, device: open_device(device)}
+        except NotAvailable as error:
+            self._reasons[device] = str(error)
+
+    def window(self, start_s: float, end_s: float, device: str = CPU) -> Telemetry:
         """Return the telemetry between two moments, with a new reading at the end."""
         self._read()
+        readings = select(list(self._readings), start_s, end_s)
+        if device == CPU:
+            return summarize(readings)
+        probe = self._probes.get(device)
         return summarize(
-            select(list(self._readings), start_s, end_s),
-            gpu_default_clock_hz=None if self._probe is None else self._probe.gpu.default_clock_hz,
-            gpu_reason=self._gpu_reason,
+            readings,
+            gpu=within(readings, device, start_s, end_s),
+            gpu_default_clock_hz=probe.gpu.default_clock_hz if probe else None,
+            gpu_reason="" if probe else self._reasons.get(device, f"{device}: nobody asked for it"),
         )
 
     def _watch(self) -> None:
@@ -80,5 +96,5 @@ class Watcher:
 
     def _read(self) -> None:
         with self._reading:
-            reading = read_host(self._pid)
-            self._readings.append(reading if self._probe is None else replace(reading, **self._probe.read()))
+            gpus = {device: probe.read() for device, probe in self._probes.items()}
+            self._readings.append(replace(read_host(self._pid), gpus=gpus))

@@ -22,7 +22,7 @@ from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry, Plan, Schedule, run_rounds
 from inferbench_lib.processes.child import thread_limits
 from inferbench_lib.progress import Progress
-from inferbench_lib.records import Flag, Measurement, Run
+from inferbench_lib.records import CPU, Flag, Measurement, Run
 from inferbench_lib.stats.processes import difference, with_process_scatter
 from inferbench_lib.timing.memory import PeakMemory
 from inferbench_lib.timing.telemetry import flags as telemetry_flags
@@ -75,6 +75,8 @@ class Session:
         """
         if self._control is None:
             self._control = self.host(ControlWork, "control")
+        for device in {entry.case.device for entry in entries} - {CPU}:
+            self.sampler.watch(device)
         schedule = run_rounds(
             entries,
             plan or plan_of(self.config),
@@ -84,10 +86,13 @@ class Session:
         )
         drifted = control_flag(schedule.control_s, self._lost_control)
         flagged = [
-            replace(row, flags=(*row.flags, *drifted, *self._seen(windows)))
+            replace(row, flags=(*row.flags, *drifted, *self._seen(windows, row.case.device)))
             for row, windows in zip(schedule.measurements, schedule.windows_s, strict=True)
         ]
-        rows = [replace(row, flags=(*row.flags, *filter(None, [difference(row)]))) for row in flagged]
+        rows = [
+            replace(row, flags=(*row.flags, *filter(None, [difference(row)]))) if row.samples_s else row
+            for row in flagged
+        ]
         self.schedules[name] = replace(schedule, measurements=with_process_scatter(rows))
         return self.schedules[name]
 
@@ -117,12 +122,14 @@ class Session:
             simulated=simulated,
         )
 
-    def _seen(self, windows: Sequence[tuple[float, float]]) -> tuple[Flag, ...]:
-        """Return what the observer flagged in more than a third of a cell's turns."""
-        seen = [flag for window in windows for flag in telemetry_flags(self.sampler.window(*window))]
+    def _seen(self, windows: Sequence[tuple[float, float]], device: str) -> tuple[Flag, ...]:
+        """Return what the observer flagged in more than a third of a cell's turns on a device."""
+        seen = [flag for window in windows for flag in telemetry_flags(self.sampler.window(*window, device))]
         counts = Counter(flag.name for flag in seen)
         return tuple(
-            replace(flag, text=f"in {counts[name]} of {len(windows)} rounds {flag.text}")
+            flag
+            if counts[name] == len(windows)
+            else replace(flag, text=f"in {counts[name]} of {len(windows)} rounds {flag.text}")
             for name, flag in {flag.name: flag for flag in seen}.items()
             if flag.invalidates or counts[name] > FLAGGED_SHARE * len(windows)
         )

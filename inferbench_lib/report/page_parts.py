@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from inferbench_lib.findings import Cause, Trust, TrustLevel
-from inferbench_lib.records import Measurement, Run
+from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import capital, interval, joined, plural, seconds, share, size
 from inferbench_lib.stats.intervals import values_needed
@@ -76,13 +76,35 @@ def method(run: Run) -> str:
     return (
         f"Each of {plural(n_rounds, 'round')} ran {plural(n_cells, 'cell')} in random order "
         f"(seed {run.params['seed']}). "
-        "Each variant has a process of its own, which sleeps between its turns. "
+        f"{_processes(run)}, which sleeps between its turns. "
         f"Measuring ended because {schedule['stopped_because']}. "
         f"A fixed control workload ran after every turn and {spread}. "
         "The 95 % intervals are signed-rank intervals over rounds; speedups are compared within rounds. "
         "A verdict needs the whole interval to be more than 1 % from no difference. "
         "Every output was compared with the reference outside the timed region."
     )
+
+
+SHARED = {"batch_size": "batch size", "n_threads": "threads", "precision": "precision"}
+"""Fields of a case in which the cells of one process may differ."""
+
+
+def _processes(run: Run) -> str:
+    """Return which variants share a process, and after how many rounds it starts anew."""
+    by_process: dict[int | None, list[Case]] = {}
+    for cell in run.measurements:
+        by_process.setdefault(cell.worker_pid, []).append(cell.case)
+    groups = [cases for pid, cases in by_process.items() if pid is not None]
+    differing = [
+        words
+        for field, words in SHARED.items()
+        if any(len({getattr(case, field) for case in cases}) > 1 for cases in groups)
+    ]
+    text = "Each variant has a process of its own"
+    if differing:
+        text = f"Variants that differ only in {joined(differing)} may share a process"
+    n_rounds = run.params.get("rounds_a_process")
+    return f"{text}, started anew after {plural(n_rounds, 'round')}" if n_rounds else text
 
 
 def trust(runs: Sequence[Run]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from inferbench_lib.errors import NotAvailable
 from inferbench_lib.records import CPU, Outcome
 from inferbench_lib.timing.clock import Clock, EventClock, ReadNs, WallClock
+from inferbench_lib.timing.nvml import find_gpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +150,11 @@ def require_accelerator(name: str = "auto") -> Accelerator:
         raise NotAvailable("no accelerator: the device asked for is the CPU")
     current = torch.accelerator.current_accelerator()
     if current is None:
-        raise NotAvailable(
-            f"no accelerator: torch {torch.__version__} is a CPU build; "
-            "install a build of torch for your device (CUDA, ROCm or XPU) to measure it"
-        )
+        gpus, _ = find_gpus()
+        build = f"torch {torch.__version__} is a CPU build"
+        if not gpus:
+            raise NotAvailable(f"no accelerator: no GPU was found; {build}, and the NVIDIA driver lists none")
+        raise NotAvailable(f"no accelerator: {build}; install a CUDA build of torch to measure the {gpus[0].name}")
     if not torch.accelerator.is_available():
         raise NotAvailable(
             f"no accelerator: torch {torch.__version__} is built for {current.type}, but no {current.type} "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -134,16 +134,15 @@ def interleave(
 
 
 def in_rounds(
-    calls: Mapping[str, Callable[[], Any]], *, n_rounds: int, seed: int = 0, clock: Clock | None = None
+    probes: Sequence[Probe], *, n_rounds: int, seed: int = 0, clock: Clock | None = None
 ) -> dict[Hashable, list[float]]:
-    """Return seconds per call of every call, one value per round, after two untimed calls that size its block."""
-    probes = [_sized(name, call) for name, call in calls.items()]
-    return interleave(probes, budget_s=0.0, minimum_rounds=n_rounds, seed=seed, clock=clock)
+    """Return seconds per call of every probe, one value per round, after two untimed calls that size its block."""
+    return interleave([*map(_sized, probes)], budget_s=0.0, minimum_rounds=n_rounds, seed=seed, clock=clock)
 
 
-def _sized(name: str, call: Callable[[], Any]) -> Probe:
-    call()
+def _sized(probe: Probe) -> Probe:
+    probe.call(None)
     started_s = time.perf_counter()
-    call()
+    probe.call(None)
     size = min(MOST_CALLS, block_size(CLOCK_COST_S, time.perf_counter() - started_s, share=5e-4))
-    return Probe(key=name, call=lambda _: call(), block_size=size, is_warmed=False)
+    return replace(probe, block_size=size, is_warmed=False)

@@ -6,6 +6,7 @@ that is lost while it is watched gives a reading with that reason.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -27,8 +28,10 @@ THROTTLE_BITS = {
     0x200: "board limit",
     0x400: "reliability",
 }
-IDLE = THROTTLE_BITS[0x1]
-THERMAL_OR_POWER = frozenset(THROTTLE_BITS[bit] for bit in (0x4, 0x8, 0x20, 0x40, 0x80, 0x200, 0x400))
+SLOWED = frozenset(THROTTLE_BITS[bit] for bit in (0x8, 0x20, 0x40, 0x80, 0x200, 0x400))
+"""Reasons of a GPU that is slower than it can be for long: heat, or a limit of the board or of the power supply."""
+EXPLAINED = frozenset(THROTTLE_BITS[bit] for bit in (0x1, 0x2, 0x4))
+"""Reasons of a low clock that is no fault: nothing to do, a clock that the user set, the card's own power limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,18 @@ class Gpu:
     driver: str
     memory_bytes: int | None = None
     default_clock_hz: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuReading:
+    """A GPU at one moment; only a reason where it no longer answers (lost, driver gone)."""
+
+    temperature_c: float | None = None
+    power_w: float | None = None
+    clock_hz: float | None = None
+    memory_bytes: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    lost_reason: str = ""
 
 
 def throttle_names(bits: int) -> tuple[str, ...]:
@@ -65,8 +80,8 @@ class GpuProbe:
             default_clock_hz=next((clock_mhz * 1e6 for clock_mhz in clocks_mhz if clock_mhz is not None), None),
         )
 
-    def read(self) -> dict[str, Any]:
-        """Return the GPU's part of a `Reading`; only a reason where the GPU no longer answers (lost, driver gone)."""
+    def read(self) -> GpuReading:
+        """Return the state of the GPU now."""
         nvml = self._nvml
         try:
             memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
@@ -75,15 +90,15 @@ class GpuProbe:
             bits = self._ask(nvml.nvmlDeviceGetCurrentClocksEventReasons)
             if bits is None:  # its name in drivers before 535
                 bits = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
-            return {
-                "gpu_temperature_c": self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
-                "gpu_power_w": None if power_mw is None else power_mw / 1e3,
-                "gpu_clock_hz": None if clock_mhz is None else clock_mhz * 1e6,
-                "gpu_memory_bytes": None if memory is None else memory.used,
-                "gpu_throttle_reasons": throttle_names(bits or 0),
-            }
+            return GpuReading(
+                temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+                power_w=None if power_mw is None else power_mw / 1e3,
+                clock_hz=None if clock_mhz is None else clock_mhz * 1e6,
+                memory_bytes=None if memory is None else memory.used,
+                throttle_reasons=throttle_names(bits or 0),
+            )
         except nvml.NVMLError as error:
-            return {"gpu_lost_reason": str(error)}
+            return GpuReading(lost_reason=str(error))
 
     def _ask(self, function: Callable[..., Any], *arguments: int) -> Any:
         nvml = self._nvml
@@ -94,13 +109,40 @@ class GpuProbe:
             return None
 
 
-def open_gpu(index: int = 0) -> GpuProbe:
-    """Return a probe for the GPU of that NVML index; raise NotAvailable without nvidia-ml-py, a driver or that GPU."""
+def open_gpu(identity: int | str) -> GpuProbe:
+    """Return a probe for the GPU of that NVML index or UUID; raise NotAvailable where NVML cannot read it."""
     nvml = _started_nvml()
+    find = nvml.nvmlDeviceGetHandleByIndex if isinstance(identity, int) else nvml.nvmlDeviceGetHandleByUUID
     try:
-        return GpuProbe(nvml, nvml.nvmlDeviceGetHandleByIndex(index))
+        return GpuProbe(nvml, find(identity))
     except nvml.NVMLError as error:
-        raise NotAvailable(f"GPU {index}: expected one that NVML can read, got: {error}") from error
+        raise NotAvailable(f"GPU {identity}: expected one that NVML can read, got: {error}") from error
+
+
+def open_device(device: str) -> GpuProbe:
+    """Return a probe for torch's device, such as "cuda:1"; raise NotAvailable where NVML cannot tell which GPU it is.
+
+    `CUDA_VISIBLE_DEVICES` numbers the devices anew. Without `CUDA_DEVICE_ORDER=PCI_BUS_ID` CUDA sorts unlike GPUs by
+    speed and NVML by place, so only like ones have the same number (CUDA C++ Programming Guide, "Environment
+    Variables").
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        raise NotAvailable(f"{device}: only NVIDIA GPUs can be read while they work")
+    number = int(index or 0)
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        named = [name.strip() for name in visible.split(",")]
+        if number >= len(named):
+            raise NotAvailable(f"{device}: expected one of CUDA_VISIBLE_DEVICES={visible}")
+        if not named[number].isdecimal():
+            return open_gpu(named[number])
+        number = int(named[number])
+    gpus, _ = find_gpus()
+    if len({gpu.name for gpu in gpus}) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise NotAvailable(
+            f"{device}: which of several kinds of GPU this is, is known with CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        )
+    return open_gpu(number)
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inferbench_lib.timing.nvml import GpuReading
 from inferbench_lib.timing.procfs import read_number, read_text
 from inferbench_lib.timing.usable import throttling
 
@@ -23,7 +24,7 @@ CPU_ZONES = frozenset({"x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc_therma
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The host at `at_s` of the system-wide monotonic clock, and its GPU as `nvml` reads it.
+    """The host at `at_s` of the system-wide monotonic clock, and its watched GPUs by torch's names for them.
 
     `total_s`, `busy_s` and `steal_s` (taken by the hypervisor) are CPU seconds since boot, `own_s` those of the process
     tree that is watched.
@@ -42,12 +43,7 @@ class Reading:
     frequency_hz: float | None = None
     temperature_c: float | None = None
     thermal_throttle_events: int | None = None
-    gpu_temperature_c: float | None = None
-    gpu_power_w: float | None = None
-    gpu_clock_hz: float | None = None
-    gpu_memory_bytes: int | None = None
-    gpu_throttle_reasons: tuple[str, ...] = ()
-    gpu_lost_reason: str = ""
+    gpus: Mapping[str, GpuReading] = field(default_factory=dict)
 
 
 def read_host(pid: int, root: Path = Path("/")) -> Reading:

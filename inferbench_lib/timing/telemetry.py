@@ -5,8 +5,9 @@ Every flag is an observation, its limit and what to do. The limits:
 - load of other programs above 10 % of the usable CPUs;
 - swap above 1 MiB: more than the kernel moves without memory pressure;
 - any throttling by a quota or by heat;
-- a GPU clock below 75 % of its default, or throttling by heat or power: both invalidate (nvbench's rule,
-  `--throttle-threshold 75`).
+- a GPU clock below 75 % of its default for no known reason, or throttling by heat or the board: both invalidate what
+  ran on that GPU meanwhile (nvbench's rule, `--throttle-threshold 75`).
+A watch that ended is a flag too.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inferbench_lib.records import Flag
-from inferbench_lib.timing.nvml import IDLE, THERMAL_OR_POWER
+from inferbench_lib.timing.nvml import EXPLAINED, SLOWED, GpuReading
 from inferbench_lib.timing.readings import Reading
 
 STEAL_LIMIT = 0.02
 OTHER_LOAD_LIMIT = 0.10
 SWAP_LIMIT_BYTES = 1 << 20
 GPU_CLOCK_LIMIT = 0.75
-GAUGES = (
-    "load_1min", "frequency_hz", "temperature_c", "gpu_temperature_c", "gpu_power_w", "gpu_clock_hz",
-    "gpu_memory_bytes",
-)  # fmt: skip
+NOT_WATCHED = "not_watched"
+INVALIDATING = ("gpu_lost", "gpu_throttled", "gpu_clock")
+GAUGES = ("load_1min", "frequency_hz", "temperature_c")
+GPU_GAUGES = ("temperature_c", "power_w", "clock_hz", "memory_bytes")
 """Values that rise and fall, of which a summary keeps each one."""
 COUNTERS = ("swap_bytes", "throttled_s", "throttled_periods", "thermal_throttle_events")
 """Values that only grow, of which a summary keeps the growth."""
@@ -38,8 +39,9 @@ class Telemetry:
 
     What this machine does not tell is None or left out; shares are between 0 and 1. `other_load_share` is the share of
     the usable CPUs that other processes took. `grown` holds the growth of each counter, `series` each gauge as it was
-    sampled, at the moments in `at_s`. `gpu_clock_hz` is the lowest clock of a GPU that works. `reason` and `gpu_reason`
-    say why something was not seen.
+    sampled, at the moments in `at_s`. Only what ran on a GPU has its figures; `gpu_clock_hz` is its highest clock,
+    without the moments at which it had a known reason to be slow. `reason` and `gpu_reason` say why something was not
+    seen.
     """
 
     start_s: float
@@ -64,10 +66,20 @@ def select(readings: Sequence[Reading], start_s: float, end_s: float) -> tuple[R
     return tuple(readings[first : last + 1])
 
 
+def within(readings: Sequence[Reading], device: str, start_s: float, end_s: float) -> tuple[GpuReading, ...]:
+    """Return a GPU's part of each reading, empty before and after the stretch: there it may have been idle."""
+    nothing = GpuReading()
+    return tuple(one.gpus.get(device, nothing) if start_s <= one.at_s <= end_s else nothing for one in readings)
+
+
 def summarize(
-    readings: Sequence[Reading], *, gpu_default_clock_hz: float | None = None, gpu_reason: str = ""
+    readings: Sequence[Reading],
+    *,
+    gpu: Sequence[GpuReading] = (),
+    gpu_default_clock_hz: float | None = None,
+    gpu_reason: str = "",
 ) -> Telemetry:
-    """Return the telemetry of consecutive readings; counters need at least two of them."""
+    """Return the telemetry of consecutive readings and of a GPU at the same moments; counters need two of them."""
     if not readings:
         return Telemetry(start_s=0.0, end_s=0.0, reason="no reading was taken", gpu_reason=gpu_reason)
     first, last = readings[0], readings[-1]
@@ -80,8 +92,9 @@ def summarize(
     elapsed_s = last.at_s - first.at_s
     others_s = None if busy_s is None or own_s is None else max(0.0, busy_s - own_s)
     series = {name: tuple(getattr(one, name) for one in readings) for name in ("at_s", *GAUGES)}
-    clocks_hz = [one.gpu_clock_hz for one in readings if IDLE not in one.gpu_throttle_reasons]
-    lost_reasons = [one.gpu_lost_reason for one in readings if one.gpu_lost_reason]
+    series |= {f"gpu_{name}": tuple(getattr(one, name) for one in gpu) for name in GPU_GAUGES}
+    clocks_hz = [one.clock_hz for one in gpu if EXPLAINED.isdisjoint(one.throttle_reasons)]
+    lost_reasons = [one.lost_reason for one in gpu if one.lost_reason]
     return Telemetry(
         start_s=first.at_s,
         end_s=last.at_s,
@@ -90,9 +103,9 @@ def summarize(
         own_cpus=own_s / elapsed_s if own_s is not None and elapsed_s else None,
         grown={name: growth for name in COUNTERS if (growth := grown(name)) is not None},
         series={name: values for name, values in series.items() if any(value is not None for value in values)},
-        gpu_clock_hz=min((clock for clock in clocks_hz if clock is not None), default=None),
+        gpu_clock_hz=max((clock for clock in clocks_hz if clock is not None), default=None),
         gpu_default_clock_hz=gpu_default_clock_hz,
-        gpu_throttle_reasons=tuple(sorted({reason for one in readings for reason in one.gpu_throttle_reasons})),
+        gpu_throttle_reasons=tuple(sorted({reason for one in gpu for reason in one.throttle_reasons})),
         gpu_lost=bool(lost_reasons),
         gpu_reason=lost_reasons[0] if lost_reasons else gpu_reason,
     )
@@ -102,10 +115,12 @@ def flags(seen: Telemetry) -> tuple[Flag, ...]:
     """Return what a reader must know about a measurement that was taken under this telemetry; the GPU's invalidate."""
     steal, other_load = seen.steal_share or 0.0, seen.other_load_share or 0.0
     swap_bytes, throttled_s, n_throttled, n_hot = (seen.grown.get(name, 0) for name in COUNTERS)
-    slowed = [reason for reason in seen.gpu_throttle_reasons if reason in THERMAL_OR_POWER]
+    slowed = [reason for reason in seen.gpu_throttle_reasons if reason in SLOWED]
     clock_hz, default_hz = seen.gpu_clock_hz, seen.gpu_default_clock_hz
     clock_share = 1.0 if clock_hz is None or not default_hz else clock_hz / default_hz
     rules = (
+        (NOT_WATCHED, seen.reason,
+         f"not watched: {seen.reason}. Nobody knows what else this machine did meanwhile."),
         ("steal", steal > STEAL_LIMIT,
          f"the hypervisor took {_percent(steal, 1)} of the CPU time (limit {_percent(STEAL_LIMIT)}). "
          "Run again when the host is quieter, or on a dedicated machine."),
@@ -130,7 +145,7 @@ def flags(seen: Telemetry) -> tuple[Flag, ...]:
          f"(limit {_percent(GPU_CLOCK_LIMIT)}). Warm it up longer and check its power and temperature limits."),
     )  # fmt: skip
     return tuple(
-        Flag(name=name, text=text, invalidates=name.startswith("gpu")) for name, is_seen, text in rules if is_seen
+        Flag(name=name, text=text, invalidates=name in INVALIDATING) for name, is_seen, text in rules if is_seen
     )
 
 

@@ -1,25 +1,30 @@
 /* A libnvidia-ml.so.1 without a GPU: answers the calls that inferbench makes through nvidia-ml-py from a trace file.
  *
  * INFERBENCH_NVML_TRACE names the file. Its lines are words "name=value":
- *   device name=… uuid=… driver=… memory=… default_mhz=… max_mhz=…     (underscores in a name are blanks)
+ *   device name=… uuid=… driver=… memory=… default_mhz=… max_mhz=…     (underscores in a name are blanks); the next GPU
  *   init error=9                                                       nvmlInit fails with that code
  *   unsupported nvmlDeviceGetPowerUsage                                that call answers NOT_SUPPORTED
- *   sample temperature=70 power_mw=200000 clock_mhz=1500 memory=… pstate=0 throttle=0x20 [error=15]
+ *   sample temperature=70 power_mw=200000 clock_mhz=1500 memory=… pstate=0 throttle=0x20 [error=15]   of the last GPU
  * Each call replays the samples for itself: its k-th call answers from the k-th sample, the last one for ever.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, MAX_SAMPLES = 1000, MAX_NAMES = 16 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, MAX_SAMPLES = 1000, MAX_NAMES = 16, MAX_GPUS = 4 };
 
 typedef struct { unsigned temperature, power_mw, clock_mhz, pstate, error; unsigned long long memory, throttle; } Sample;
 
-static struct { char name[96], uuid[96], driver[96]; unsigned long long memory; unsigned default_mhz, max_mhz; } device;
-static Sample samples[MAX_SAMPLES];
-static int n_samples, init_error, n_unsupported;
+typedef struct {
+    char name[96], uuid[96], driver[96];
+    unsigned long long memory;
+    unsigned default_mhz, max_mhz;
+    Sample samples[MAX_SAMPLES];
+    int n_samples;
+} Device;
+static Device devices[MAX_GPUS];
+static int n_devices, init_error, n_unsupported;
 static char unsupported_names[MAX_NAMES][64];
-static int handle;
 
 static int word(const char *line, const char *key, char *value) {
     char pattern[32];
@@ -44,21 +49,24 @@ static void load(void) {
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[1024];
     if (!file) { fprintf(stderr, "nvml_stub: INFERBENCH_NVML_TRACE names no readable file\n"); abort(); }
-    n_samples = n_unsupported = init_error = 0;
+    n_devices = n_unsupported = init_error = 0;
     while (fgets(line, sizeof line, file)) {
-        if (!strncmp(line, "device", 6)) {
-            text(line, "name", device.name);
-            text(line, "driver", device.driver);
-            word(line, "uuid", device.uuid);
-            device.memory = number(line, "memory");
-            device.default_mhz = number(line, "default_mhz");
-            device.max_mhz = number(line, "max_mhz");
+        if (!strncmp(line, "device", 6) && n_devices < MAX_GPUS) {
+            Device *device = &devices[n_devices++];
+            memset(device, 0, sizeof *device);
+            text(line, "name", device->name);
+            text(line, "driver", device->driver);
+            word(line, "uuid", device->uuid);
+            device->memory = number(line, "memory");
+            device->default_mhz = number(line, "default_mhz");
+            device->max_mhz = number(line, "max_mhz");
         } else if (!strncmp(line, "init", 4)) {
             init_error = number(line, "error");
         } else if (!strncmp(line, "unsupported", 11) && n_unsupported < MAX_NAMES) {
             sscanf(line, "unsupported %63s", unsupported_names[n_unsupported++]);
-        } else if (!strncmp(line, "sample", 6) && n_samples < MAX_SAMPLES) {
-            samples[n_samples++] = (Sample){
+        } else if (!strncmp(line, "sample", 6) && n_devices && devices[n_devices - 1].n_samples < MAX_SAMPLES) {
+            Device *device = &devices[n_devices - 1];
+            device->samples[device->n_samples++] = (Sample){
                 .temperature = number(line, "temperature"), .power_mw = number(line, "power_mw"),
                 .clock_mhz = number(line, "clock_mhz"), .pstate = number(line, "pstate"),
                 .error = number(line, "error"), .memory = number(line, "memory"), .throttle = number(line, "throttle")};
@@ -92,52 +100,53 @@ static int copy(const char *from, char *into, unsigned length) {
     return SUCCESS;
 }
 
-int nvmlSystemGetDriverVersion(char *into, unsigned length) { return copy(device.driver, into, length); }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = device.name[0] ? 1 : 0; return SUCCESS; }
-int nvmlDeviceGetIndex(void *gpu, unsigned *index) { (void)gpu; *index = 0; return SUCCESS; }
+int nvmlSystemGetDriverVersion(char *into, unsigned length) { return copy(devices[0].driver, into, length); }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = n_devices; return SUCCESS; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) {
-    if (index || !device.name[0]) return INVALID_ARGUMENT;
-    *gpu = &handle;
+    if (index >= (unsigned)n_devices) return INVALID_ARGUMENT;
+    *gpu = &devices[index];
     return SUCCESS;
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **gpu) {
-    if (strcmp(uuid, device.uuid)) return NOT_FOUND;
-    *gpu = &handle;
-    return SUCCESS;
+    for (int i = 0; i < n_devices; i++)
+        if (!strcmp(uuid, devices[i].uuid)) {
+            *gpu = &devices[i];
+            return SUCCESS;
+        }
+    return NOT_FOUND;
 }
 
-int nvmlDeviceGetName(void *gpu, char *into, unsigned length) { (void)gpu; return copy(device.name, into, length); }
-int nvmlDeviceGetUUID(void *gpu, char *into, unsigned length) { (void)gpu; return copy(device.uuid, into, length); }
+static int number_of(Device *device) { return (int)(device - devices); }
 
-int nvmlDeviceGetMaxClockInfo(void *gpu, int kind, unsigned *mhz) {
-    (void)gpu, (void)kind;
-    *mhz = device.max_mhz;
+int nvmlDeviceGetName(Device *gpu, char *into, unsigned length) { return copy(gpu->name, into, length); }
+
+int nvmlDeviceGetMaxClockInfo(Device *gpu, int kind, unsigned *mhz) {
+    (void)kind;
+    *mhz = gpu->max_mhz;
     return unsupported(__func__) ? NOT_SUPPORTED : SUCCESS;
 }
 
-int nvmlDeviceGetDefaultApplicationsClock(void *gpu, int kind, unsigned *mhz) {
-    (void)gpu, (void)kind;
-    *mhz = device.default_mhz;
+int nvmlDeviceGetDefaultApplicationsClock(Device *gpu, int kind, unsigned *mhz) {
+    (void)kind;
+    *mhz = gpu->default_mhz;
     return unsupported(__func__) ? NOT_SUPPORTED : SUCCESS;
 }
 
-/* Moves the caller's own place in the trace on by one; returns the code that the call has to answer. */
-static int next(const char *function, int *place, Sample *sample) {
-    if (unsupported(function)) return NOT_SUPPORTED;
-    if (!n_samples) return NOT_SUPPORTED;
-    *sample = samples[*place < n_samples ? *place : n_samples - 1];
-    ++*place;
+/* Moves the caller's own place in the GPU's trace on by one; returns the code that the call has to answer. */
+static int next(const char *function, Device *gpu, int places[MAX_GPUS], Sample *sample) {
+    if (unsupported(function) || !gpu->n_samples) return NOT_SUPPORTED;
+    int place = places[number_of(gpu)]++;
+    *sample = gpu->samples[place < gpu->n_samples ? place : gpu->n_samples - 1];
     return sample->error;
 }
 
 #define REPLAYED(function, type, field)                                                                                \
-    int function(void *gpu, type *value) {                                                                             \
-        static int place;                                                                                              \
+    int function(Device *gpu, type *value) {                                                                           \
+        static int places[MAX_GPUS];                                                                                   \
         Sample sample = {0};                                                                                           \
-        (void)gpu;                                                                                                     \
-        int code = next(__func__, &place, &sample);                                                                    \
+        int code = next(__func__, gpu, places, &sample);                                                               \
         *value = sample.field;                                                                                         \
         return code;                                                                                                   \
     }
@@ -149,20 +158,20 @@ REPLAYED(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, throttle)
 #endif
 REPLAYED(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, throttle)
 
-int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned *celsius) {
-    static int place;
+int nvmlDeviceGetTemperature(Device *gpu, int sensor, unsigned *celsius) {
+    static int places[MAX_GPUS];
     Sample sample = {0};
-    (void)gpu, (void)sensor;
-    int code = next(__func__, &place, &sample);
+    (void)sensor;
+    int code = next(__func__, gpu, places, &sample);
     *celsius = sample.temperature;
     return code;
 }
 
-int nvmlDeviceGetClockInfo(void *gpu, int kind, unsigned *mhz) {
-    static int place;
+int nvmlDeviceGetClockInfo(Device *gpu, int kind, unsigned *mhz) {
+    static int places[MAX_GPUS];
     Sample sample = {0};
-    (void)gpu, (void)kind;
-    int code = next(__func__, &place, &sample);
+    (void)kind;
+    int code = next(__func__, gpu, places, &sample);
     *mhz = sample.clock_mhz;
     return code;
 }
@@ -170,16 +179,14 @@ int nvmlDeviceGetClockInfo(void *gpu, int kind, unsigned *mhz) {
 typedef struct { unsigned long long total, free, used; } Memory;
 
 /* Asked once more than the others (for the facts), so the first call does not move on. */
-int nvmlDeviceGetMemoryInfo(void *gpu, Memory *memory) {
-    static int place = -1;
+int nvmlDeviceGetMemoryInfo(Device *gpu, Memory *memory) {
+    static int places[MAX_GPUS], known[MAX_GPUS];
     Sample sample = {0};
-    (void)gpu;
-    if (place < 0) {
-        place = 0;
-        *memory = (Memory){device.memory, device.memory, 0};
+    if (!known[number_of(gpu)]++) {
+        *memory = (Memory){gpu->memory, gpu->memory, 0};
         return unsupported(__func__) ? NOT_SUPPORTED : SUCCESS;
     }
-    int code = next(__func__, &place, &sample);
-    *memory = (Memory){device.memory, device.memory - sample.memory, sample.memory};
+    int code = next(__func__, gpu, places, &sample);
+    *memory = (Memory){gpu->memory, gpu->memory - sample.memory, sample.memory};
     return code;
 }

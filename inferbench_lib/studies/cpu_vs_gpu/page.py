@@ -7,18 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Advice, Ratio, Verdict
+from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import CPU, Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
 from inferbench_lib.report.words import (
-    compared,
     digits,
     gathered,
     interval,
     joined,
     marked,
-    plural,
     ratio,
     seconds,
     share,
@@ -26,6 +24,9 @@ from inferbench_lib.report.words import (
     times,
 )
 from inferbench_lib.stats.entries import columns
+from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, end_to_end
+from inferbench_lib.studies.cpu_vs_gpu.page_advice import advise as advise
+from inferbench_lib.studies.cpu_vs_gpu.page_advice import verdict
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     break_even_table as break_even_table,
 )
@@ -42,7 +43,7 @@ from inferbench_lib.studies.cpu_vs_gpu.page_model import (
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     reference_table as reference_table,
 )
-from inferbench_lib.studies.cpu_vs_gpu.study import DeviceCell, DeviceStudy
+from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy
 from inferbench_lib.studies.cpu_vs_gpu.study import study as study
 
 
@@ -52,59 +53,21 @@ def answer(said: DeviceStudy) -> Answer:
     for name in said.names:
         for device in (said.accelerator, CPU):  # the front page shows the first
             if device and (best := said.best(name, device)):
-                rate = best.summary.throughput_per_s
-                spread = interval(rate.low, rate.high)
+                spread = interval(best.throughput.low, best.throughput.high)
                 label = f"{name} network on {device}, batch {best.batch_size}"
-                cards.append(Card(value=f"{digits(rate.value)} images/s", label=label, interval=spread))
+                cards.append(Card(value=f"{digits(best.rate)} images/s", label=label, interval=spread))
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))
     ended = [
         f"{cell.name} network on {cell.device}, batch {cell.batch_size}: {cell.summary.outcome} ({cell.summary.reason})"
         for cell in said.cells
         if cell.summary.outcome is not Outcome.OK
     ]
-    return Answer(verdict=marked(said.run, _verdict(said)), cards=tuple(cards), flags=(*flags, *ended))
-
-
-def _verdict(said: DeviceStudy) -> str:
-    if said.accelerator is None:
-        spoken = joined(
-            f"{digits(cell.rate)} ({name}, batch {cell.batch_size})"
-            for name in said.names
-            if (cell := said.best(name, CPU))
-        )
-        reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
-        return f"The GPU was not measured: {said.reason}. The CPU {reached}."
-    found = {name: said.speedup(name) for name in said.names}
-    clauses = [
-        f"{name}: {compared(r, said.accelerator, 'the CPU')}"
-        if r and r.verdict is not Verdict.INVALID
-        else f"{name}: no comparison ({r.reason if r else 'not measured'})"
-        for name, r in found.items()
-    ]
-    return f"{'; '.join(clauses)}."
-
-
-def advise(said: DeviceStudy) -> Advice:
-    """Recommend a device for each network."""
-    found = {name: r for name in said.names if (r := said.speedup(name)) is not None}
-    usable = {name: r for name, r in found.items() if r.verdict is not Verdict.INVALID}
-    if said.accelerator is None or not usable:
-        reasons = joined(dict.fromkeys(r.reason for r in found.values()))
-        return Advice(
-            recommendation="keep the networks on the CPU: no GPU "
-            + ("was measured" if said.accelerator is None else "gave a figure to compare"),
-            evidence=f"the reason: {reasons or said.reason or 'no batch ran on both devices'}",
-            limits="this machine as it is now",
-        )
-    faster = {name: r for name, r in usable.items() if r.verdict is Verdict.FASTER}
-    chosen, device = (faster, said.accelerator) if faster else (usable, "the CPU")
-    networks, ratios = joined(f"the {name} network" for name in chosen), joined(map(ratio, chosen.values()))
-    others = [compared(r, f"the {name} network", "the CPU") for name, r in usable.items() if name not in faster]
-    n_rounds = min(r.n_rounds for r in usable.values())
-    return Advice(
-        recommendation=f"run {networks} on {device}: {ratios} as fast as on the CPU",
-        evidence="; ".join(others) or f"each compared within {plural(n_rounds, 'round')}, with a 95 % interval",
-        limits="this pair of devices, each at its best batch",
+    advice = advise(said)
+    return Answer(
+        verdict=marked(said.run, verdict(said)),
+        cards=tuple(cards),
+        flags=(*flags, *ended),
+        code=advice.code if advice else "",
     )
 
 
@@ -116,11 +79,11 @@ def _known_speedup(said: DeviceStudy, cell: DeviceCell) -> Ratio | None:
 def inference_comparison(said: DeviceStudy) -> View:
     """Draw each network's time per image, best throughput, and throughput and speedup by batch size."""
     rows: list[dict[str, Any]] = []
-    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.summary.is_measured)
+    series = dict.fromkeys((cell.name, cell.device) for cell in said.cells if cell.rate > 0)
     for cell in (cell for of in series for cell in said.measured(*of)):
         label = cell.name if said.accelerator is None else f"{cell.name}, {cell.device}"
         at = {"label": label, "size": cell.name, "device": cell.device, "x": cell.batch_size}
-        rate = columns(cell.summary.throughput_per_s)
+        rate = columns(cell.throughput)
         rows.append({**at, "panel": "rate", **rate})
         if said.accelerator is None:
             first = said.measured(cell.name, cell.device)[0]
@@ -130,10 +93,12 @@ def inference_comparison(said: DeviceStudy) -> View:
         if said.best(cell.name, cell.device) is cell:
             rows.append({**at, "panel": "best", **rate})
             n_images = cell.measurement.inputs_per_call
-            rows += [{**at, "panel": "box", "value": 1e3 * s / n_images} for s in cell.measurement.samples_s]
+            calls_s = end_to_end(cell.measurement).samples_s
+            rows += [{**at, "panel": "box", "value": 1e3 * s / n_images} for s in calls_s]
     frame = pd.DataFrame(rows)
-    over = "throughput over that of the smallest batch (×)" if said.accelerator is None else "speedup over the CPU (×)"
-    frame.attrs = {"speedup": over}
+    is_alone = said.accelerator is None
+    over = "throughput over that of the smallest batch" if is_alone else "speedup over the CPU, end to end"
+    frame.attrs = {"speedup": f"{over} (×)"}
     return View(
         name="inference_comparison",
         frame=frame,
@@ -149,7 +114,7 @@ def inference_comparison(said: DeviceStudy) -> View:
 def _four_panels(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     box, best, rate, speedup = (frame[frame["panel"] == panel].copy() for panel in ("box", "best", "rate", "speedup"))
     boxed = box.assign(label=box["label"].str.replace(", ", "\n"))
-    boxed.attrs = {"y": "milliseconds per image", "title": "Inference time at the best batch, every call"}
+    boxed.attrs = {"y": "milliseconds per image", "title": "Time at the best batch, every call with its transfers"}
     figures.boxes(boxed, axes[:1])
     barred = best.rename(columns={"device": "group"}).assign(label=best["size"])
     barred.attrs = {"y": "images per second", "title": "Throughput at the best batch", "say": digits}
@@ -182,7 +147,8 @@ def table(said: DeviceStudy) -> Table:
     reading = f"Measured iterations of each cell: {counts}, after the warm-up; the first call is a figure of its own."
     if said.accelerator:
         reading += (
-            " Queued calls do not wait for each other's results. End to end includes both copies from pageable memory. "
+            " On a GPU the median is device time. End to end is wall time with both copies, from pageable memory, and "
+            "its speedup is over the CPU's wall time. Images/s are of calls that do not wait for each other. "
             "Launch-bound calls took longer to enqueue than to compute."
         )
     rows = [_row(cell) | (_device_row(said, cell) if said.accelerator else {}) for cell in said.cells]
@@ -198,7 +164,7 @@ def _row(cell: DeviceCell) -> dict[str, str]:
         "first call": _or_dash(measured.cold_s, seconds),
         "median": seconds(summary.median_s.value) if ok else "–",
         "mean ± sd": f"{seconds(summary.mean_s)} ± {seconds(summary.std_s)}" if ok and summary.n_samples > 1 else "–",
-        "images/s": digits(cell.rate) if ok else "–",
+        "images/s": digits(cell.rate) if ok and cell.rate > 0 else "–",
         "verified": measured.verification.word if measured.verification else "–",
         "outcome": str(summary.outcome),
     }
@@ -206,21 +172,22 @@ def _row(cell: DeviceCell) -> dict[str, str]:
 
 def _device_row(said: DeviceStudy, cell: DeviceCell) -> dict[str, str]:
     """Return the figures that only an accelerator has; copies from pageable and from pinned host memory."""
-    seen, found = cell.measurement.figures, _known_speedup(said, cell)
+    seen, found, alone = cell.measurement.figures, _known_speedup(said, cell), said.device_speedups.get(cell.case)
     times_s = {
-        "end to end": "end_to_end_s",
         "copy in, pageable": "host_to_device_s",
         "pinned": "host_to_device_pinned_s",
         "copy out, pageable": "device_to_host_s",
         "out, pinned": "device_to_host_pinned_s",
     }
+    whole_s = cell.end_to_end.median_s.value if cell.device != CPU and cell.end_to_end.is_measured else None
     return {
-        "images/s, queued": _or_dash(cell.typical("throughput_per_s"), digits),
+        "end to end": _or_dash(whole_s, seconds),
         **{name: _or_dash(cell.typical(series), seconds) for name, series in times_s.items()},
         "launch-bound": _or_dash(seen.get("launch_bound_share"), share),
         "peak memory": _or_dash(seen.get("peak_allocated_bytes"), size),
         "reserved": _or_dash(seen.get("peak_reserved_bytes"), size),
-        "speedup": ratio(found) if found else "–",
+        "speedup, end to end": ratio(found) if found else "–",
+        "by device time": ratio(alone) if alone and alone.verdict is not Verdict.INVALID else "–",
     }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import median_high
+from enum import StrEnum
 
-from inferbench_lib.findings import Ratio, Summary
-from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Measurement, Run
+from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.processes import scatter
-from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, device_cell, end_to_end, short
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     CARDS_BYTES,
     GPUS,
@@ -23,51 +23,30 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
     predict,
 )
 
+WORTH_MOVING = 1.10
+"""A GPU is recommended where the whole interval of its speedup is above this: staying on the CPU is simpler."""
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceCell:
-    """One network on one device at one batch size; `name` tells networks, engines and precisions apart."""
 
-    name: str
-    measurement: Measurement
-    summary: Summary
+class Absence(StrEnum):
+    """Why there is no accelerator in a run."""
 
-    @property
-    def case(self) -> Case:
-        """Return what was run."""
-        return self.measurement.case
-
-    @property
-    def device(self) -> str:
-        """Return the device that it ran on."""
-        return self.case.device
-
-    @property
-    def batch_size(self) -> int:
-        """Return the images per batch."""
-        return self.case.batch_size
-
-    @property
-    def rate(self) -> float:
-        """Return its images per second."""
-        return self.summary.throughput_per_s.value
-
-    def typical(self, series: str) -> float | None:
-        """Return the median of a series that was measured beside the samples, None without it."""
-        seen = self.measurement.series.get(series)
-        return median_high(seen) if seen else None
+    NOT_ASKED = "not asked for"
+    NOT_FOUND = "not found"
+    NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceStudy:
-    """The findings of one run. `speedups` are accelerator over CPU, by the accelerator's case.
+    """The findings of one run, by the accelerator's case.
 
-    `reason` says why there is no accelerator.
+    `speedups` are end to end on the accelerator, transfers included, over the CPU's wall time; `device_speedups` take
+    the accelerator's device time instead. `reason` says why there is no accelerator.
     """
 
     run: Run
     cells: tuple[DeviceCell, ...]
     speedups: Mapping[Case, Ratio]
+    device_speedups: Mapping[Case, Ratio]
     networks: Mapping[str, Network]
     reason: str
 
@@ -77,13 +56,24 @@ class DeviceStudy:
         return next((cell.device for cell in self.cells if cell.device != CPU), None)
 
     @property
+    def absence(self) -> Absence | None:
+        """Return why no accelerator was measured, None where one was."""
+        if self.accelerator is not None:
+            return None
+        asked = self.run.params.get("device", "auto")
+        if asked == CPU:
+            return Absence.NOT_ASKED
+        is_found = self.run.machine.accelerators or asked != "auto"
+        return Absence.NOT_MEASURED if is_found else Absence.NOT_FOUND
+
+    @property
     def names(self) -> list[str]:
         """Return the networks in the order measured."""
         return list(dict.fromkeys(cell.name for cell in self.cells))
 
     def measured(self, name: str, device: str | None) -> list[DeviceCell]:
         """Return the cells of one network on one device whose times may be shown, by batch size."""
-        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.summary.is_measured]
+        of = [cell for cell in self.cells if (cell.name, cell.device) == (name, device) and cell.rate > 0]
         return sorted(of, key=lambda cell: cell.batch_size)
 
     def best(self, name: str, device: str | None) -> DeviceCell | None:
@@ -91,14 +81,30 @@ class DeviceStudy:
         return max(self.measured(name, device), key=lambda cell: cell.rate, default=None)
 
     def speedup(self, name: str) -> Ratio | None:
-        """Return the accelerator's speedup at its best batch size, None without an accelerator."""
+        """Return the accelerator's speedup end to end at its best batch size, None without an accelerator."""
         best = self.best(name, self.accelerator)
         return self.speedups.get(best.case) if best else None
+
+    def device_speedup(self, name: str) -> Ratio | None:
+        """Return the same by device time alone."""
+        best = self.best(name, self.accelerator)
+        return self.device_speedups.get(best.case) if best else None
+
+    @property
+    def is_worth_moving(self) -> dict[str, bool]:
+        """Return whether each network is worth moving to the accelerator, of those with a verdict."""
+        found = {name: ratio for name in self.names if (ratio := self.speedup(name)) is not None}
+        decided = (Verdict.FASTER, Verdict.SLOWER, Verdict.INDISTINGUISHABLE)
+        return {
+            name: ratio.low is not None and ratio.low > WORTH_MOVING
+            for name, ratio in found.items()
+            if ratio.verdict in decided
+        }
 
     @property
     def modelled(self) -> list[Network]:
         """Return the networks that were run and whose operators are known, each once whatever its engines."""
-        ran = {_short(cell.case.workload) for cell in self.cells}
+        ran = {short(cell.case.workload) for cell in self.cells}
         return [network for name, network in self.networks.items() if name in ran]
 
     @property
@@ -109,7 +115,7 @@ class DeviceStudy:
     def on_cpu(self, network: Network) -> list[DeviceCell]:
         """Return the measured cells of a modelled network on the CPU, by any engine."""
         on_cpu = [cell for cell in self.cells if cell.device == CPU and cell.summary.is_measured]
-        return [cell for cell in on_cpu if _short(cell.case.workload) == network.name]
+        return [cell for cell in on_cpu if short(cell.case.workload) == network.name]
 
 
 def study(run: Run) -> DeviceStudy:
@@ -117,24 +123,18 @@ def study(run: Run) -> DeviceStudy:
     cells = {cell.case: cell for cell in run.measurements}
     names = labels(cells, "workload", apart_from=("device", "batch_size"))
     on_cpu = {case: replace(case, device=CPU) for case in cells if case.device != CPU}
+    pairs = {case: (cells[base], cells[case]) for case, base in on_cpu.items() if base in cells}
     return DeviceStudy(
         run=run,
-        cells=tuple(
-            DeviceCell(name=_short(names[case].key), measurement=cell, summary=summarize(cell))
-            for case, cell in cells.items()
-        ),
-        speedups={case: compare(cells[base], cells[case]) for case, base in on_cpu.items() if base in cells},
+        cells=tuple(device_cell(short(names[case].key), cell) for case, cell in cells.items()),
+        speedups={case: compare(base, end_to_end(cell)) for case, (base, cell) in pairs.items()},
+        device_speedups={case: compare(base, cell) for case, (base, cell) in pairs.items()},
         networks={
-            _short(name): Network(name=_short(name), operators=operators)
+            short(name): Network(name=short(name), operators=operators)
             for name, operators in run.tables["operations"].items()
         },
         reason=str(run.tables["accelerator_reason"]).removeprefix("no accelerator: "),
     )
-
-
-def _short(name: str) -> str:
-    """Return the name of a network in figures: a reference network's size, any other name as it is."""
-    return name.removeprefix("cnn-")
 
 
 def predictions(said: DeviceStudy) -> dict[tuple[str, str], Prediction]:
@@ -183,19 +183,23 @@ def figures(said: DeviceStudy) -> dict[str, Figure]:
     }
     for cell in said.cells:
         name, of, known = f"{cell.name},{cell.device},b{cell.batch_size}", cell.summary, cell.summary.is_measured
-        found[f"throughput[{name}]"] = entry(of.throughput_per_s, "images/s", of.outcome, is_known=known)
+        found[f"throughput[{name}]"] = entry(cell.throughput, "images/s", of.outcome, is_known=known and cell.rate > 0)
         found[f"latency_s[{name}]"] = entry(of.median_s, "s", of.outcome, is_known=known)
+        if cell.device != CPU:
+            whole = cell.end_to_end
+            found[f"end_to_end_s[{name}]"] = entry(whole.median_s, "s", of.outcome, is_known=whole.is_measured)
         if (largest := cell.measurement.figures.get(LARGEST_BATCH)) is not None:
             found[f"largest_batch[{cell.name},{cell.device}]"] = Figure(value=largest, unit="images")
     for name, device in dict.fromkeys((cell.name, cell.device) for cell in said.cells):
         if best := said.best(name, device):
-            rate = best.summary.throughput_per_s
-            found[f"best_throughput[{name},{device}]"] = entry(rate, "images/s", f"batch {best.batch_size}")
+            found[f"best_throughput[{name},{device}]"] = entry(best.throughput, "images/s", f"batch {best.batch_size}")
     for name in said.names:
         ratio = said.speedup(name)
         found[f"speedup[{name}]"] = (
             Figure(value=None, unit="×", verdict="not measured") if ratio is None else entry(ratio, "×", ratio.verdict)
         )
+        if (alone := said.device_speedup(name)) is not None:
+            found[f"device_speedup[{name}]"] = entry(alone, "×", alone.verdict)
     return found | _model_figures(said) | scatter(said.run.measurements)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 from inferbench_lib.findings import Interval
@@ -34,19 +33,18 @@ class Layer:
     work: Work
     weight_bytes: float
     seconds: Interval
-    median_s: float
     roof: Roof
 
     @property
     def share(self) -> float:
         """Return the roof's time over the layer's own."""
-        return self.roof.seconds / self.median_s
+        return self.roof.seconds / self.seconds.value
 
     @property
     def bound(self) -> Bound:
         """Return the limit that binds the layer."""
         # A launch is measured as the shortest of all operators, so work that it binds always takes somewhat longer.
-        return "launch" if self.roof.bound == "launch" else self.roof.bound_of(self.median_s)
+        return "launch" if self.roof.bound == "launch" else self.roof.bound_of(self.seconds.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +130,6 @@ def _layer(row: Row, table: Row, roofs: Roofs) -> Layer:
         work=work,
         weight_bytes=row["weight_bytes"],
         seconds=signed_rank_interval(row["seconds"]),
-        median_s=median(row["seconds"]),
         roof=roofs.over(work),
     )
 

@@ -7,10 +7,17 @@ import pandas as pd
 from inferbench_lib.records import Flag
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
-from inferbench_lib.report.words import digits, gathered, interval, joined, plural, ratio, seconds, size
+from inferbench_lib.report.words import capital, digits, gathered, interval, joined, plural, ratio, seconds, size
 from inferbench_lib.studies.hardware_analysis import figures as drawing
 from inferbench_lib.studies.hardware_analysis.bounds import Row
-from inferbench_lib.studies.hardware_analysis.page_bounds import binding_cards, too_low, verdict, workload_roofline
+from inferbench_lib.studies.hardware_analysis.page_advice import advise, precision_cards
+from inferbench_lib.studies.hardware_analysis.page_bounds import (
+    binding_cards,
+    short_verdict,
+    too_low,
+    verdict,
+    workload_roofline,
+)
 from inferbench_lib.studies.hardware_analysis.page_costs import (
     forest_table,
     growth,
@@ -24,6 +31,7 @@ from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, study
 
 __all__ = [
     "VIEWS",
+    "advise",
     "answer",
     "bandwidth",
     "forest_table",
@@ -55,10 +63,12 @@ def answer(said: HardwareStudy) -> Answer:
     cells = said.run.measurements
     flags = [Flag(**flag) for flag in said.limits["flags"]] + [flag for cell in cells for flag in cell.flags]
     disturbed = gathered(flags, len(said.limits["telemetry"]) + len(cells))
+    advice = advise(said)
     return Answer(
-        verdict=verdict(said),
-        cards=(*binding_cards(said), *cards),
+        verdict=f"{capital(advice.recommendation)}. {short_verdict(said)}".strip() if advice else verdict(said),
+        cards=(*precision_cards(said), *binding_cards(said), *cards),
         flags=(*too_low(said), *disturbed, *said.not_measured),
+        code=advice.code if advice else "",
     )
 
 

@@ -98,6 +98,12 @@ def verdict(said: HardwareStudy) -> str:
     return " ".join(sentences) or "Neither layers nor node visits were measured, so no limit can be named."
 
 
+def short_verdict(said: HardwareStudy) -> str:
+    """Return the limit of each workload without its share; empty where none is known."""
+    bound = [f"{workload(one.name)} is {WORDS[one.bound].adjective}" for one in said.firsts]
+    return f"{capital(joined(bound))}." if bound else ""
+
+
 def _with_shares(texts: Sequence[str], of: Sequence[Bindable], limit: str) -> list[str]:
     """Append to each text its share of the limit, which is named once."""
     said_once = (f" of {limit}", *[""] * len(texts))

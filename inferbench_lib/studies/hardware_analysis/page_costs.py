@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pandas as pd
@@ -196,15 +197,20 @@ def _input(one: Growth) -> str:
 def _growth_reading(one: Growth) -> str:
     fit, power = one.fit, one.fit.exponent
     misfit = (
-        f"points are up to {share(fit.misfit)} off, so no single power describes them"
+        f"points are up to {at_most(fit.misfit)} off, so no single power describes them"
         if fit.misfit > MISFIT
-        else f"every point is within {share(fit.misfit)} of that line"
+        else f"every point is within {at_most(fit.misfit)} of that line"
     )
     return (
         f"{capital(workload(one.workload))}, {one.rows[0]['value']} to {one.rows[-1]['value']} {UNITS[one.input]}: "
         f"time grows {times(one.seconds[-1].value / one.seconds[0].value)}, as the size to the power "
         f"{digits(power.value)} ({interval(power.low, power.high)}); {misfit}."
     )
+
+
+def at_most(value: float) -> str:
+    """Return a share as a bound that it does not exceed: 10.47 % is within 11 %, not 10 %."""
+    return f"{math.ceil(100 * value)} %"
 
 
 def growth_table(said: HardwareStudy) -> Table:

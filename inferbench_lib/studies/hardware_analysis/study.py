@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from inferbench_lib.findings import Interval, Ratio, Refusal
-from inferbench_lib.records import Figure, Run
+from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
+from inferbench_lib.records import Case, Figure, Measurement, Run
 from inferbench_lib.stats.comparison import compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
@@ -37,6 +37,25 @@ class Growth:
     fit: PowerFit
 
 
+WORTH_ROUNDING = 1.10
+"""A lower precision is recommended where the whole interval of its gain is above this: fp32 is simpler."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerPrecision:
+    """The measured gain of a lower precision over fp32; `difference` is the largest from the reference's outputs."""
+
+    name: str
+    case: Case
+    gain: Ratio
+    difference: float | None
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Return whether it is recommended."""
+        return self.gain.verdict is Verdict.FASTER and self.gain.low is not None and self.gain.low > WORTH_ROUNDING
+
+
 @dataclass(frozen=True, kw_only=True)
 class HardwareStudy:
     """The findings of one run.
@@ -55,6 +74,7 @@ class HardwareStudy:
     forest_costs: dict[str, ForestCost]
     forests: tuple[WholePoint, ...]
     what_ifs: tuple[WhatIf, ...]
+    precisions: tuple[LowerPrecision, ...]
     growths: tuple[Growth, ...]
     not_measured: tuple[str, ...]
     speedups: dict[int, Ratio]
@@ -109,10 +129,27 @@ def study(run: Run) -> HardwareStudy:
         forest_costs=costs,
         forests=tuple(forests),
         what_ifs=tuple(what_ifs),
+        precisions=lower_precisions(alone),
         growths=growths(run.tables.get("growth", ())),
         not_measured=tuple(run.tables.get("not_profiled", ())),
         speedups={n: compare(pools[1], cell) for n, cell in sorted(pools.items()) if 1 in pools},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
+    )
+
+
+def lower_precisions(cells: Mapping[Case, Measurement]) -> tuple[LowerPrecision, ...]:
+    """Return the gain of each cell in a lower precision over the same one in fp32."""
+    twins = {case: replace(case, precision="fp32") for case in cells if case.precision != "fp32"}
+    names = labels(twins.values(), "workload", apart_from=("batch_size", "n_threads"))
+    return tuple(
+        LowerPrecision(
+            name=names[twin].key,
+            case=case,
+            gain=compare(cells[twin], cells[case]),
+            difference=seen.max_abs_difference if (seen := cells[case].verification) else None,
+        )
+        for case, twin in twins.items()
+        if twin in cells
     )
 
 
