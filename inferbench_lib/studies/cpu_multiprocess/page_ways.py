@@ -12,7 +12,7 @@ from inferbench_lib.findings import Breakdown, Interval, Ratio
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.look import INK, PALETTE, outlined
-from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
+from inferbench_lib.report.words import capital, compared, interval, joined, measured, seconds, share, times
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_multiprocess.breakdown import PARTS, losses
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
@@ -80,7 +80,8 @@ def _draw_bars(frame: Any, axes: Sequence[Any]) -> None:
 def side_by_side(said: MultiprocessStudy) -> View:
     """Show how close each way comes to what this machine can do."""
     ceiling = said.ceilings.get("")
-    marks = [(1.0, ALONE), (float(said.n_processes), f"ideal: {said.n_processes} times one process")]
+    most = min(said.n_processes, said.usable_cpus)
+    marks = [(1.0, ALONE), (float(most), f"ideal: {most} times one process")]
     reading = "The ceiling was not measured, so no share of it is given."
     if is_known(ceiling):
         marks.append((ceiling.value, f"ceiling, independent processes: {times(ceiling.value)}"))
@@ -89,9 +90,6 @@ def side_by_side(said: MultiprocessStudy) -> View:
             reading = f"Share of the ceiling, independent processes at {at} one process: {reached}."
     if threads := _best_first({title(way): way.of_threads for way in said.ways}):
         reading += f" Speed relative to scikit-learn's own threads: {threads}."
-    if said.usable_cpus < said.n_processes:
-        processes, cpus = plural(said.n_processes, "process", "processes"), plural(said.usable_cpus, "usable CPU")
-        reading += f" {processes} share {cpus}: expect at most {said.usable_cpus}× one process."
     return bars(
         "side_by_side",
         {title(way): way.ratio for way in said.ways if is_known(way.ratio)},
@@ -110,8 +108,8 @@ def _best_first(ratios: Mapping[str, Ratio | None]) -> str:
 def where_the_time_went(said: MultiprocessStudy) -> View:
     """Show where the time of each way goes."""
     notes = [
-        f"{capital(title(way))} left {way.standing_by} of {said.n_processes} workers idle, since the others keep all "
-        "CPUs busy; their time counts as waiting for a CPU."
+        f"{capital(title(way))} left {way.standing_by} of {way.cell.case.n_processes} workers idle, since the others "
+        "keep all CPUs busy."
         for way in said.warm.values()
         if way.standing_by
     ]
