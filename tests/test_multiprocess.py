@@ -13,7 +13,7 @@ from inferbench_lib.stats.entries import labels
 from inferbench_lib.studies.cpu_multiprocess.breakdown import losses
 from inferbench_lib.studies.cpu_multiprocess.page import advise, answer, table
 from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, network_spread
-from inferbench_lib.studies.cpu_multiprocess.page_ways import title, where_the_time_went
+from inferbench_lib.studies.cpu_multiprocess.page_ways import by_reason, cold_start, title, where_the_time_went
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
 
 PROCESSES, CORES = 3, 8
@@ -264,8 +264,10 @@ def test_load_beside_the_run_leaves_no_verdict(struck: tuple[Measurement, ...]) 
     slower = replace(POOL, samples_s=(4.2,) * 6)
     cells = [under_load(one) if one in struck else one for one in (SINGLE, THREADS, POOL)]
     cells = [replace(one, samples_s=slower.samples_s) if one.case == POOL.case else one for one in cells]
-    found = said(*cells, as_cold(slower, 5.0))
+    found = said(*cells, under_load(as_cold(slower, 5.0)))
     assert answer(found).verdict == f"No verdict: {LOAD}"
+    assert cold_start(found).reading.startswith("The shared-memory pool, cold: no verdict (in 6 of 6 rounds other")
+    assert crossover_map(found).reading.endswith(f": the shared-memory pool: {LOAD}")
     told = figures(found)
     assert (told["speedup[shared_pool]"].verdict, told["break_even_rows[shared_pool]"].value) == ("unstable", None)
     assert advise(found).code == ""
@@ -304,6 +306,25 @@ def test_more_processes_than_cpus_are_held_against_the_cpus() -> None:
         "compute slowed beyond the ceiling": pytest.approx(0.1),
     }
     assert sum(losses(seconds).values()) == pytest.approx(0.2)
+
+
+def test_a_reason_is_said_once() -> None:
+    """Two names with one reason share it; another reason is one of its own."""
+    assert by_reason([("A", "x"), ("B", "y"), ("C", "x")]) == ["A and C: x", "B: y"]
+
+
+def test_another_number_of_workers_is_named() -> None:
+    """Of a run with three processes, four of the reference and two that start cold say so, and keep their names."""
+    cold = cell("shared_pool", 3.0, 2, cold=True)
+    found = said(SINGLE, cell("threads", 2.0, n_threads=2), POOL, cell("naive_pool", 8.0, 4), cold)
+    assert [title(way) for way in found.ways] == [
+        "one process",
+        "scikit-learn threads (2 threads)",
+        "the shared-memory pool",
+        "a new ProcessPoolExecutor per call (4 processes)",
+        "the shared-memory pool, cold (2 processes)",
+    ]
+    assert {"speedup[naive_pool]", "cold_speedup[shared_pool]"} < figures(found).keys()
 
 
 def test_the_processes_are_by_default_the_usable_cpus() -> None:

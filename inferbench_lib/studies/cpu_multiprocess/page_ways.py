@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.executors import listed
-from inferbench_lib.findings import Breakdown, Interval, Ratio
+from inferbench_lib.findings import Breakdown, Interval, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.look import INK, PALETTE, outlined
-from inferbench_lib.report.words import capital, compared, interval, joined, measured, seconds, share, times
+from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_multiprocess.breakdown import PARTS, losses
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
@@ -24,9 +24,13 @@ ALONE = NAMES["single"]
 
 def title(way: Way) -> str:
     """Return the name of the executor, with what else tells it apart: `scikit-learn threads (2 threads)`."""
-    executor = way.cell.case.executor
-    more = f" ({', '.join(way.label.more)})" if way.label.more else ""
-    return f"{NAMES.get(executor, executor)}{more}{', cold' if way.cell.case.cold else ''}"
+    case = way.cell.case
+    name, more = NAMES.get(case.executor, case.executor), list(way.label.more)
+    if way.is_unusual and not more:
+        is_threaded = case.n_threads > 1
+        more = [plural(case.n_threads, "thread") if is_threaded else plural(case.n_processes, "process", "processes")]
+    name = f"{name.removesuffix(', kept warm')}, cold" if case.cold else name
+    return f"{name} ({', '.join(more)})" if more else name
 
 
 def executor_times(said: MultiprocessStudy) -> View:
@@ -132,16 +136,28 @@ def where_the_time_went(said: MultiprocessStudy) -> View:
 def cold_start(said: MultiprocessStudy) -> View:
     """Show where the time of one call from a cold start goes."""
     ways = said.cold.values()
-    ratios = [f"{capital(compared(way.ratio, title(way), ALONE))}." for way in ways if is_known(way.ratio)]
+    known = {title(way): way.ratio for way in ways if is_known(way.ratio)}
+    is_open = {name: ratio.verdict in (Verdict.TOO_FEW, Verdict.UNSTABLE) for name, ratio in known.items()}
+    ratios = [compared(ratio, name, ALONE) for name, ratio in known.items() if not is_open[name]]
+    ratios += by_reason((name, f"no verdict ({known[name].reason})") for name in known if is_open[name])
     accounts, frame = _breakdowns(ways)
     return View(
         name="cold_start",
         frame=frame,
         draw=figures.stacks,
         alt="Wall time of one call from a cold start, pool start and end included, cut into measured parts.",
-        reading=" ".join([*ratios, *accounts]) or "No way was measured from a cold start.",
+        reading=" ".join([*(f"{capital(ratio)}." for ratio in ratios), *accounts])
+        or "No way was measured from a cold start.",
         size_inches=(7.4, 2.4 + 0.6 * len(accounts)),
     )
+
+
+def by_reason(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each reason once, after the names that it is given for: `joblib's loky and Dask: no verdict`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault(reason, []).append(name)
+    return [f"{joined(of)}: {reason}" for reason, of in names.items()]
 
 
 def _breakdowns(ways: Iterable[Way]) -> tuple[list[str], pd.DataFrame]:

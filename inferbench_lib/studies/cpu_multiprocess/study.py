@@ -101,7 +101,9 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
-    warm_ways, cold_ways = (ways(cells, warm, cold, run.machine.usable_cpus) for cells in (warm, cold))
+    usable = run.machine.usable_cpus
+    sizes = {"usable_cpus": usable, "n_processes": run.params["n_processes"] or usable}
+    warm_ways, cold_ways = (ways(cells, warm, cold, **sizes) for cells in (warm, cold))
     verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,

@@ -34,10 +34,10 @@ class Way:
     """One way of using the CPUs and its comparisons, each None where the other side was not measured.
 
     `ratio` is the speedup over one process with the usual engine, `from_cold` that of a warm way's cold start.
-    `efficiency` (speedup per worker), `of_ceiling` and
-    `of_threads` (its speed over theirs) compare it with the same engine. `standing_by` counts workers kept back for
-    want of CPUs. `memory` is what it needs above its idle processes, over the bytes of the data. One call from a cold
-    start is as fast as one process from `break_even` rows on; None where that was not measured.
+    `efficiency` (speedup per worker), `of_ceiling` and `of_threads` (its speed over theirs) compare it with the same
+    engine. `standing_by` counts workers kept back for want of CPUs; `is_unusual` means another number of workers than
+    the run asked for. `memory` is what it needs above its idle processes, over the bytes of the data. One call from a
+    cold start is as fast as one process from `break_even` rows on; None where that was not measured.
     """
 
     cell: Measurement
@@ -51,17 +51,29 @@ class Way:
     of_threads: Ratio | None = None
     standing_by: int = 0
     has_other_clocks: bool = False
+    is_unusual: bool = False
     memory: float | None = None
     break_even: Interval | Refusal | None = None
 
 
 def ways(
-    cells: Iterable[Measurement], warm: Sequence[Measurement], cold: Sequence[Measurement], usable_cpus: int
+    cells: Iterable[Measurement],
+    warm: Sequence[Measurement],
+    cold: Sequence[Measurement],
+    *,
+    n_processes: int,
+    usable_cpus: int,
 ) -> dict[str, Way]:
     """Compare cells with the warm ones beside them, by label; ceilings are left out, since nobody can work so."""
     found = [cell for cell in cells if cell.case.executor != CEILING]
     named = labels((cell.case for cell in found), "executor")
-    return {named[cell.case].key: _way(cell, named[cell.case], warm, cold, usable_cpus) for cell in found}
+    return {
+        named[cell.case].key: replace(
+            _way(cell, named[cell.case], warm, cold, usable_cpus),
+            is_unusual=cell.case.executor != BASELINE and n_workers(cell.case) != n_processes,
+        )
+        for cell in found
+    }
 
 
 def splits(cells: Sequence[Measurement]) -> tuple[Way, ...]:
