@@ -44,7 +44,7 @@ NAIVE_POOL = [
 
 def test_a_whole_run_is_accounted_for_as_by_hand() -> None:
     """Two workers over ten seconds: every part equals the hand calculation, and what nothing explains stays."""
-    account = b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_workers=2)
+    account = b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_cpus=2, n_workers=2)
     assert seconds(account) == {
         b.USEFUL: 5.0,
         b.SLOWED: 0.1,  # (4.8 + 5.4 − 10) / 2
@@ -64,48 +64,54 @@ def test_a_whole_run_is_accounted_for_as_by_hand() -> None:
 def test_a_perfect_split_is_useful_compute_alone() -> None:
     """Two workers that each do half of the work from start to end lose nothing."""
     spans = [span(w, "compute", 0.0, 5.0, cpu_s=5.0) for w in (0, 1)]
-    account = b.account(spans, start_s=0.0, end_s=5.0, single_s=10.0, n_workers=2)
+    account = b.account(spans, start_s=0.0, end_s=5.0, single_s=10.0, n_cpus=2, n_workers=2)
     assert seconds(account) == {b.USEFUL: 5.0}
     assert set(b.losses(account).values()) == {0.0}
 
 
 def test_a_sleeping_worker_waits_for_a_cpu() -> None:
     """Compute that spends no CPU time is waiting: 2 s wall with 1 s of CPU is 1 s of it."""
-    account = b.account([span(0, "compute", 0.0, 2.0, 1.0)], start_s=0.0, end_s=2.0, single_s=1.0, n_workers=1)
+    account = b.account(
+        [span(0, "compute", 0.0, 2.0, 1.0)], start_s=0.0, end_s=2.0, single_s=1.0, n_cpus=1, n_workers=1
+    )
     assert seconds(account) == {b.USEFUL: 1.0, b.OVERSUBSCRIBED: 1.0}
 
 
 def test_a_bandwidth_bound_kernel_is_slowed() -> None:
     """Four workers that each burn twice their share of CPU time lose it to shared resources."""
     spans = [span(w, "compute", 0.0, 2.0, 2.0) for w in range(4)]
-    account = b.account(spans, start_s=0.0, end_s=2.0, single_s=4.0, n_workers=4)
+    account = b.account(spans, start_s=0.0, end_s=2.0, single_s=4.0, n_cpus=4, n_workers=4)
     assert seconds(account) == {b.USEFUL: 1.0, b.SLOWED: 1.0}
 
 
 def test_threads_share_a_worker_s_cpu_time() -> None:
     """Two threads spend 3 CPU seconds in 2 s of wall: for 2.4 s of work, 0.3 s slowed and 0.5 s without a CPU."""
     account = b.account(
-        [span(0, "compute", 0.0, 2.0, 3.0)], start_s=0.0, end_s=2.0, single_s=2.4, n_workers=1, n_threads=2
+        [span(0, "compute", 0.0, 2.0, 3.0)], start_s=0.0, end_s=2.0, single_s=2.4, n_cpus=2, n_workers=1, n_threads=2
     )
     assert seconds(account) == {b.USEFUL: 1.2, b.SLOWED: 0.3, b.OVERSUBSCRIBED: 0.5}
 
 
 def test_a_worker_without_work_is_imbalance() -> None:
     """Of two workers one got everything: the other's idle time is imbalance."""
-    account = b.account([span(0, "compute", 0.0, 4.0, 4.0)], start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2)
+    account = b.account(
+        [span(0, "compute", 0.0, 4.0, 4.0)], start_s=0.0, end_s=4.0, single_s=4.0, n_cpus=2, n_workers=2
+    )
     assert seconds(account) == {b.USEFUL: 2.0, b.IMBALANCE: 2.0}
     for kind in set(b.IDLE_KINDS) - {"standby"}:
         only_waited = [span(0, "compute", 0.0, 4.0, 4.0), span(1, kind, 0.0, 4.0)]
-        assert b.account(only_waited, start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2) == account
+        assert b.account(only_waited, start_s=0.0, end_s=4.0, single_s=4.0, n_cpus=2, n_workers=2) == account
 
 
 def test_a_worker_that_stands_by_waits_for_a_cpu() -> None:
     """What it is idle for is no imbalance: 4 s of one that only stood by, 2 s of one that had to start first."""
     at_work = span(0, "compute", 0.0, 4.0, 4.0)
-    warm = b.account([at_work, span(1, "standby", 0.0, 4.0)], start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2)
+    warm = b.account(
+        [at_work, span(1, "standby", 0.0, 4.0)], start_s=0.0, end_s=4.0, single_s=4.0, n_cpus=2, n_workers=2
+    )
     assert seconds(warm) == {b.USEFUL: 2.0, b.OVERSUBSCRIBED: 2.0}
     started = [at_work, span(1, "start", 0.0, 2.0), span(1, "standby", 2.0, 4.0)]
-    cold = b.account(started, start_s=0.0, end_s=4.0, single_s=4.0, n_workers=2)
+    cold = b.account(started, start_s=0.0, end_s=4.0, single_s=4.0, n_cpus=2, n_workers=2)
     assert seconds(cold) == {b.USEFUL: 2.0, b.START: 1.0, b.OVERSUBSCRIBED: 1.0}
 
 
@@ -117,14 +123,16 @@ def test_a_worker_that_came_too_late_was_starting() -> None:
         span(0, "compute", 2.0, 4.0, 2.0),
         span(1, "wait", 0.0, 4.0),
     ]
-    account = b.account(spans, start_s=0.0, end_s=4.0, single_s=2.0, n_workers=2)
+    account = b.account(spans, start_s=0.0, end_s=4.0, single_s=2.0, n_cpus=2, n_workers=2)
     assert seconds(account) == {b.USEFUL: 1.0, b.START: 2.5, b.DATA: 0.5}
 
 
 def test_what_the_ceiling_loses_too_is_no_way_s_own_loss() -> None:
     """Of 0.5 s slowed the ceiling loses 0.3 s too; a way that is slowed less, or gains, has no loss beyond it."""
     computed = {s: [span(0, "compute", 0.0, 1.0 + s, 1.0 + s)] for s in (0.5, 0.3, 0.1, -0.2)}
-    own = {s: b.account(c, start_s=0.0, end_s=1.0 + s, single_s=1.0, n_workers=1) for s, c in computed.items()}
+    own = {
+        s: b.account(c, start_s=0.0, end_s=1.0 + s, single_s=1.0, n_cpus=1, n_workers=1) for s, c in computed.items()
+    }
     assert seconds(b.beside(own[0.5], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: 0.3, b.BEYOND: 0.2}
     assert seconds(b.beside(own[0.1], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: 0.1}
     assert seconds(b.beside(own[-0.2], own[0.3])) == {b.USEFUL: 1.0, b.SLOWED: -0.2}
@@ -133,7 +141,9 @@ def test_what_the_ceiling_loses_too_is_no_way_s_own_loss() -> None:
 
 def test_smaller_pieces_may_run_faster_than_the_whole() -> None:
     """Compute below the single process's is a negative loss, not hidden."""
-    account = b.account([span(0, "compute", 0.0, 3.0, 3.0)], start_s=0.0, end_s=3.0, single_s=4.0, n_workers=1)
+    account = b.account(
+        [span(0, "compute", 0.0, 3.0, 3.0)], start_s=0.0, end_s=3.0, single_s=4.0, n_cpus=1, n_workers=1
+    )
     assert seconds(account) == {b.USEFUL: 4.0, b.SLOWED: -1.0}
 
 
@@ -144,13 +154,13 @@ def test_ending_the_workers_is_the_parent_s_part() -> None:
         *(span(w, "stop", 2.0, 3.0) for w in (0, 1)),
         span(b.PARENT, "stop", 2.0, 3.0),
     ]
-    account = b.account(spans, start_s=0.0, end_s=3.0, single_s=4.0, n_workers=2)
+    account = b.account(spans, start_s=0.0, end_s=3.0, single_s=4.0, n_cpus=2, n_workers=2)
     assert seconds(account) == {b.USEFUL: 2.0, b.SERIAL: 1.0}
 
 
 def test_losses_add_up_to_the_time_above_an_equal_split() -> None:
     """5 of 10 s were lost in the hand-computed run: 0.8 s to imports, 0.2 s unexplained."""
-    lost = b.losses(b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_workers=2))
+    lost = b.losses(b.account(NAIVE_POOL, start_s=0.0, end_s=10.0, single_s=10.0, n_cpus=2, n_workers=2))
     assert lost[b.IMPORTS] == pytest.approx(0.8)
     assert lost["unexplained"] == pytest.approx(0.2)
     assert sum(lost.values()) == pytest.approx(5.0)
@@ -197,7 +207,7 @@ def test_an_average_of_runs_keeps_the_sum() -> None:
 def test_spans_that_cannot_be_are_refused_by_name(spans: list[Span], message: str) -> None:
     """Overlaps, spans outside the run, unknown kinds, missing CPU time and too many workers raise."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        b.account(spans, start_s=0.0, end_s=4.0, single_s=1.0, n_workers=2)
+        b.account(spans, start_s=0.0, end_s=4.0, single_s=1.0, n_cpus=2, n_workers=2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -215,7 +225,7 @@ def test_explained_time_never_exceeds_what_the_workers_had(data: st.DataObject) 
         span(b.PARENT, data.draw(st.sampled_from([*b.PARENT_KINDS])), start, end)
         for start, end in zip(edges[::2], edges[1::2], strict=False)
     ]
-    account = b.account([*spans, *parent], start_s=0.0, end_s=40.0, single_s=7.0, n_workers=3)
+    account = b.account([*spans, *parent], start_s=0.0, end_s=40.0, single_s=7.0, n_cpus=3, n_workers=3)
     last_s = max(s.end_s for s in spans if s.kind not in b.IDLE_KINDS)
     covered_s = sum(max(0.0, s.end_s - max(s.start_s, last_s)) for s in parent)
     assert account.unexplained_s == pytest.approx(40.0 - last_s - covered_s)

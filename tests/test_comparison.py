@@ -113,6 +113,23 @@ def test_an_unstable_cell_gets_no_verdict() -> None:
     assert compare(cell(2.0), flagged).value == pytest.approx(2.0)
 
 
+def test_other_programs_leave_no_verdict_between_cells_that_need_different_numbers_of_cpus() -> None:
+    """Flagged on either side: unstable with the load as the reason; none for the same number, however it is made up."""
+    text = "in 6 of 6 rounds other programs used 48 % of the CPUs. Close them and run again."
+    load = {"flags": (Flag(name="other_load", text=text),)}
+
+    def needing(n_processes: int, n_threads: int, **fields: object) -> Measurement:
+        one = cell(1.0, **fields)
+        return replace(one, case=replace(one.case, n_processes=n_processes, n_threads=n_threads))
+
+    for baseline, candidate in ((needing(1, 1, **load), needing(2, 1)), (needing(1, 1), needing(1, 2, **load))):
+        ratio = compare(baseline, candidate)
+        assert (ratio.verdict, ratio.reason) == (Verdict.UNSTABLE, text.removesuffix("."))
+        assert ratio.value == pytest.approx(1.0)
+    assert compare(needing(2, 1, **load), needing(1, 2)).verdict is Verdict.INDISTINGUISHABLE
+    assert compare(needing(1, 1), needing(2, 1)).verdict is Verdict.INDISTINGUISHABLE
+
+
 def test_a_shared_drift_cancels_and_one_of_the_ratio_does_not() -> None:
     """Both slowing down alike leaves the verdict; one slowing down alone is unstable."""
     slowing = (1.0,) * 4 + (1.5,) * 4

@@ -21,10 +21,10 @@ def refused(notebook: str, **values: Any) -> str:
 
 
 def test_defaults_are_the_reference_workload() -> None:
-    """Without any parameter it is 500,000 rows of 50 features, 4 processes, batches of 125,000."""
+    """Without any parameter it is 500,000 rows of 50 features, in equal parts for the usable CPUs."""
     built = studies.build("cpu_multiprocess", {})
     assert isinstance(built, studies.params("cpu_multiprocess"))
-    assert (built.n_samples, built.n_features, built.n_processes, built.batch_size) == (500_000, 50, 4, 125_000)
+    assert (built.n_samples, built.n_features, built.n_processes, built.batch_size) == (500_000, 50, None, None)
 
 
 def test_given_values_replace_defaults_and_stay() -> None:

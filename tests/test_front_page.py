@@ -52,7 +52,7 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
     """One sentence: the way to predict, the batches, the device; three figures with their intervals carry it."""
     said = summary.answer(whole)
     assert said.verdict == (
-        f"Use scikit-learn threads (n_jobs=4) for the forest: 3.20× as fast as one process ({interval(3.2, 3.2)}); "
+        f"Set n_jobs=4 for the forest: 3.20× as fast as one process ({interval(3.2, 3.2)}); "
         "use batches of 10,000 for the forest on cpu, 1 thread and 4 for the small network on cuda:0."
     )
     assert [(card.value, card.interval) for card in said.cards] == [
@@ -71,9 +71,8 @@ def test_verdict_is_what_to_do(whole: dict[str, Run]) -> None:
         (
             samples.RUNS["multiprocess, too few rounds"],
             (
-                "stay with one process for the forest",
-                "no other way is faster; the shared-memory pool: no verdict against one process "
-                "(too few samples: needs 6 rounds, has 3)",
+                "no recommendation for the forest",
+                "the shared-memory pool: no verdict against one process (too few samples: needs 6 rounds, has 3)",
             ),
         ),
         (
@@ -244,4 +243,4 @@ def test_a_page_with_packed_records_can_be_compared(whole: dict[str, Run], tmp_p
 def test_a_simulated_run_says_so_first(whole: dict[str, Run]) -> None:
     """The verdict of a front page with simulated figures begins with the mark."""
     whole["cpu_vs_gpu"] = replace(whole["cpu_vs_gpu"], simulated=True)
-    assert summary.answer(whole).verdict.startswith("SIMULATED: Use ")
+    assert summary.answer(whole).verdict.startswith("SIMULATED: Set n_jobs=4 ")

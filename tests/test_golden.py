@@ -22,13 +22,24 @@ GOLDEN = Path(__file__).parent / "golden" / RUN_ID
 NOTEBOOKS = ("batch_sweep", "cpu_multiprocess", "cpu_vs_gpu", "hardware_analysis")
 # Figures whose correction since then is meant: the name, and why it differs.
 ONE_CENTRE = "a layer's limit, share and time rest on one centre of its rounds, where the limit had the plain median"
-CORRECTED: dict[str, str] = {
-    "batch_sweep/best_batch[cnn-small,cpu]": "24 and 48 calls carry no p95: batches of 8 and 16 are not recommended",
-    "batch_sweep/best_throughput[cnn-small,cpu]": "that of the batch now recommended, 4",
-    "hardware_analysis/bound[cnn-small]": ONE_CENTRE,
-    "hardware_analysis/whatif_predicted[cnn-small,b16,t2,fp32->bf16]": ONE_CENTRE,
-    "hardware_analysis/whatif_predicted[cnn-medium,b16,t2,fp32->bf16]": ONE_CENTRE,
-}
+CORRECTED: dict[str, str] = (
+    {
+        "batch_sweep/best_batch[cnn-small,cpu]": "24 and 48 calls carry no p95: batches of 8 and 16 are not recommended",
+        "batch_sweep/best_throughput[cnn-small,cpu]": "that of the batch now recommended, 4",
+        "hardware_analysis/bound[cnn-small]": ONE_CENTRE,
+        "hardware_analysis/whatif_predicted[cnn-small,b16,t2,fp32->bf16]": ONE_CENTRE,
+        "hardware_analysis/whatif_predicted[cnn-medium,b16,t2,fp32->bf16]": ONE_CENTRE,
+    }
+    | {
+        f"cpu_multiprocess/lost_s[{way},{part}]": "4 workers on 2 CPUs are held against 2 CPUs: the other 2 are no loss"
+        for way in ("threads", "naive_pool", "process_pool", "shared_pool", "loky", "dask")
+        for part in ("compute_slowed_by_shared_resources", "compute_slowed_beyond_the_ceiling", "waiting_for_a_CPU")
+    }
+    | {
+        f"cpu_multiprocess/break_even_rows[{way}]": "one formula, cold minus warm over the gain: it was not measured cold"
+        for way in ("naive_pool", "process_pool", "loky", "dask")
+    }
+)
 # Figures that are new since then: a pattern of their names, and why.
 ADDED = {
     r"cpu_multiprocess/(scaling_speedup\[\d+\]|serial_fraction)": "the forest's scaling is measured there alone",

@@ -67,15 +67,14 @@ def test_parameter_file_is_valid(path: Path) -> None:
 
 
 def test_standard_is_the_reference_workload() -> None:
-    """`standard` names the published sizes: 500,000 × 50, 4 processes, batches of 125,000; batches 1 to 16, 10 + 50."""
+    """`standard` names the published sizes: 500,000 × 50, a row of 4 processes; batches 1 to 16, 10 + 50.
+
+    All other ways take the usable CPUs, and each process one batch.
+    """
     forest = studies.load(ROOT / "params/standard/cpu_multiprocess.yaml").model_dump()
     network = studies.load(ROOT / "params/standard/cpu_vs_gpu.yaml").model_dump()
-    assert [forest[name] for name in ("n_samples", "n_features", "n_processes", "batch_size")] == [
-        500_000,
-        50,
-        4,
-        125_000,
-    ]
+    names = ("n_samples", "n_features", "reference_processes", "n_processes", "batch_size")
+    assert [forest[name] for name in names] == [500_000, 50, 4, None, None]
     assert (network["batch_sizes"], network["warmup"]) == ([1, 2, 4, 8, 16], 10)
     assert network["iterations"] == {"cnn-small": 50, "cnn-medium": 20, "cnn-large": 10}
 

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import parallel_helpers as helpers
@@ -121,6 +122,39 @@ def test_scaling_shows_what_too_many_at_work_cost() -> None:
     assert [way.passes.options.get("n_at_once") for way in scaling] == [None, 4]
     ways = multiprocess._ways(forest, cfg, 2)
     assert [way.passes.options.get("n_at_once") for way in ways] == [None] * len(ways)
+
+
+def sizes(usable: int, **values: Any) -> dict[str, tuple[int, int, int]]:
+    """Processes, threads and batch of each way on so many CPUs."""
+    cfg = studies.build("cpu_multiprocess", {"n_samples": 1000, **values})
+    assert isinstance(cfg, studies.params("cpu_multiprocess"))
+    cases = [way.passes.case for way in multiprocess._ways(Forest(), cfg, usable)]
+    return {
+        f"{case.executor}{', cold' if case.cold else ''}": (case.n_processes, case.n_threads, case.batch_size)
+        for case in cases
+    }
+
+
+def test_ways_take_the_usable_cpus_and_the_ceiling_never_more() -> None:
+    """By default one process per CPU, with an equal part of the rows; of four on two CPUs the ceiling takes two."""
+    asked: dict[str, Any] = {"executors": ["single", "threads", "loky", "ceiling"], "cold_executors": ["loky"]}
+    assert sizes(8, **asked) == {
+        "single": (1, 1, 125), "threads": (1, 8, 125), "loky": (8, 1, 125), "ceiling": (8, 1, 125),
+        "loky, cold": (8, 1, 125),
+    }  # fmt: skip
+    assert sizes(2, n_processes=4, **asked) == {
+        "single": (1, 1, 250), "threads": (1, 4, 250), "loky": (4, 1, 250), "ceiling": (2, 1, 250),
+        "loky, cold": (2, 1, 250),
+    }  # fmt: skip
+
+
+def test_the_reference_is_one_more_row() -> None:
+    """Four processes with a batch each, a new pool per call; no second row where that is measured anyway."""
+    asked: dict[str, Any] = {"executors": ["single", "loky"], "cold_executors": [], "reference_processes": 4}
+    assert sizes(2, **asked) == {"single": (1, 1, 500), "loky": (2, 1, 500), "naive_pool": (4, 1, 250)}
+    twice = studies.build("cpu_multiprocess", {**asked, "n_samples": 1000, "executors": ["single", "naive_pool"]})
+    assert isinstance(twice, studies.params("cpu_multiprocess"))
+    assert len(multiprocess._ways(Forest(), twice, 4)) == 2
 
 
 def test_nobody_at_work_is_refused() -> None:

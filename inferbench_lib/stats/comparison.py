@@ -19,6 +19,9 @@ from inferbench_lib.stats.processes import widened_ratio
 from inferbench_lib.stats.series import drift
 from inferbench_lib.stats.verdict import WITHIN_RUN, judge, paired_ratio, shared_level
 
+OTHER_LOAD = "other_load"
+"""The name of the flag that tells of other programs."""
+
 Side = TypeVar("Side")
 
 
@@ -26,7 +29,7 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
     """Return how many times faster the candidate handles an input than the baseline, by round medians.
 
     Invalid (value NaN) when either has no usable samples or wrong outputs. Unstable when either is flagged so, or when
-    their ratio drifts from the first half of the rounds to the second.
+    their ratio drifts from the first half of the rounds to the second, or for an `unequal_load`.
     """
     if why := first_fault(unusable, baseline=baseline, candidate=candidate):
         return Ratio(value=math.nan, verdict=Verdict.INVALID, reason=why)
@@ -40,8 +43,18 @@ def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.9
         reason = "baseline and candidate share no round"
         return Ratio(value=math.nan, verdict=Verdict.TOO_FEW, reason=reason)
     ratio = compare_rounds(*zip(*pairs, strict=True), level=level, cells=(baseline, candidate))
-    why = first_fault(_instability, baseline=baseline, candidate=candidate)
+    why = first_fault(_instability, baseline=baseline, candidate=candidate) or unequal_load(baseline, candidate)
     return replace(ratio, verdict=Verdict.UNSTABLE, reason=why) if why else ratio
+
+
+def unequal_load(baseline: Measurement, candidate: Measurement) -> str:
+    """Return the load of other programs beside two cells that need different numbers of CPUs; empty without any.
+
+    Load takes a CPU from a cell that needs all of them and none from a cell that needs one: it would decide the ratio.
+    """
+    n_cpus = [cell.case.n_processes * cell.case.n_threads for cell in (baseline, candidate)]
+    loads = [flag.text for cell in (baseline, candidate) for flag in cell.flags if flag.name == OTHER_LOAD]
+    return loads[0].removesuffix(".") if loads and n_cpus[0] != n_cpus[1] else ""
 
 
 def compare_rounds(

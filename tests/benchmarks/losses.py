@@ -183,7 +183,7 @@ def test_a_warm_pool_explains_its_time(warm: TaskPool) -> None:
             end_s = now()
             spans = [span for span in warm.spans() if span.start_s >= start_s]
             single_s = sum(span.cpu_s for span in spans if span.kind == "compute")
-            found.append(b.account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_workers=2))
+            found.append(b.account(spans, start_s=start_s, end_s=end_s, single_s=single_s, n_cpus=2, n_workers=2))
     best = min(found, key=lambda breakdown: breakdown.whole_s)
     assert best.whole_s > 6 * 0.05
     assert best.unexplained_share < 0.1

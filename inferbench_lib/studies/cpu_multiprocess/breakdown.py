@@ -2,8 +2,9 @@
 
 Each worker's timeline consists of the spans that it recorded and the idle time between them. A part is its seconds
 summed over the workers, divided by their number. The parts and the unexplained rest therefore add up to the wall time
-exactly. Idle time counts as what the parent did meanwhile: a worker without work while the parent pickles the data
-waits for the data.
+exactly. Where workers outnumber the CPUs, compute counts as the CPUs can do it: a CPU that is not there is no loss.
+Idle time counts as what the parent did meanwhile: a worker without work while the parent pickles the data waits for the
+data.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from inferbench_lib.stats.statistics import summarize
 
 PARENT = -1  # the worker number of the parent's own spans
 
-USEFUL = "useful compute"  # an equal share of what one process alone needs
+USEFUL = "useful compute"  # what one process alone needs, shared equally by the CPUs
 SLOWED = "compute slowed by shared resources"  # CPU time beyond that share: memory bandwidth, caches, clock
 BEYOND = "compute slowed beyond the ceiling"  # CPU time that independent processes do not lose: smaller pieces, caches
 OVERSUBSCRIBED = "waiting for a CPU"  # more threads than CPUs, or another program on them
@@ -44,17 +45,18 @@ IDLE_KINDS = ("wait", "imbalance", "standby", "stop")  # the reason follows from
 
 
 def account(
-    spans: Iterable[Span], *, start_s: float, end_s: float, single_s: float, n_workers: int, n_threads: int = 1
-) -> Breakdown:
+    spans: Iterable[Span], *, start_s: float, end_s: float, single_s: float, n_cpus: int, n_workers: int,
+    n_threads: int = 1,
+) -> Breakdown:  # fmt: skip
     """Cut the wall time of one run from `start_s` to `end_s` into parts (seconds of wall time).
 
     `single_s` is the CPU time of one process for the whole job; `n_workers` counts idle workers too, of `n_threads`
-    each. Workers' spans have the kinds of `WORKER_KINDS` and `IDLE_KINDS`, or "compute" (with `cpu_s`). Spans of the
-    parent have the worker number `PARENT` and the kinds of `PARENT_KINDS`.
+    each, on `n_cpus`. Workers' spans have the kinds of `WORKER_KINDS` and `IDLE_KINDS`, or "compute" (with `cpu_s`).
+    Spans of the parent have the worker number `PARENT` and the kinds of `PARENT_KINDS`.
 
-    Compute beyond the useful share is split by CPU time. CPU time above that share is slowed compute; compute without
-    CPU time is waiting for a CPU, as is the idle time of a worker on standby. The slowed part is negative when smaller
-    pieces run faster than the whole.
+    Compute beyond the useful share is split by CPU time. CPU time above that share is slowed compute. Compute without
+    CPU time is waiting for a CPU, as is the idle time of a worker on standby; the time in which workers beyond `n_cpus`
+    take turns is none. The slowed part is negative when smaller pieces run faster than the whole.
 
     Raises ValueError for spans that overlap, leave the run, are of an unknown kind, or lack their CPU time, and for a
     run without compute.
@@ -102,9 +104,10 @@ def account(
             seconds[WORKER_KINDS[span.kind]] += span.end_s - span.start_s
     wall_s = sum(span.end_s - span.start_s for span in computing)
     cpu_s = sum(min(span.cpu_s / n_threads, span.end_s - span.start_s) for span in computing)
-    seconds[USEFUL] = single_s / n_threads
-    seconds[SLOWED] = cpu_s - seconds[USEFUL]
-    seconds[OVERSUBSCRIBED] += wall_s - cpu_s
+    per_cpu = max(1.0, n_workers * n_threads / n_cpus)  # workers, or threads, that take turns on each CPU
+    seconds[USEFUL] = per_cpu * single_s / n_threads
+    seconds[SLOWED] = per_cpu * cpu_s - seconds[USEFUL]
+    seconds[OVERSUBSCRIBED] += wall_s - per_cpu * cpu_s
 
     parts = tuple(Part(name=name, seconds=lost_s / n_workers) for name, lost_s in seconds.items())
     whole_s = end_s - start_s
@@ -144,16 +147,18 @@ def n_workers(case: Case) -> int:
     return case.n_processes * case.n_threads
 
 
-def break_down(cell: Measurement, alone: Measurement | None, ceiling: Measurement | None) -> Breakdown | None:
-    """Return where the samples of `cell` went on average, held against one process and the ceiling.
+def break_down(
+    cell: Measurement, alone: Measurement | None, ceiling: Measurement | None, n_cpus: int
+) -> Breakdown | None:
+    """Return where the samples of `cell` went on average, held against one process and the ceiling, on `n_cpus`.
 
-    A ceiling with another number of workers does not tell how much these slow each other down, and is left out.
-    None where a side was not measured, and for workers with other clocks (see `has_other_clocks`).
+    A ceiling that computes on another number of CPUs does not tell how much workers slow each other down, and is left
+    out. None where a side was not measured, and for workers with other clocks (see `has_other_clocks`).
     """
-    found = _average(cell, alone)
-    if found is None or ceiling is None or n_workers(cell.case) != n_workers(ceiling.case):
+    found = _average(cell, alone, n_cpus)
+    if found is None or ceiling is None or len({min(n_workers(one.case), n_cpus) for one in (cell, ceiling)}) > 1:
         return found
-    most = _average(ceiling, alone)
+    most = _average(ceiling, alone, n_cpus)
     return found if most is None else beside(found, most)
 
 
@@ -167,27 +172,27 @@ def standing_by(cell: Measurement) -> int:
     return len({span.worker for span in (cell.spans or ((),))[-1] if span.kind == "standby"})
 
 
-def _average(cell: Measurement, alone: Measurement | None) -> Breakdown | None:
-    alone_s = None if alone is None else one_process_s(alone)
+def _average(cell: Measurement, alone: Measurement | None, n_cpus: int) -> Breakdown | None:
+    alone_s = None if alone is None else _one_process_s(alone)
     if alone_s is None or not cell.spans or not summarize(cell).is_measured or has_other_clocks(cell):
         return None
-    return average([account_sample(cell, spans, alone_s) for spans in cell.spans])
+    return average([_account_sample(cell, spans, alone_s, n_cpus) for spans in cell.spans])
 
 
-def one_process_s(alone: Measurement) -> float | None:
+def _one_process_s(alone: Measurement) -> float | None:
     """Return the CPU seconds of one process's compute; its own waiting for a CPU is no part of the work."""
     if not alone.spans or not summarize(alone).is_measured:
         return None
     return fmean(sum(s.cpu_s for s in spans if s.kind == "compute") for spans in alone.spans)
 
 
-def account_sample(cell: Measurement, spans: Sequence[Span], single_s: float) -> Breakdown:
+def _account_sample(cell: Measurement, spans: Sequence[Span], single_s: float, n_cpus: int) -> Breakdown:
     """Return the account of one sample: the spans within its `call`."""
     call, within = _within(spans)
-    n_processes, n_threads = cell.case.n_processes, cell.case.n_threads
     return account(
-        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_workers=n_processes, n_threads=n_threads
-    )
+        within, start_s=call.start_s, end_s=call.end_s, single_s=single_s, n_cpus=n_cpus,
+        n_workers=cell.case.n_processes, n_threads=cell.case.n_threads,
+    )  # fmt: skip
 
 
 def _within(spans: Sequence[Span]) -> tuple[Span, list[Span]]:

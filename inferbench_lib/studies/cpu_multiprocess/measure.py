@@ -19,6 +19,7 @@ from inferbench_lib.records import Case, Measurement, Run
 from inferbench_lib.studies.common import engines_for, flagged
 from inferbench_lib.studies.cpu_multiprocess import study
 from inferbench_lib.studies.cpu_multiprocess.params import Params
+from inferbench_lib.studies.cpu_multiprocess.ways import CEILING
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload
 from inferbench_lib.work.base import Workload
@@ -27,6 +28,8 @@ WARM_UP = WarmUp(min_calls=1, max_calls=5, time_limit_s=1.0)
 SHORT_WARM_UP = WarmUp(min_calls=1, max_calls=2, time_limit_s=1.0)
 NO_WARM_UP = WarmUp(min_calls=0, max_calls=0)
 """For what begins anew with every call: the first is like all others."""
+REFERENCE = "naive_pool"
+"""The way of the published reference: new processes for each call."""
 OWN_BATCHES = 0
 """Leaves the batches to an executor that sizes them by what calls cost."""
 NETWORK = "cnn-small"
@@ -89,23 +92,31 @@ def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *,
 
 
 def _ways(work: Workload, params: Params, usable: int) -> list[_Way]:
-    """Take every executor over all inputs, and some from a cold start too, with no more processes than CPUs."""
-    ways = []
-    for name, cold in (*product(params.executors, [False]), *product(params.cold_executors, [True])):
-        n_processes = min(params.n_processes, usable) if cold else params.n_processes
+    """Take every executor over all inputs, some from a cold start too, then the way of the published reference.
+
+    The ceiling and whatever starts cold have no more processes than CPUs.
+    """
+    n_asked = params.n_processes or usable
+    asked = [(name, n_asked, False) for name in params.executors]
+    asked += [(name, n_asked, True) for name in params.cold_executors]
+    if params.reference_processes:
+        asked.append((REFERENCE, params.reference_processes, False))
+    ways = {}
+    for name, n, cold in asked:
         kind = listed()[name]
+        n_processes = min(n, usable) if cold or name == CEILING else n
         case = Case(
             workload=work.name,
             engine=work.engine,
             executor=name,
-            batch_size=OWN_BATCHES if kind.sizes_batches else params.batch_size,
+            batch_size=OWN_BATCHES if kind.sizes_batches else params.batch_size or -(-params.n_samples // n),
             n_processes=1 if kind.is_one_process else n_processes,
             n_threads=n_processes if kind.has_threads else 1,
             cold=cold,
         )
         warmup = NO_WARM_UP if cold or kind.starts_per_call else WARM_UP
-        ways.append(_Way(passes=_passes(work, case, params.n_samples, params), warmup=warmup))
-    return ways
+        ways[case] = _Way(passes=_passes(work, case, params.n_samples, params), warmup=warmup)
+    return list(ways.values())
 
 
 def _scaling(work: Workload, counts: Sequence[int], params: Params) -> list[_Way]:

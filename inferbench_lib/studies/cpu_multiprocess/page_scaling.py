@@ -16,7 +16,7 @@ from inferbench_lib.report.words import digits, interval, joined, measured, plur
 from inferbench_lib.stats.comparison import best_and_ties, efficiency
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit
-from inferbench_lib.studies.cpu_multiprocess.page_ways import bars, title
+from inferbench_lib.studies.cpu_multiprocess.page_ways import bars, by_reason, title
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
 from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
@@ -38,7 +38,7 @@ def scaling_curve(said: MultiprocessStudy) -> View:
     frame = pd.DataFrame(rows).rename(columns={"value": "y"})
     frame.attrs = {"x": "processes", "y": "times as fast as one process"}
     if is_known(ceiling := said.ceilings.get("")):
-        frame.attrs["limit"] = (ceiling.value, f"ceiling of {said.n_processes} processes")
+        frame.attrs["limit"] = (ceiling.value, "ceiling: independent processes")
     return View(
         name="scaling_curve",
         frame=frame,
@@ -140,15 +140,19 @@ def _pays(seen: Spreading, n: int) -> str:
 
 
 def _break_even(said: MultiprocessStudy) -> str:
-    """Return the numbers of rows from which one call pays back the start of each pool, in words."""
-    found = [
-        f"{title(way)}: never, {rows.reason}"
-        if isinstance(rows, Refusal)
-        else f"{title(way)}: {rows.value:,.0f} rows ({interval(rows.low, rows.high, '{:,.0f}'.format)})"
+    """Return from how many rows on one call from a cold start of each pool is as fast as one process, in words."""
+    found = by_reason(
+        (
+            title(way),
+            rows.reason
+            if isinstance(rows, Refusal)
+            else f"{rows.value:,.0f} rows ({interval(rows.low, rows.high, '{:,.0f}'.format)})",
+        )
         for way in said.warm.values()
         if (rows := way.break_even)
-    ]
-    return f"Rows from which one call pays back the start-up: {'; '.join(found)}." if found else ""
+    )
+    formula = "cold minus warm, divided by the time saved per row"
+    return f"Rows from which one call pays back the start-up ({formula}): {'; '.join(found)}." if found else ""
 
 
 def network_spread(said: MultiprocessStudy) -> View:

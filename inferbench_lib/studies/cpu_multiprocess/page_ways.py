@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.executors import listed
-from inferbench_lib.findings import Breakdown, Interval, Ratio
+from inferbench_lib.findings import Breakdown, Interval, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.look import INK, PALETTE, outlined
@@ -24,9 +24,13 @@ ALONE = NAMES["single"]
 
 def title(way: Way) -> str:
     """Return the name of the executor, with what else tells it apart: `scikit-learn threads (2 threads)`."""
-    executor = way.cell.case.executor
-    more = f" ({', '.join(way.label.more)})" if way.label.more else ""
-    return f"{NAMES.get(executor, executor)}{more}{', cold' if way.cell.case.cold else ''}"
+    case = way.cell.case
+    name, more = NAMES.get(case.executor, case.executor), list(way.label.more)
+    if way.is_unusual and not more:
+        is_threaded = case.n_threads > 1
+        more = [plural(case.n_threads, "thread") if is_threaded else plural(case.n_processes, "process", "processes")]
+    name = f"{name.removesuffix(', kept warm')}, cold" if case.cold else name
+    return f"{name} ({', '.join(more)})" if more else name
 
 
 def executor_times(said: MultiprocessStudy) -> View:
@@ -81,7 +85,8 @@ def _draw_bars(frame: Any, axes: Sequence[Any]) -> None:
 def side_by_side(said: MultiprocessStudy) -> View:
     """Show how close each way comes to what this machine can do."""
     ceiling = said.ceilings.get("")
-    marks = [(1.0, ALONE), (float(said.n_processes), f"ideal: {said.n_processes} times one process")]
+    most = min(said.n_processes, said.usable_cpus)
+    marks = [(1.0, ALONE), (float(most), f"ideal: {most} times one process")]
     reading = "The ceiling was not measured, so no share of it is given."
     if is_known(ceiling):
         marks.append((ceiling.value, f"ceiling, independent processes: {times(ceiling.value)}"))
@@ -90,9 +95,6 @@ def side_by_side(said: MultiprocessStudy) -> View:
             reading = f"Share of the ceiling, independent processes at {at} one process: {reached}."
     if threads := _best_first({title(way): way.of_threads for way in said.ways}):
         reading += f" Speed relative to scikit-learn's own threads: {threads}."
-    if said.usable_cpus < said.n_processes:
-        processes, cpus = plural(said.n_processes, "process", "processes"), plural(said.usable_cpus, "usable CPU")
-        reading += f" {processes} share {cpus}: expect at most {said.usable_cpus}× one process."
     return bars(
         "side_by_side",
         {title(way): way.ratio for way in said.ways if is_known(way.ratio)},
@@ -111,8 +113,8 @@ def _best_first(ratios: Mapping[str, Ratio | None]) -> str:
 def where_the_time_went(said: MultiprocessStudy) -> View:
     """Show where the time of each way goes."""
     notes = [
-        f"{capital(title(way))} left {way.standing_by} of {said.n_processes} workers idle, since the others keep all "
-        "CPUs busy; their time counts as waiting for a CPU."
+        f"{capital(title(way))} left {way.standing_by} of {way.cell.case.n_processes} workers idle, since the others "
+        "keep all CPUs busy."
         for way in said.warm.values()
         if way.standing_by
     ]
@@ -135,16 +137,28 @@ def where_the_time_went(said: MultiprocessStudy) -> View:
 def cold_start(said: MultiprocessStudy) -> View:
     """Show where the time of one call from a cold start goes."""
     ways = said.cold.values()
-    ratios = [f"{capital(compared(way.ratio, title(way), ALONE))}." for way in ways if is_known(way.ratio)]
+    known = {title(way): way.ratio for way in ways if is_known(way.ratio)}
+    is_open = {name: ratio.verdict in (Verdict.TOO_FEW, Verdict.UNSTABLE) for name, ratio in known.items()}
+    ratios = [compared(ratio, name, ALONE) for name, ratio in known.items() if not is_open[name]]
+    ratios += by_reason((name, f"no verdict ({known[name].reason})") for name in known if is_open[name])
     accounts, frame = _breakdowns(ways)
     return View(
         name="cold_start",
         frame=frame,
         draw=figures.stacks,
         alt="Wall time of one call from a cold start, pool start and end included, cut into measured parts.",
-        reading=" ".join([*ratios, *accounts]) or "No way was measured from a cold start.",
+        reading=" ".join([*(f"{capital(ratio)}." for ratio in ratios), *accounts])
+        or "No way was measured from a cold start.",
         size_inches=(7.4, 2.4 + 0.6 * len(accounts)),
     )
+
+
+def by_reason(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each reason once, after the names that it is given for: `joblib's loky and Dask: no verdict`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault(reason, []).append(name)
+    return [f"{joined(of)}: {reason}" for reason, of in names.items()]
 
 
 def _breakdowns(ways: Iterable[Way]) -> tuple[list[str], pd.DataFrame]:

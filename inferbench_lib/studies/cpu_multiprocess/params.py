@@ -37,15 +37,22 @@ class Params(Rounds):
     workload: Workload = Field("forest", description="forest, or another workload")
     n_samples: PositiveInt = Field(500_000, description="inputs to predict")
     n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row of the forest")
-    n_processes: PositiveInt = Field(4, description="processes, and threads of the threaded way")
-    batch_size: PositiveInt = Field(125_000, description="rows per batch, at most n_samples")
+    n_processes: PositiveInt | None = Field(
+        None, description="processes, and threads of the threaded way; None: the usable CPUs"
+    )
+    reference_processes: PositiveInt | None = Field(
+        None, description="processes of one more row, in the way of the published reference; None: no row"
+    )
+    batch_size: PositiveInt | None = Field(
+        None, description="rows per batch, at most n_samples; None: an equal part for each process"
+    )
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")
     executors: Annotated[list[ExecutorName], Each, Field(min_length=1)] = Field(
         ["single", "threads", "naive_pool", "shared_pool", "loky", "ceiling"], description="also process_pool, dask"
     )
     cold_executors: Annotated[list[ColdName], Each] = Field(
-        ["shared_pool"], description="executors to measure from a cold start too"
+        ["shared_pool", "loky"], description="executors to measure from a cold start too"
     )
     start_method: Literal["spawn", "forkserver", "fork"] = Field("spawn", description="spawn, forkserver or fork")
     on_worker_death: Literal["raise", "retry"] = Field("raise", description="or retry: the others do its rows")
@@ -61,7 +68,7 @@ class Params(Rounds):
         if self.workload != "forest":
             for name in ("n_features", "n_trees", "n_train"):
                 yield name, "workload is not the forest"
-        used = {*self.executors, *self.cold_executors}
+        used = {*self.executors, *self.cold_executors, *(["naive_pool"] if self.reference_processes else [])}
         if self.scaling_rows or max(self.network_processes, default=1) > 1:
             used.add("shared_pool")
         starting = [name for name in NAMES if "start_method" in listed()[name].options()]
@@ -80,7 +87,7 @@ class Params(Rounds):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:
-        return self._at_most("batch_size", "n_samples")
+        return self._at_most("batch_size", "n_samples") if self.batch_size else self
 
     @model_validator(mode="after")
     def _calls_differ(self) -> Self:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from inferbench_lib.findings import Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement
-from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.comparison import compare, unequal_load
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit, fit_amdahl, fit_usl, measured_throughputs
 from inferbench_lib.stats.statistics import summarize
@@ -93,9 +94,10 @@ def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> 
         if (1, each) in known
     }
     weak_rows = max(weak, key=lambda each: (len(weak[each]), each), default=0)
-    throughputs = measured_throughputs(
-        {n: cell for (n, n_rows), cell in known.items() if n_rows == rows[-1] and n <= usable_cpus}
-    )
+    fitted = {n: cell for (n, n_rows), cell in known.items() if n_rows == rows[-1] and n <= usable_cpus}
+    loads = (unequal_load(*pair) for pair in combinations(fitted.values(), 2))
+    loaded = next((Refusal(reason=load) for load in loads if load), None)
+    throughputs = measured_throughputs(fitted)
     return Spreading(
         label=label,
         processes=processes,
@@ -103,6 +105,6 @@ def _spreading(cells: Sequence[Measurement], label: Label, usable_cpus: int) -> 
         speedups=speedups,
         weak_rows=weak_rows,
         weak=weak.get(weak_rows, {}),
-        amdahl=fit_amdahl(throughputs),
-        usl=fit_usl(throughputs),
+        amdahl=loaded or fit_amdahl(throughputs),
+        usl=loaded or fit_usl(throughputs),
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from inferbench_lib.findings import Ratio, Verdict
+from inferbench_lib.findings import Ratio, Refusal, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
-from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.comparison import compare, unequal_load
 from inferbench_lib.stats.entries import Label, entry
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import (
@@ -48,21 +48,28 @@ class Choice:
         """Return the other ways with this verdict."""
         return [(way, gain) for way, gain in self.others if gain.verdict is verdict]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether one process is left because no other way has a verdict."""
+        known = {gain.verdict for _, gain in self.others} - {Verdict.TOO_FEW, Verdict.UNSTABLE}
+        return self.way.ratio is None and bool(self.others) and not known
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultiprocessStudy:
     """One run read: mappings are by label (`shared_pool`, `threads,t2`), in the order measured.
 
     `warm` starts before its first call, `cold` starts within each call. `ceilings` holds the speedup of independent
-    processes; its usual label is empty. There is no `choice` where outputs were wrong or one process was not measured.
+    processes; its usual label is empty. `choice` is refused where nothing can be recommended. `verification` is None
+    where every cell failed before its outputs could be checked.
     """
 
     run: Run
     warm: Mapping[str, Way]
     cold: Mapping[str, Way]
     ceilings: Mapping[str, Ratio]
-    verification: Verification
-    choice: Choice | None
+    verification: Verification | None
+    choice: Choice | Refusal
     spreadings: tuple[Spreading, ...]
     network: tuple[Way, ...]
 
@@ -72,9 +79,14 @@ class MultiprocessStudy:
         return [*self.warm.values(), *self.cold.values()]
 
     @property
+    def missing(self) -> list[Way]:
+        """All ways that were asked for and not measured."""
+        return [way for way in self.ways if not way.summary.is_measured]
+
+    @property
     def n_processes(self) -> int:
-        """Processes (or threads) that each way but the single one was given."""
-        return int(self.run.params["n_processes"])
+        """Processes (or threads) that each way but the single one was given, by default one for each usable CPU."""
+        return int(self.run.params["n_processes"] or self.usable_cpus)
 
     @property
     def usable_cpus(self) -> int:
@@ -89,7 +101,9 @@ def study(run: Run) -> MultiprocessStudy:
         parts[cell.notes.get("part", WAYS)].append(cell)
     warm = [cell for cell in parts[WAYS] if not cell.case.cold]
     cold = [cell for cell in parts[WAYS] if cell.case.cold]
-    warm_ways, cold_ways = (ways(cells, warm, cold, int(run.params["n_samples"])) for cells in (warm, cold))
+    usable = run.machine.usable_cpus
+    sizes = {"usable_cpus": usable, "n_processes": run.params["n_processes"] or usable}
+    warm_ways, cold_ways = (ways(cells, warm, cold, **sizes) for cells in (warm, cold))
     verification = _verification(run.measurements)
     return MultiprocessStudy(
         run=run,
@@ -97,24 +111,37 @@ def study(run: Run) -> MultiprocessStudy:
         cold=cold_ways,
         ceilings=ceilings(warm),
         verification=verification,
-        choice=choose(warm_ways.values()) if verification.passed else None,
+        choice=choose(warm_ways.values(), verification),
         spreadings=spreadings(parts[SCALING], run.machine.usable_cpus),
         network=splits(parts[NETWORK]),
     )
 
 
-def _verification(cells: Sequence[Measurement]) -> Verification:
-    """Return one verdict over every path: the first failure, else all that was checked."""
+def _verification(cells: Sequence[Measurement]) -> Verification | None:
+    """Return one verdict over every path: the first failure, else all that was checked; None without any."""
     seen = [cell.verification for cell in cells if cell.verification is not None]
-    nothing = Verification(passed=False, n_checked=0, detail="nothing was verified: every cell failed")
-    return reduce(Verification.followed_by, seen) if seen else nothing
+    return reduce(Verification.followed_by, seen) if seen else None
 
 
-def choose(ways: Iterable[Way]) -> Choice | None:
-    """Return the choice among warm ways; None where one process was not measured."""
-    order = sorted((way for way in ways if way.summary.is_measured), key=_complexity)
+def choose(ways: Iterable[Way], verification: Verification | None) -> Choice | Refusal:
+    """Return the choice among warm ways.
+
+    Refused where outputs were wrong, one process was not measured, or other programs took CPUs from the ways that need
+    several.
+    """
+    order = sorted(ways, key=_complexity)
+    alone = next(iter(order), None)
+    failed = next((way.summary.reason for way in order if not way.summary.is_measured), "no way was asked for")
+    if verification is None:
+        return Refusal(reason=f"not measured: {failed}")
+    if not verification.passed:
+        return Refusal(reason=f"no verdict: verification FAILED ({verification.detail})")
+    order = [way for way in order if way.summary.is_measured]
     if not order or order[0].cell.case.executor != BASELINE:
-        return None
+        why = f" ({alone.summary.reason})" if alone and alone.cell.case.executor == BASELINE else ""
+        return Refusal(reason=f"no verdict: one process was not measured{why}, and nothing can be compared without it")
+    if load := next(filter(None, (unequal_load(order[0].cell, way.cell) for way in order)), ""):
+        return Refusal(reason=f"no verdict: {load}")
     best, simpler = order[0], None
     for way in order[1:]:
         gain = compare(best.cell, way.cell)
@@ -153,5 +180,8 @@ def figures(said: MultiprocessStudy) -> dict[str, Figure]:
               if way.ratio}  # fmt: skip
     for spreading in said.spreadings:
         found |= scaling_figures(spreading)
-    found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
+    if said.verification:
+        found["verification"] = Figure(value=said.verification.word, unit="", verdict=said.verification.detail)
+    elif isinstance(said.choice, Refusal):
+        found["verification"] = Figure(value=None, verdict=said.choice.reason)
     return found

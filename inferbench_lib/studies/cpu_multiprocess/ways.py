@@ -9,21 +9,15 @@ from typing import TypeGuard, TypeVar
 
 from inferbench_lib.findings import Breakdown, Interval, Ratio, Refusal, Summary
 from inferbench_lib.records import Case, Figure, Measurement
-from inferbench_lib.stats.comparison import compare, efficiency
+from inferbench_lib.stats.comparison import compare, efficiency, unequal_load
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.scaling import break_even
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.cpu_multiprocess.breakdown import (
-    IMPORTS,
-    MODEL,
-    SERIAL,
-    START,
     USEFUL,
-    account_sample,
     break_down,
     has_other_clocks,
     n_workers,
-    one_process_s,
     standing_by,
 )
 
@@ -33,41 +27,53 @@ BASELINE = "single"
 CEILING = "ceiling"
 """Independent processes doing an equal part each at the same moment: the most that the hardware allows."""
 THREADS = "threads"
-PER_CALL = (START, IMPORTS, MODEL, SERIAL)
-"""The costs of a pool that is made for each call, whatever the number of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """One way of using the CPUs and its comparisons, each None where the other side was not measured.
 
-    `ratio` is the speedup over one process with the usual engine. `efficiency` (speedup per worker), `of_ceiling` and
-    `of_threads` (its speed over theirs) compare it with the same engine. `standing_by` counts workers kept back for
-    want of CPUs. `memory` is what it needs above its idle processes, over the bytes of the data. One call pays back
-    the start-up from `break_even` rows on.
+    `ratio` is the speedup over one process with the usual engine, `from_cold` that of a warm way's cold start.
+    `efficiency` (speedup per worker), `of_ceiling` and `of_threads` (its speed over theirs) compare it with the same
+    engine. `standing_by` counts workers kept back for want of CPUs; `is_unusual` means another number of workers than
+    the run asked for. `memory` is what it needs above its idle processes, over the bytes of the data. One call from a
+    cold start is as fast as one process from `break_even` rows on; None where that was not measured.
     """
 
     cell: Measurement
     label: Label
     summary: Summary
     ratio: Ratio | None
+    from_cold: Ratio | None = None
     efficiency: Interval | None = None
     breakdown: Breakdown | None = None
     of_ceiling: Ratio | None = None
     of_threads: Ratio | None = None
     standing_by: int = 0
     has_other_clocks: bool = False
+    is_unusual: bool = False
     memory: float | None = None
     break_even: Interval | Refusal | None = None
 
 
 def ways(
-    cells: Iterable[Measurement], warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int
+    cells: Iterable[Measurement],
+    warm: Sequence[Measurement],
+    cold: Sequence[Measurement],
+    *,
+    n_processes: int,
+    usable_cpus: int,
 ) -> dict[str, Way]:
     """Compare cells with the warm ones beside them, by label; ceilings are left out, since nobody can work so."""
     found = [cell for cell in cells if cell.case.executor != CEILING]
     named = labels((cell.case for cell in found), "executor")
-    return {named[cell.case].key: _way(cell, named[cell.case], warm, cold, n_rows) for cell in found}
+    return {
+        named[cell.case].key: replace(
+            _way(cell, named[cell.case], warm, cold, usable_cpus),
+            is_unusual=cell.case.executor != BASELINE and n_workers(cell.case) != n_processes,
+        )
+        for cell in found
+    }
 
 
 def splits(cells: Sequence[Measurement]) -> tuple[Way, ...]:
@@ -125,7 +131,9 @@ def is_known(value: Value | None) -> TypeGuard[Value]:
     return value is not None and value.value == value.value
 
 
-def _way(cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Sequence[Measurement], n_rows: int) -> Way:
+def _way(
+    cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Iterable[Measurement], usable_cpus: int
+) -> Way:
     case = cell.case
     alone, ceiling, threads = (_peer(name, case, warm) for name in (BASELINE, CEILING, THREADS))
     way = Way(
@@ -134,7 +142,7 @@ def _way(cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Seq
         summary=summarize(cell),
         ratio=_speed_over(_baseline(case, warm), cell),
         efficiency=efficiency(over, n_workers(case)) if (over := _speed_over(alone, cell)) else None,
-        breakdown=None if cell is alone else break_down(cell, alone, ceiling),
+        breakdown=None if cell is alone else break_down(cell, alone, ceiling, usable_cpus),
         memory=None if case.cold else _memory_over_data(cell),
     )
     if case.cold or case.executor == BASELINE:
@@ -145,7 +153,8 @@ def _way(cell: Measurement, label: Label, warm: Sequence[Measurement], cold: Seq
         of_threads=_speed_over(threads, cell),
         standing_by=standing_by(cell),
         has_other_clocks=has_other_clocks(cell),
-        break_even=_break_even(cell, alone, cold, n_rows) if alone and case.executor != THREADS else None,
+        from_cold=_speed_over(_baseline(case, warm), begun) if (begun := _cold_of(cell, cold)) else None,
+        break_even=_break_even(cell, alone, begun) if alone and begun else None,
     )
 
 
@@ -176,40 +185,23 @@ def _memory_over_data(cell: Measurement) -> float | None:
     return (cell.peak_memory_bytes - idle) / data
 
 
-def _break_even(
-    cell: Measurement, alone: Measurement, cold: Iterable[Measurement], n_rows: int
-) -> Interval | Refusal | None:
-    """Return from how many rows on one call pays back the start-up, from one value per round; None if unknown.
+def _break_even(warm: Measurement, alone: Measurement, cold: Measurement) -> Interval | Refusal | None:
+    """Return from how many rows on one call from a cold start is as fast as one process; None where unknown.
 
-    The start-up is the difference between a cold and a warm call of the same round. Without a cold call it is the time
-    that the start took once. For a pool that is made for each call it follows from the breakdown.
+    In each round that all three share it is the start-up, cold minus warm, over what the warm way saves per row.
     """
-    if not all(summarize(one).is_measured for one in (cell, alone)):
+    if not all(summarize(one).is_measured for one in (warm, alone, cold)):
         return None
-    rounds = [
-        (median(one), median(own)) for one, own in zip(alone.rounds(), cell.rounds(), strict=False) if one and own
-    ]
-    single, warm = [one for one, _ in rounds], [own for _, own in rounds]
-    if cell.case.executor == "naive_pool":
-        alone_s = one_process_s(alone)
-        if alone_s is None or not cell.spans:
-            return None
-        accounts = [account_sample(cell, spans, alone_s) for spans in cell.spans]
-        starts = [sum(part.seconds for part in one.parts if part.name in PER_CALL) for one in accounts][: len(rounds)]
-        warm = [own - lost for own, lost in zip(warm, starts, strict=True)]
-    elif begun := _cold_of(cell.case, cold):
-        colds = [median(samples) for samples in begun.rounds() if samples]
-        starts = [max(0.0, one - own) for one, own in zip(colds, warm, strict=False)]
-    elif (start_s := cell.startup_s.get("executor_s")) is not None:
-        starts = [start_s] * len(rounds)
-    else:
-        return None
-    n = len(starts)
-    return break_even(starts, single[:n], warm[:n], n_rows=n_rows)
+    if load := unequal_load(alone, warm) or unequal_load(alone, cold):
+        return Refusal(reason=load)
+    shared = zip(cold.rounds(), warm.rounds(), alone.rounds(), strict=False)
+    rounds = [[median(samples) for samples in of] for of in shared if all(of)]
+    starts = [max(0.0, cold_s - warm_s) for cold_s, warm_s, _ in rounds]
+    return break_even(starts, [of[2] for of in rounds], [of[1] for of in rounds], n_rows=warm.inputs_per_call)
 
 
-def _cold_of(case: Case, cold: Iterable[Measurement]) -> Measurement | None:
-    """Return the measured cold start of a way, which may have fewer processes: no more than usable CPUs."""
+def _cold_of(cell: Measurement, cold: Iterable[Measurement]) -> Measurement | None:
+    """Return the cold start of a warm way, which may have fewer processes: no more than usable CPUs; None without."""
+    case = cell.case
     same = [one for one in cold if replace(one.case, cold=False, n_processes=case.n_processes) == case]
-    found = min(same, key=lambda one: abs(one.case.n_processes - case.n_processes), default=None)
-    return found if found and summarize(found).is_measured else None
+    return min(same, key=lambda one: abs(one.case.n_processes - case.n_processes), default=None)
