@@ -16,7 +16,7 @@ from inferbench_lib.studies.batch_sweep import measure as measuring
 from inferbench_lib.studies.batch_sweep.params import Params
 
 PARAMS = sorted((Path(__file__).parents[1] / "params").glob("*/batch_sweep.yaml"))
-ROUNDS = {"min_rounds": 2, "max_rounds": 2, "rounds_a_process": 1, "time_limit_s": 20.0}
+ROUNDS = {"min_rounds": 2, "max_rounds": 2, "rounds_per_process": 1, "time_limit_s": 20.0}
 FOREST = {"n_features": 4, "n_trees": 3, "n_train": 200, "device": "cpu"}
 
 
@@ -109,7 +109,7 @@ def test_a_limit_on_memory_that_is_not_measured_is_refused() -> None:
 def test_the_notebook_says_what_shares_a_process() -> None:
     """No batch size has a process of its own; what the text says instead is tested above."""
     text = (Path(__file__).parents[1] / "notebooks/batch_sweep.ipynb").read_text()
-    assert "share a process, which starts anew after `rounds_a_process` rounds" in text
-    asked = [studies.load(path).model_dump()["rounds_a_process"] for path in PARAMS]
+    assert "share a process, which starts anew after `rounds_per_process` rounds" in text
+    asked = [studies.load(path).model_dump()["rounds_per_process"] for path in PARAMS]
     assert len(asked) == 4
     assert None not in asked

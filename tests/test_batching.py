@@ -127,10 +127,12 @@ def test_the_smallest_batch_tied_with_the_best_is_recommended() -> None:
     assert best.batch_size == 8
 
 
-def test_a_tie_for_want_of_rounds_recommends_nothing_much_slower() -> None:
-    """Two rounds tie every batch: 1 is half as fast as the best and stays out, 8 is 9 % slower and is taken."""
+def test_a_tie_by_noise_recommends_nothing_much_slower() -> None:
+    """Rounds that swing by 3 tie every batch: 1 is half as fast as the best and stays out, 8 is 9 % slower and is taken."""
+    swings = {1: (3, 1) * 4, 8: (3, 1) * 4, 16: (1, 3) * 4}
     cells = [
-        replace(batch(size, s), samples_s=(s, s), round_sizes=(1, 1)) for size, s in ((1, 0.2), (8, 0.872), (16, 1.6))
+        replace(batch(size, s), samples_s=tuple(s * swing for swing in swings[size]), round_sizes=(1,) * 8)
+        for size, s in ((1, 0.2), (8, 0.872), (16, 1.6))
     ]
     best = best_batch(cells)
     assert isinstance(best, BestBatch)

@@ -151,7 +151,7 @@ def test_method_says_which_variants_shared_a_process(runs: dict[str, Run], noteb
     """As the run's own process ids tell, and after how many rounds they started anew."""
     run = runs[notebook]
     assert said in method(run)
-    anew = replace(run, params={**run.params, "rounds_a_process": 3})
+    anew = replace(run, params={**run.params, "rounds_per_process": 3})
     assert ", started anew after 3 rounds, which sleeps" in method(anew)
     alone = {cell.worker_pid: cell for cell in run.measurements}
     assert "Each variant has a process of its own" in method(replace(run, measurements=tuple(alone.values())))

@@ -103,7 +103,7 @@ def _processes(run: Run) -> str:
     text = "Each variant has a process of its own"
     if differing:
         text = f"Variants that differ only in {joined(differing)} may share a process"
-    n_rounds = run.params.get("rounds_a_process")
+    n_rounds = run.params.get("rounds_per_process")
     return f"{text}, started anew after {plural(n_rounds, 'round')}" if n_rounds else text
 
 

@@ -79,7 +79,7 @@ def best_batch(
 def simplest(cells: Sequence[Measurement], *, most: float = math.inf) -> Measurement:
     """Return the first of the cells that are statistically tied with the fastest and at most `most` times slower.
 
-    The second condition matters where rounds are few or noisy, so that much slower cells are tied too.
+    The second condition matters where rounds are noisy, so that much slower cells are tied too.
     """
     tied = best_and_ties(cells)
     close = {id(cell) for cell in tied if _input_s(cell) <= most * _input_s(tied[0])}
