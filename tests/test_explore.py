@@ -70,7 +70,8 @@ def test_a_stored_run_can_be_looked_around_in(name: str, reports: Path, shown: S
     assert runs.options == ("20270101-000000-quick", STORED)
     for control, field in zip(filters, explore.FILTERS, strict=True):
         values = sorted({getattr(cell.case, field) for cell in RUNS[name].measurements})
-        assert [value for _, value in control.options] == [None, *values]
+        assert [*control.options] == ["all", *values]
+        assert (control.value, control.index) == ("all", 0)
 
 
 def test_a_filter_and_another_run_change_what_is_shown(reports: Path, shown: Shown) -> None:
@@ -90,7 +91,7 @@ def test_a_filter_and_another_run_change_what_is_shown(reports: Path, shown: Sho
     runs.value = STORED
     assert batch_size.value == 100
     assert f"1 of 10 cells of run {STORED}" in last()
-    batch_size.value = None
+    batch_size.value = "all"
     assert f"10 of 10 cells of run {STORED}" in last()
 
 

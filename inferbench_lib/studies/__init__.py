@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -22,7 +23,6 @@ from inferbench_lib import config, store
 from inferbench_lib.config import Config
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.records import Figure, Run
-from inferbench_lib.stats.processes import scatter
 
 FOLDER = Path(__file__).parent
 
@@ -74,12 +74,21 @@ def load(path: Path) -> Config:
 
 
 def run(name: str, **values: Any) -> Run:
-    """Measure one question, or read the stored run that `reuse` names; raises ConfigError before measuring."""
+    """Measure one question, or read the stored run that `reuse` names; raises ConfigError before measuring.
+
+    A report keeps either in its folder. In JupyterLab a measured run gets a folder of its own; what is read again
+    leaves none.
+    """
     asked = build(name, values)
     if asked.reuse is not None:
         found = store.stored_run(name, asked.reuse)
-        store.save_run(found)
+        if store.is_report():
+            store.save_run(found)
+        else:
+            os.environ.pop(store.RUN_FOLDER, None)
         return found
+    if not store.is_report():
+        store.begin_lab_run()
     measuring = _part(name, "measure")
     measured: Run = measuring.measure(asked)
     found = replace(measured, summary=figures(measured))
@@ -147,6 +156,8 @@ def _assigned(source: str) -> Iterator[str]:
 
 def figures(run: Run) -> dict[str, Figure]:
     """Compute a run's entries of `summary.json` from its samples, each marked where the run was simulated."""
+    from inferbench_lib.stats.processes import scatter  # which loads scipy: a second that measuring processes spare
+
     found: Mapping[str, Figure] = _part(run.notebook, "study").figures(study(run)) | scatter(run.measurements)
     marked = {name: replace(of, verdict=": ".join(filter(None, (run.mark, of.verdict)))) for name, of in found.items()}
     return marked if run.mark else dict(found)
