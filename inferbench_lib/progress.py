@@ -30,7 +30,9 @@ class LabBar:
 
         self.total, self.n, self._text, self._began_s = total, 0, desc, time.monotonic()
         self._words, self._bar = Label(), IntProgress(layout={"width": "100%"})
-        self._box = VBox([self._words, self._bar, HTML(IN_VIEW)], layout={"width": "100%"}).add_class("progress")
+        self._box = VBox([self._words, self._bar, HTML(IN_VIEW)], layout={"width": "100%"}).add_class(
+            "inferbench-progress"
+        )
         self.refresh()
         display(self._box)
 

@@ -19,9 +19,7 @@ def pages(pdf: bytes) -> list[str]:
 
 def _text(objects: dict[int, bytes], page: bytes) -> str:
     content = _stream(objects[_reference(page, b"Contents")])
-    fonts = {
-        name.decode(): _letters(objects, int(number)) for name, number in re.findall(rb"/(F\d+) (\d+) 0 R", page)
-    }
+    fonts = {name.decode(): _letters(objects, int(number)) for name, number in re.findall(rb"/(F\d+) (\d+) 0 R", page)}
     said, letters = "", dict[int, str]()
     for font, glyphs, end in SHOWN.findall(content):
         if font:
@@ -41,7 +39,10 @@ def _letters(objects: dict[int, bytes], font: int) -> dict[int, str]:
         found |= {int(a, 16): _utf16(b) for a, b in re.findall(r"<(\w+)> <(\w+)>", block)}
     for block in re.findall(r"beginbfrange(.*?)endbfrange", table, re.DOTALL):
         for first, last, start in re.findall(r"<(\w+)> <(\w+)> <(\w+)>", block):
-            found |= {glyph: chr(int(start, 16) + glyph - int(first, 16)) for glyph in range(int(first, 16), int(last, 16) + 1)}
+            found |= {
+                glyph: chr(int(start, 16) + glyph - int(first, 16))
+                for glyph in range(int(first, 16), int(last, 16) + 1)
+            }
     return found
 
 

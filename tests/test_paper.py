@@ -21,8 +21,12 @@ def printed(notebook: object, folder: Path, open_page: Opener) -> list[str]:
 def test_a_table_over_several_sheets_repeats_its_heads(tmp_path: Path, open_page: Opener) -> None:
     """Each sheet with rows of a table has the table's heads above them."""
     rows = "".join(f"<tr><td>row{number}</td><td>{number}</td></tr>" for number in range(N_ROWS))
-    table = f"<table class='dataframe'><thead><tr><th>cell</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
-    sheets = [text for text in printed(with_cells(code("table()", 1, html(table))), tmp_path, open_page) if "row" in text]
+    table = (
+        f"<table class='dataframe'><thead><tr><th>cell</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+    sheets = [
+        text for text in printed(with_cells(code("table()", 1, html(table))), tmp_path, open_page) if "row" in text
+    ]
     assert len(sheets) > 1
     for text in sheets:
         assert "verdict" in text.partition("row")[0].split()[-2:]
@@ -33,7 +37,7 @@ def test_a_figure_is_printed_below_its_heading(tmp_path: Path, open_page: Opener
     cells = []
     for number in range(9):
         cells += [
-            new_markdown_cell(f"## Question{number}\n\nSentence of it.\n\n" ),
+            new_markdown_cell(f"## Question{number}\n\nSentence of it.\n\n"),
             code("show()", number + 1, picture("A figure")),
             new_markdown_cell("\n\n".join(["Filling words."] * (2 + number))),
         ]

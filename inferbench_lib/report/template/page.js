@@ -50,7 +50,8 @@
   };
   for (const table of all("table.sortable")) {
     if (table.closest("details.rows")) continue; // the rest of the table above it
-    const bodies = all(":scope > table tbody, :scope + details.rows tbody", table.parentElement);
+    const below = table.parentElement.nextElementSibling;
+    const bodies = [table, ...(below?.matches("details.rows") ? all("table", below) : [])].map((one) => one.tBodies[0]);
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       if (!head.textContent.trim() || "unsortable" in head.dataset) return;
