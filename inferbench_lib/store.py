@@ -32,6 +32,7 @@ from inferbench_lib.records import SCHEMA_VERSION, Figure, Run
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 RUN_FOLDER = "INFERBENCH_RUN_FOLDER"
 """Environment variable with which the runner names the run folder to a notebook."""
+LAB = "lab"  # the first letters of the names of runs in JupyterLab; those of reports begin with a date
 
 
 def reports_folder() -> Path:
@@ -40,13 +41,26 @@ def reports_folder() -> Path:
 
 
 def run_folder() -> Path:
-    """Return the folder of the current run: the runner's, or `reports/lab` in JupyterLab."""
-    return Path(os.environ.get(RUN_FOLDER, reports_folder() / "lab"))
+    """Return the folder of the current run: the runner's, or that of the last run in JupyterLab."""
+    return Path(os.environ.get(RUN_FOLDER, reports_folder() / LAB))
+
+
+def is_report() -> bool:
+    """Return whether the runner makes a report."""
+    return not Path(os.environ.get(RUN_FOLDER, LAB)).name.startswith(LAB)
+
+
+def begin_lab_run() -> None:
+    """Create the folder `reports/lab-<date>-<time>` for a run in JupyterLab."""
+    os.environ[RUN_FOLDER] = str(_create(reports_folder(), f"{LAB}-{datetime.now(UTC):%Y%m%d-%H%M%S}"))
 
 
 def new_folder(reports: Path, started: datetime, profile: str) -> Path:
     """Create `reports/<date>-<time>-<profile>`; raises StoreError, before measuring, where it cannot be written."""
-    stem = f"{started:%Y%m%d-%H%M%S}-{profile}"
+    return _create(reports, f"{started:%Y%m%d-%H%M%S}-{profile}")
+
+
+def _create(reports: Path, stem: str) -> Path:
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     folder = next(folder for name in names if not (folder := reports / name).exists())
     try:

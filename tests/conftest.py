@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from page_helpers import Opener, sample_page
 from playwright.sync_api import Browser, Page, sync_playwright
 from setup_browser import MISSING, find_browser, is_ci
 from tiny import TinyReports
+
+from inferbench_lib import store
 
 # A shell starts background jobs with Ctrl-C ignored, and so would be every process that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +28,15 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture(autouse=True)
+def own_run_folder() -> Iterator[None]:
+    """A run that a test begins as in JupyterLab is not the current one of the next test."""
+    before = os.environ.get(store.RUN_FOLDER)
+    yield
+    os.environ.pop(store.RUN_FOLDER, None)
+    os.environ.update({store.RUN_FOLDER: before} if before else {})
 
 
 @pytest.fixture(scope="session")

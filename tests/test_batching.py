@@ -128,7 +128,7 @@ def test_the_smallest_batch_tied_with_the_best_is_recommended() -> None:
 
 
 def test_a_tie_by_noise_recommends_nothing_much_slower() -> None:
-    """Rounds that swing by 3 tie every batch: 1 is half as fast as the best and stays out, 8 is 9 % slower and is taken."""
+    """Noisy rounds tie every batch: 1 is half as fast as the best and stays out, 8 is 9 % slower and is taken."""
     swings = {1: (3, 1) * 4, 8: (3, 1) * 4, 16: (1, 3) * 4}
     cells = [
         replace(batch(size, s), samples_s=tuple(s * swing for swing in swings[size]), round_sizes=(1,) * 8)

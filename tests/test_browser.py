@@ -135,7 +135,7 @@ def test_page_reads_without_scripts(name: str, report: Report, open_page: Opener
     """With scripts off the same words are there, and no button that would do nothing."""
     with_scripts, without = (open_page(path_of(report, name), scripts=scripts).page for scripts in (True, False))
     words = [page.locator("main").inner_text().split() for page in (with_scripts, without)]
-    folded = {"Code", "Filter"}  # without scripts, code unfolds cell by cell and there is no filter
+    folded = {"Code", "Filter", "Copy"}  # without scripts, code unfolds cell by cell; no filter and no copying
     assert [word for word in words[0] if word not in folded] == [word for word in words[1] if word not in folded]
     assert [button.is_visible() for button in without.locator("button").all()].count(True) == 0
 

@@ -19,6 +19,7 @@ from inferbench_lib.errors import StoreError
 from inferbench_lib.records import Run
 from inferbench_lib.report import explore, notebooks
 from inferbench_lib.report.pages import render_page
+from inferbench_lib.studies.summary import page as summary
 
 RUNS: dict[str, Run] = {
     "cpu_multiprocess": samples.multiprocess(),
@@ -70,7 +71,8 @@ def test_a_stored_run_can_be_looked_around_in(name: str, reports: Path, shown: S
     assert runs.options == ("20270101-000000-quick", STORED)
     for control, field in zip(filters, explore.FILTERS, strict=True):
         values = sorted({getattr(cell.case, field) for cell in RUNS[name].measurements})
-        assert [value for _, value in control.options] == [None, *values]
+        assert [*control.options] == ["all", *values]
+        assert (control.value, control.index) == ("all", 0)
 
 
 def test_a_filter_and_another_run_change_what_is_shown(reports: Path, shown: Shown) -> None:
@@ -90,7 +92,7 @@ def test_a_filter_and_another_run_change_what_is_shown(reports: Path, shown: Sho
     runs.value = STORED
     assert batch_size.value == 100
     assert f"1 of 10 cells of run {STORED}" in last()
-    batch_size.value = None
+    batch_size.value = "all"
     assert f"10 of 10 cells of run {STORED}" in last()
 
 
@@ -139,6 +141,66 @@ def test_a_damaged_run_is_told_and_the_others_stay(reports: Path, shown: Shown) 
     runs = box.children[0].children[0]
     runs.value = STORED
     assert f"10 of 10 cells of run {STORED}" in shown.html
+
+
+def test_times_over_decades_are_on_a_logarithmic_axis() -> None:
+    """From 2 µs to 1 ms per input the ticks are powers of ten with their units; within a decade it begins at zero."""
+    run = samples.sweep([samples.rows_cell(1), samples.rows_cell(10_000)])
+    (ax,) = explore.times(run, run.measurements).figure().axes
+    assert ax.get_xscale() == "log"
+    assert {"10.0 µs", "100 µs", "1.00 ms"} <= {label.get_text() for label in ax.get_xticklabels()}
+    narrow = samples.sweep([samples.rows_cell(1000), samples.rows_cell(10_000)])
+    (ax,) = explore.times(narrow, narrow.measurements).figure().axes
+    assert (ax.get_xscale(), ax.get_xlim()[0]) == ("linear", 0)
+
+
+# In JupyterLab
+
+
+def measured_here(name: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a notebook's question as in JupyterLab; what is measured is a sample."""
+
+    def measure(asked: Any) -> Run:
+        return replace(RUNS[name], run_id=store.run_folder().name)
+
+    monkeypatch.setattr(f"inferbench_lib.studies.{name}.measure.measure", measure)
+    return studies.run(name)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_run_in_jupyterlab_is_kept(reports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of one notebook lie in folders of their own, under their own ids, and can be compared by them."""
+    first, second = (measured_here("batch_sweep", monkeypatch) for _ in range(2))
+    assert first.run_id != second.run_id
+    assert store.stored_ids("batch_sweep") == [STORED, first.run_id, second.run_id]
+    for run in (first, second):
+        assert run.run_id.startswith("lab-")
+        assert store.stored_run("batch_sweep", run.run_id).run_id == run.run_id
+
+
+def test_what_is_read_again_stores_nothing(reports: Path, shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a measurement, `reuse` shows another run with its figures; no file is written, none is changed."""
+    measured_here("cpu_multiprocess", monkeypatch)
+    page = studies.page("cpu_multiprocess")
+    ib.show(page.executor_times(studies.study(RUNS["cpu_multiprocess"])))
+    before = contents(reports)
+    assert any(name.endswith("/figures/executor_times.png") for name in before)
+    again = studies.run("cpu_multiprocess", reuse=STORED)
+    ib.show(page.executor_times(studies.study(again)))
+    assert contents(reports) == before
+
+
+def test_the_summary_takes_the_newest_run_of_each_notebook(reports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In JupyterLab it joins what was measured there last, and no run of a report."""
+    for name in ("batch_sweep", "cpu_multiprocess", "batch_sweep"):
+        newest = measured_here(name, monkeypatch)
+    monkeypatch.delenv(store.RUN_FOLDER)
+    found = summary.runs_here()
+    assert list(found) == ["cpu_multiprocess", "batch_sweep"]
+    assert found["batch_sweep"].run_id == newest.run_id
 
 
 # Reports

@@ -24,7 +24,7 @@ NOTEBOOKS = ("batch_sweep", "cpu_multiprocess", "cpu_vs_gpu", "hardware_analysis
 ONE_CENTRE = "a layer's limit, share and time rest on one centre of its rounds, where the limit had the plain median"
 CORRECTED: dict[str, str] = (
     {
-        "batch_sweep/best_batch[cnn-small,cpu]": "24 and 48 calls carry no p95: batches of 8 and 16 are not recommended",
+        "batch_sweep/best_batch[cnn-small,cpu]": "24 and 48 calls carry no p95: batches of 8 and 16 are out",
         "batch_sweep/best_throughput[cnn-small,cpu]": "that of the batch now recommended, 4",
         "hardware_analysis/bound[cnn-small]": ONE_CENTRE,
         "hardware_analysis/whatif_predicted[cnn-small,b16,t2,fp32->bf16]": ONE_CENTRE,
@@ -36,7 +36,7 @@ CORRECTED: dict[str, str] = (
         for part in ("compute_slowed_by_shared_resources", "compute_slowed_beyond_the_ceiling", "waiting_for_a_CPU")
     }
     | {
-        f"cpu_multiprocess/break_even_rows[{way}]": "one formula, cold minus warm over the gain: it was not measured cold"
+        f"cpu_multiprocess/break_even_rows[{way}]": "one formula, cold minus warm over the gain: not measured cold"
         for way in ("naive_pool", "process_pool", "loky", "dask")
     }
 )

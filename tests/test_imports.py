@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine": GROUND | {"timing", "processes"},
     "measure": MEASURING - {"measure", "studies.common"},
     "report": SHOWING | {"progress"},
-    "studies": GROUND | {"config", "store"},
+    "studies": GROUND | {"config", "store", "stats"},
     "studies.voice": SHOWING | {"report", "studies"},
     "studies.common": MEASURING - {"studies.common"},
     "params": {"config", "work", "executors"},

@@ -38,6 +38,11 @@ MORE: dict[str, Any] = {
 """What keeps the runs here short: what takes the same time at any size shows a stored run."""
 WITH_PARAMETERS = [name for name in NOTEBOOKS if name != "summary"]
 MEASURING = [name for name in WITH_PARAMETERS if "reuse" not in MORE.get(name, {})]
+IN_VIEW = """bars => bars.map(bar => {
+  const box = bar.getBoundingClientRect(), cell = bar.closest(".jp-OutputArea-output").getBoundingClientRect();
+  return box.width > 0.9 * cell.width && box.top >= 0 && box.bottom <= innerHeight;
+})"""
+"""Whether a bar is as wide as its cell and on the screen."""
 ORDER = [*NOTEBOOKS, *sorted(OF_RUNS)]
 """Those that measure first; what they leave is the summary's run."""
 
@@ -94,7 +99,7 @@ def address(repository: Path) -> Iterator[str]:
 
 @pytest.fixture
 def lab(browser: Browser) -> Iterator[Lab]:
-    """A page, tall enough for a whole notebook, that reaches 127.0.0.1 alone; and what it asked for elsewhere."""
+    """A page on a small screen, that reaches 127.0.0.1 alone; and what it asked for elsewhere."""
     elsewhere: list[str] = []
 
     def only_here(route: Route) -> None:
@@ -104,7 +109,7 @@ def lab(browser: Browser) -> Iterator[Lab]:
             elsewhere.append(route.request.url)
             route.abort()
 
-    context = browser.new_context(viewport={"width": 1400, "height": 6000})
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.route(re.compile(r"^(http|https|ws|wss):"), only_here)
     yield context.new_page(), elsewhere
     context.close()
@@ -115,7 +120,7 @@ def run_all(page: Page) -> None:
     page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
     page.locator(".lm-MenuBar-item", has_text=re.compile(r"^Run$")).click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-    page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]")).first.wait_for()
+    page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]")).first.wait_for(state="attached")
 
 
 def test_it_opens_on_a_page_that_lists_every_notebook(address: str, repository: Path, lab: Lab) -> None:
@@ -143,11 +148,14 @@ def test_a_notebook_runs_in_jupyterlab(name: str, address: str, repository: Path
     run_all(page)
 
     seen = followed(page)
-    shares = [int(found[1]) for text in seen if (found := re.search(r"(\d+)%", text))]
+    shares = [int(found[1]) for text in seen if (found := re.search(r"(\d+) %", text))]
     assert shares == sorted(shares)
     if name in MEASURING:
         assert len(set(shares)) > 1, seen
-        assert any(text.startswith(f"{name}: ") for text in seen), seen
+        assert any(f" · {name}: " in text for text in seen), seen
+
+    size = page.locator(".jp-OutputArea .answer").first.evaluate("answer => getComputedStyle(answer).fontSize")
+    assert float(size.removesuffix("px")) > 20
 
     waiting = page.locator(".jp-InputPrompt", has_text="[*]")
     assert eventually(lambda: waiting.count() == 0, within_s=RUN_S)
@@ -164,8 +172,9 @@ def test_a_notebook_runs_in_jupyterlab(name: str, address: str, repository: Path
     assert [output for output in outputs if output.output_type in ("error", "stream")] == []
     assert any('class="answer"' in output.get("data", {}).get("text/html", "") for output in outputs)
     assert any("download=" in output.get("data", {}).get("text/html", "") for output in outputs)
-    if name in MEASURING:
-        assert (repository / "reports" / "lab" / "data" / f"{name}.json").exists()
+    found = list((repository / "reports").glob(f"lab-*/data/{name}.json"))
+    assert len(found) == (1 if name in MEASURING else 0)
+    assert [store.load_run(path).run_id for path in found] == [path.parents[1].name for path in found]
     if name == "cpu_multiprocess":
         look_around(page)
     end_kernels(page, address)
@@ -174,17 +183,22 @@ def test_a_notebook_runs_in_jupyterlab(name: str, address: str, repository: Path
 def followed(page: Page) -> list[str]:
     """What the bar says, each text once, until the answer is there."""
     seen: list[str] = []
-    bar = page.locator(".jp-OutputArea .widget-hbox, .jp-OutputArea .jupyter-widgets.widget-box")
+    in_view: list[bool] = []
+    bar = page.locator(".jp-OutputArea .inferbench-progress")
+    line = bar.locator(".widget-hprogress")
     answer = page.locator(".jp-OutputArea .answer")
     failed = page.locator("[data-mime-type='application/vnd.jupyter.error']")
     deadline = time.monotonic() + RUN_S
     while answer.count() == 0 and failed.count() == 0 and time.monotonic() < deadline:
-        text = " ".join(" ".join(bar.all_inner_texts()).split())  # the bar's spaces are as wide as digits
+        text = " ".join(" ".join(bar.all_text_contents()).split())
         if text and text not in seen:
             seen.append(text)
+        in_view += line.evaluate_all(IN_VIEW)
         page.wait_for_timeout(50)
     assert failed.count() == 0, failed.first.inner_text()
     answer.first.wait_for()
+    if len(seen) > 2:  # long enough to look at
+        assert any(in_view), seen
     return seen
 
 
@@ -197,10 +211,13 @@ def end_kernels(page: Page, address: str) -> None:
 
 
 def look_around(page: Page) -> None:
-    """The controls of the last cell: the run of here and the stored one; a filter leaves fewer cells of it."""
+    """The controls of the last cell: the run of here and the stored one; "all" is shown, and a filter leaves fewer."""
     said = page.locator(".jp-OutputArea .reading", has_text="measured again")
     controls = page.locator(".jp-OutputArea select")
-    assert controls.first.locator("option").all_inner_texts() == ["lab", STORED]
+    here, stored = controls.first.locator("option").all_inner_texts()
+    assert (here[:4], stored) == ("lab-", STORED)
+    shown = "select => select.selectedOptions[0]?.text"
+    assert [controls.nth(number).evaluate(shown) for number in (1, 2, 3)] == ["all"] * 3
     controls.first.select_option(STORED)
     page.get_by_text(f"5 of 5 cells of run {STORED}").wait_for()
     controls.nth(2).select_option("threads")

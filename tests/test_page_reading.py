@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_output
 from page_helpers import RAW, Opener, render
-from sample_notebook import VERDICT, code, sample_notebook, with_cells
+from PIL import Image
+from playwright.sync_api import Browser, Locator
+from sample_notebook import VERDICT, code, html, sample_notebook, with_cells
 
-from inferbench_lib.report import markup
+from inferbench_lib import studies
+from inferbench_lib.report import display, markup
 from inferbench_lib.report.downloads import data_link
 from inferbench_lib.report.pages import plain_text
 from inferbench_lib.report.shell import TEMPLATE_DIR
+
+TITLES = ("What inference costs here", *(studies.params(name).title for name in studies.measured()), "All runs")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -166,12 +172,76 @@ def contrast(one: str, other: str) -> float:
     return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
-def test_dark_page_keeps_figures_on_white(sample: Path, open_page: Opener) -> None:
-    """In the dark the paper is dark and figures stand on a white card."""
+def test_dark_page_has_dark_figures(sample: Path, open_page: Opener) -> None:
+    """In the dark a figure's ground is as dark as the page around it, full screen too; printed it is white."""
     page = open_page(sample, scheme="dark").page
-    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 23, 27)"
-    card = page.locator("figure img").first.evaluate("image => getComputedStyle(image).backgroundColor")
-    assert card == "rgb(255, 255, 255)"
+    figure = page.locator("figure img").first
+
+    def ground(picture: Locator) -> int:
+        """The most frequent grey of what the screen shows of a picture."""
+        with Image.open(BytesIO(picture.screenshot())) as seen:
+            counts = seen.convert("L").histogram()
+        return counts.index(max(counts))
+
+    paper = 0.299 * 0x14 + 0.587 * 0x17 + 0.114 * 0x1B
+    assert ground(figure) == pytest.approx(paper, abs=12)
+    figure.click()
+    assert ground(page.locator(".stage img")) == pytest.approx(paper, abs=12)
+    page.keyboard.press("Escape")
+    page.emulate_media(media="print")
+    assert figure.evaluate("image => getComputedStyle(image).filter") == "none"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080), (375, 800)])
+def test_full_screen_shows_a_figure_whole(sample: Path, open_page: Opener, width: int, height: int) -> None:
+    """On each screen the picture, its caption and the buttons are inside it, one below the other."""
+    page = open_page(sample, width=width).page
+    page.set_viewport_size({"width": width, "height": height})
+    for figure in page.locator("figure .open").all():
+        figure.click()
+        boxes = [page.locator(f".viewer {part}").bounding_box() for part in (".stage img", ".caption", ".controls")]
+        ends = [0.0]
+        for box in filter(None, boxes):
+            assert box["y"] >= ends[-1]
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            ends.append(box["y"] + box["height"])
+        assert len(ends) == 4
+        assert ends[-1] <= height
+        page.keyboard.press("Escape")
+
+
+def test_navigation_of_a_phone_shows_every_page(tmp_path: Path, open_page: Opener) -> None:
+    """At 375 pixels the title of each page of the run is whole on the screen, and none needs scrolling."""
+    nav = [(title, f"{number}.html") for number, title in enumerate(TITLES)]
+    render(sample_notebook(), tmp_path, nav=nav)
+    page = open_page(tmp_path / "page.html", width=375).page
+    links = page.locator("header.top nav a")
+    assert links.all_inner_texts() == list(TITLES)
+    for link in links.all():
+        box = link.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 375
+        assert box["y"] + box["height"] <= 160
+
+
+def test_a_line_is_copied_at_the_press_of_a_button(tmp_path: Path, browser: Browser) -> None:
+    """From a file, with the network off: the code under the answer and the command are copied as they stand."""
+    lines = "model.n_jobs = 2\nrows = rows[:10]"
+    notebook = with_cells(code("answer()", 1, html(f'<div class="answer">Do it.</div>{display.code(lines)}')))
+    notebook.metadata["inferbench"] = {"command": "make report"}
+    render(notebook, tmp_path)
+    context = browser.new_context(offline=True)
+    context.grant_permissions(["clipboard-read"])
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("header.title pre.copy").inner_text() == lines
+    for number, expected in enumerate((lines, "make report")):
+        button = page.locator(".copyable button").nth(number)
+        button.press("Enter")
+        assert button.inner_text() == "Copied"
+        assert page.evaluate("navigator.clipboard.readText()") == expected
+    context.close()
 
 
 def test_print_is_light_and_whole(sample: Path, open_page: Opener) -> None:
@@ -183,4 +253,5 @@ def test_print_is_light_and_whole(sample: Path, open_page: Opener) -> None:
         assert page.locator(gone).first.is_hidden(), gone
     assert page.get_by_text("Rounds are interleaved in random order").is_visible()
     assert page.locator("figure").first.evaluate("figure => getComputedStyle(figure).breakInside") == "avoid"
+    assert page.locator(".copyable button").first.is_hidden()
     assert page.pdf(format="A4").startswith(b"%PDF-")

@@ -42,7 +42,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[FakeBar]:
         made.append(FakeBar(**given))
         return made[-1]
 
-    monkeypatch.setattr("tqdm.auto.tqdm", make)
+    monkeypatch.setattr("tqdm.tqdm", make)
     return made
 
 

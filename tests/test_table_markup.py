@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from page_helpers import render
 from playwright.sync_api import Page
-from sample_notebook import sample_notebook
+from sample_notebook import code, html, sample_notebook, with_cells
 
-from inferbench_lib.report import markup
+from inferbench_lib.report import display, markup
 from inferbench_lib.report.markup import sort_key
 from inferbench_lib.report.pages import render_page
 
@@ -96,3 +97,43 @@ def test_wide_table_scrolls_in_its_own_box(tmp_path: Path, page: Page) -> None:
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     assert box.get_attribute("tabindex") == "0"
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def shown_table(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page with a table as a notebook shows it."""
+    outputs: list[str] = []
+    monkeypatch.setattr(display, "markup", outputs.append)
+    display.table(display.Table(frame=frame))
+    render(with_cells(code("table()", 1, html(outputs[0]))), tmp_path)
+    return tmp_path / "page.html"
+
+
+def test_a_long_table_is_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page) -> None:
+    """Of 20 rows 8 are seen; a click shows the other 12. Sorting puts the first of all 20 on top."""
+    frame = pd.DataFrame({"cell": [f"cell {number}" for number in range(20)], "ms": range(20, 0, -1)})
+    page.goto(shown_table(frame, tmp_path, monkeypatch).as_uri())
+    rows = page.locator("tbody tr")
+    assert [row.is_visible() for row in rows.all()] == [True] * 8 + [False] * 12
+    page.get_by_text("12 more rows").click()
+    assert rows.nth(19).is_visible()
+    page.get_by_role("button", name="ms").first.click()
+    assert page.locator("tbody td:nth-child(2)").all_inner_texts() == [str(number) for number in range(1, 21)]
+
+
+def test_a_table_of_twelve_rows_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 12 rows nothing is folded."""
+    text = shown_table(pd.DataFrame({"cell": range(12)}), tmp_path, monkeypatch).read_text()
+    assert "more rows" not in text
+
+
+def test_a_phone_shows_the_deciding_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page) -> None:
+    """At 375 pixels the verdict and the verification of a wide table are seen without scrolling it."""
+    names = ["way", *(f"figure {number}" for number in range(9)), "verified", "verdict"]
+    frame = pd.DataFrame([["ProcessPoolExecutor, kept warm", *["1.84–2.00 s"] * 9, "PASSED", "faster"]], columns=names)
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto(shown_table(frame, tmp_path, monkeypatch).as_uri())
+    assert page.locator("thead th").all_inner_texts()[:3] == ["way", "verdict", "verified"]
+    for text in ("faster", "PASSED"):
+        box = page.get_by_text(text, exact=True).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 375

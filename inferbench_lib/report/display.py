@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib import store
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 NARROW_INCHES = 4.6
 """Width of a figure for a phone, where it is 328 CSS pixels wide: its 9-point letters are 9 pixels high, at two image
 pixels per CSS pixel."""
+LAB_STYLE = Path(__file__).parent / "template" / "lab.css"
+DECIDING = ("verdict", "verified", "outcome")
+"""Columns that follow the label, so that they are seen where a table is wider than the screen."""
+LONG, SHOWN = 12, 8
+"""A table of more than `LONG` rows shows the first `SHOWN`; the rest is folded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +103,7 @@ class Table:
 
 
 def answer(value: Answer) -> None:
-    """Show the answer block, its code and the headline cards."""
+    """Show the answer block, its code and the headline cards; in JupyterLab with their style, which a page has."""
     cards = "".join(
         f'<div class="card"><b>{escape(card.value)}</b><span>{escape(card.label)}</span>'
         f"<small>{escape(card.interval)}</small></div>"
@@ -104,7 +111,8 @@ def answer(value: Answer) -> None:
     )
     flags = "".join(f'<p class="flag">{escape(text)}</p>' for text in value.flags)
     verdict = f'<div class="answer">{escape(value.verdict)}</div>{code(value.code)}'
-    markup(f'{verdict}<div class="cards">{cards}</div>{flags}')
+    style = "" if store.is_report() else f"<style>{LAB_STYLE.read_text(encoding='utf-8')}</style>"
+    markup(f'{style}{verdict}<div class="cards">{cards}</div>{flags}')
 
 
 def code(lines: str) -> str:
@@ -124,7 +132,8 @@ def show(view: View) -> None:
         read(view.reading)
         return
     picture = png(view.figure())
-    store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
+    if store.RUN_FOLDER in os.environ:  # a stored run that is only read again keeps no pictures
+        store.write_file(store.run_folder() / "figures" / f"{view.name}.png", picture)
     about: dict[str, Any] = {"alt": view.alt, "caption": view.caption}
     if view.has_narrow:
         about["narrow"] = {"image/png": b64encode(png(view.figure(is_narrow=True))).decode("ascii")}
@@ -133,15 +142,25 @@ def show(view: View) -> None:
 
 
 def table(value: Table) -> None:
-    """Show rows, their notes and their reading."""
-    import pandas as pd
-
-    with pd.option_context("display.max_colwidth", None):
-        markup(value.frame.to_html(index=False, border=0, na_rep="–"))
+    """Show rows, the rest of a long table folded, their notes and their reading."""
+    first, *others = value.frame.columns
+    frame = value.frame[[first, *sorted(others, key=lambda name: (*DECIDING, name).index(name))]]
+    n_shown = SHOWN if len(frame) > LONG else len(frame)
+    more = (
+        f'<details class="rows"><summary>{len(frame) - n_shown} more rows</summary>{_rows(frame[n_shown:])}</details>'
+    )
+    markup(_rows(frame[:n_shown]) + more * (n_shown < len(frame)))
     for note in value.notes:
         read(note)
     if value.reading:
         read(value.reading)
+
+
+def _rows(frame: DataFrame) -> str:
+    import pandas as pd
+
+    with pd.option_context("display.max_colwidth", None):
+        return frame.to_html(index=False, border=0, na_rep="–")
 
 
 def read(text: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -31,7 +29,7 @@ def explore(notebook: str) -> None:
     from IPython.display import display as show
     from ipywidgets import Dropdown, HBox, Output, VBox
 
-    if store.RUN_FOLDER in os.environ:
+    if store.is_report():
         return
     ids = store.stored_ids(notebook)
     if not ids:
@@ -40,10 +38,18 @@ def explore(notebook: str) -> None:
     runs = Dropdown(options=ids[::-1], description="run", layout={"width": "24rem"})
     filters = {name: Dropdown(description=name.replace("_", " "), layout={"width": "16rem"}) for name in FILTERS}
     shown = Output()
+    current: list[Run] = []  # empty while the filters are filled
+
+    @shown.capture(clear_output=True, wait=True)  # type: ignore[untyped-decorator]
+    def update() -> None:
+        cells = chosen(current[0], **{name: control.value for name, control in filters.items()})
+        show(times(current[0], cells).figure())  # not saved
+        display.table(rows(current[0], cells))
 
     @shown.capture(clear_output=True, wait=True)  # type: ignore[untyped-decorator]
     def offer(_: Any = None) -> None:
         """Fill the filters with the values of the selected run, then show it."""
+        current.clear()
         try:
             run = store.stored_run(notebook, runs.value)
         except StoreError as error:
@@ -51,18 +57,13 @@ def explore(notebook: str) -> None:
             return
         for name, values in choices(run).items():
             control, kept = filters[name], filters[name].value
-            control.unobserve_all("value")
-            control.options = [(ALL, None), *((str(value), value) for value in values)]
-            control.value = kept if kept in values else None
-            control.observe(partial(update, run), "value")
-        update(run)
+            control.options = [ALL, *values]
+            control.value = kept if kept in values else ALL
+        current.append(run)
+        update()
 
-    @shown.capture(clear_output=True, wait=True)  # type: ignore[untyped-decorator]
-    def update(run: Run, _: Any = None) -> None:
-        cells = chosen(run, **{name: control.value for name, control in filters.items()})
-        show(times(run, cells).figure())  # not saved
-        display.table(rows(run, cells))
-
+    for control in filters.values():
+        control.observe(lambda _: current and update(), "value")
     runs.observe(offer, "value")
     offer()
     show(VBox([HBox([runs, *filters.values()], layout={"flex_flow": "row wrap"}), shown]))
@@ -74,11 +75,11 @@ def choices(run: Run) -> dict[str, list[Any]]:
 
 
 def chosen(run: Run, **filters: Any) -> list[Measurement]:
-    """Return the cells of a run that have these values; None matches all."""
+    """Return the cells of a run that have these values; `ALL` matches all."""
     return [
         cell
         for cell in run.measurements
-        if all(value is None or getattr(cell.case, name) == value for name, value in filters.items())
+        if all(value == ALL or getattr(cell.case, name) == value for name, value in filters.items())
     ]
 
 

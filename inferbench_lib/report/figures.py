@@ -18,6 +18,7 @@ from inferbench_lib.report.look import (
     MARKERS,
     MOST_LETTERS_BESIDE,
     PALETTE,
+    decade_ticks,
     doubling_axis,
     is_narrow,
     outlined,
@@ -27,6 +28,8 @@ from inferbench_lib.report.look import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+DECADES = 100.0
+"""Values further apart than this cannot be told apart on a linear axis."""
 DataFrame = Any  # pandas' own; its rows have no types to check
 
 
@@ -52,7 +55,8 @@ def _drawing(draw: Callable[..., None]) -> Callable[..., None]:
 def strips(frame: DataFrame, ax: Axes) -> None:
     """Draw raw points with their median and its interval, one row per label. Columns: label, kind, value, low, high.
 
-    Rows of kind "sample" are points; one row of kind "median" per label has the interval.
+    Rows of kind "sample" are points; one row of kind "median" per label has the interval. The axis is logarithmic where
+    the values span more than `DECADES`.
     """
     labels = list(dict.fromkeys(frame["label"]))
     for place, label in enumerate(labels):
@@ -71,7 +75,12 @@ def strips(frame: DataFrame, ax: Axes) -> None:
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.7)
     ax.grid(axis="y", visible=False)
-    ax.set_xlim(left=0, right=1.06 * float(frame["value"].max()))
+    least, most = float(frame["value"].min()), float(frame["value"].max())
+    if most > DECADES * least > 0:
+        ax.set_xscale("log")
+        decade_ticks(ax.xaxis, frame.attrs["say"], most=4 if is_narrow(ax) else 8)
+    else:
+        ax.set_xlim(left=0, right=1.06 * most)
 
 
 @_drawing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from textwrap import fill
@@ -134,6 +134,13 @@ def plain_ticks(axis: Any) -> None:
     """Write plain numbers on a logarithmic axis."""
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def decade_ticks(axis: Any, say: Callable[[float], str], *, most: int) -> None:
+    """Write at most so many powers of ten on a logarithmic axis, in the unit that reads best."""
+    axis.set_major_locator(LogLocator(base=10, numticks=most))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: say(value)))
     axis.set_minor_locator(NullLocator())
 
 

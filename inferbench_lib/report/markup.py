@@ -106,10 +106,8 @@ def _tidy_failure(soup: BeautifulSoup) -> None:
 
 
 def _answer(soup: BeautifulSoup) -> list[Tag]:
-    """Find the answer and its cards, which the page shows on top."""
-    first = soup.select_one(".answer")
-    cards = first.find_next_sibling() if first else None
-    return [block for block in (first, cards) if block and {"answer", "cards"} & set(block.get_attribute_list("class"))]
+    """Find the answer, the code below it and its cards, which the page shows on top."""
+    return soup.select(".answer, .answer ~ pre.copy, .answer ~ .cards")
 
 
 def _anchor(heading: Tag, taken: set[str], soup: BeautifulSoup) -> tuple[int, str, str]:

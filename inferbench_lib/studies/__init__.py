@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -73,12 +74,21 @@ def load(path: Path) -> Config:
 
 
 def run(name: str, **values: Any) -> Run:
-    """Measure one question, or read the stored run that `reuse` names; raises ConfigError before measuring."""
+    """Measure one question, or read the stored run that `reuse` names; raises ConfigError before measuring.
+
+    A report keeps either in its folder. In JupyterLab a measured run gets a folder of its own; what is read again
+    leaves none.
+    """
     asked = build(name, values)
     if asked.reuse is not None:
         found = store.stored_run(name, asked.reuse)
-        store.save_run(found)
+        if store.is_report():
+            store.save_run(found)
+        else:
+            os.environ.pop(store.RUN_FOLDER, None)
         return found
+    if not store.is_report():
+        store.begin_lab_run()
     measuring = _part(name, "measure")
     measured: Run = measuring.measure(asked)
     found = replace(measured, summary=figures(measured))

@@ -27,8 +27,20 @@
     });
   }
 
-  // Pages of the run: where they do not fit side by side, the current one is in sight.
-  document.querySelector(".top [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  // Lines to copy: selected and copied without asking for a permission; where a browser refuses, they stay selected.
+  for (const line of all("pre.copy, pre.command")) {
+    const box = document.createElement("div");
+    const button = document.createElement("button");
+    box.className = "copyable";
+    button.type = "button";
+    button.textContent = "Copy";
+    line.replaceWith(box);
+    box.append(line, button);
+    button.addEventListener("click", () => {
+      getSelection().selectAllChildren(line);
+      button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+    });
+  }
 
   // Tables: a click on a heading sorts; cells carry data-sort where their text would sort wrongly.
   const key = (row, column) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
@@ -37,6 +49,9 @@
     return isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", { numeric: true }) : a - b;
   };
   for (const table of all("table.sortable")) {
+    if (table.closest("details.rows")) continue; // the rest of the table above it
+    const below = table.parentElement.nextElementSibling;
+    const bodies = [table, ...(below?.matches("details.rows") ? all("table", below) : [])].map((one) => one.tBodies[0]);
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       if (!head.textContent.trim() || "unsortable" in head.dataset) return;
@@ -49,9 +64,10 @@
         for (const other of heads) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
         const empty = (row) => key(row, column) === "";
-        const rows = [...table.tBodies[0].rows];
+        const counts = bodies.map((body) => body.rows.length);
+        const rows = bodies.flatMap((body) => [...body.rows]);
         rows.sort((a, b) => empty(a) - empty(b) || sign * compare(key(a, column), key(b, column)));
-        table.tBodies[0].append(...rows);
+        bodies.forEach((body, part) => body.append(...rows.splice(0, counts[part])));
       });
     });
   }

@@ -38,7 +38,10 @@ LETTERS = {"figures": 30, "machine": 30, "conclusions": 145}
 
 
 def runs_here(reuse: str | None = None) -> Runs:
-    """Load the stored notebooks of the run that this notebook belongs to, or of the run `reuse`, in report order."""
+    """Load the notebooks of this run or of the run `reuse`, in report order; in JupyterLab the newest of each there."""
+    if not reuse and not store.is_report():
+        stored = [(name, run_id) for name in studies.measured() for run_id in store.stored_ids(name)]
+        return {name: store.stored_run(name, run_id) for name, run_id in stored if run_id.startswith(store.LAB)}
     found = store.load_runs(store.reports_folder() / reuse if reuse else store.run_folder())
     return {name: found[name] for name in studies.measured() if name in found}
 
