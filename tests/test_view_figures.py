@@ -133,7 +133,10 @@ def test_wrong_outputs_are_never_shown_as_fast() -> None:
 
 def test_without_a_gpu_it_is_said_plainly() -> None:
     """No GPU is no fault, and nothing is to be installed; 16 images in 0.52 s are 30.8 per second."""
-    reached = "The CPU reaches 30.8 (small, batch 16) and 1.54 (large, batch 16) images/s."
+    reached = (
+        "The CPU reaches 30.8 images/s with the small network (batch 16) and 1.54 images/s with the large network "
+        "(batch 16)."
+    )
     alone = samples.vs_gpu()
     with_gpu = replace(alone, machine=replace(alone.machine, accelerators=("Example GPU",)))
     assert voice.answer(alone).verdict == f"No GPU was found. {reached}"
@@ -310,11 +313,15 @@ def test_best_batch_is_that_within_the_limits() -> None:
 
 
 def test_the_sentence_names_a_workloads_fastest_device_alone() -> None:
-    """The small network is faster on the GPU: that batch is in the sentence, the processor's on its card only."""
+    """The small network is faster on the GPU: that batch is in the sentence and first, the CPU's on a later card."""
     answer = voice.answer(samples.sweep())
     assert "the small network on cuda:0" in answer.verdict
     assert "the small network on cpu" not in answer.verdict
-    assert "best for the small network on cpu, 4 threads" in [card.label for card in answer.cards]
+    assert [card.label for card in answer.cards] == [
+        "best for the forest on cpu, 1 thread",
+        "best for the small network on cuda:0",
+        "best for the small network on cpu, 4 threads",
+    ]
 
 
 def test_knee_is_where_throughput_stops_rising() -> None:
@@ -351,7 +358,7 @@ def test_memory_is_said_to_be_whose_it_is() -> None:
         "The small network on cuda:0: 80.0 MB at batch 1 and 80.0 MB at batch 16 (allocated on the device)." in reading
     )
     nothing = sweep.memory_by_batch(sweep.study(samples.RUNS["sweep, no memory"]))
-    assert nothing.reading == "The forest on cpu, 1 thread: memory was not measured."
+    assert nothing.reading == "Memory was not measured."
 
 
 def test_percentiles_stand_only_where_samples_carry_them() -> None:

@@ -35,7 +35,10 @@ from inferbench_lib.work import title_of
 
 
 def answer(said: SweepStudy) -> Answer:
-    """Return the best batch of each workload under the stated limits; the verdict names its fastest device alone."""
+    """Return the best batch of each workload under the stated limits; the verdict and the first cards are of its best.
+
+    The other cards are of other devices and thread counts.
+    """
     everything = said.series.values()
     cards = [
         Card(
@@ -43,7 +46,7 @@ def answer(said: SweepStudy) -> Answer:
             label=f"best for {name(series)}",
             interval=f"{measured(best.throughput_per_s, digits)} inputs/s",
         )
-        for series in everything
+        for series in sorted(everything, key=[series for series, _ in said.recommended].__contains__, reverse=True)
         if isinstance(best := series.best, BestBatch)
     ]
     cells = [cell for series in everything for cell in series.cells.values()]
@@ -164,11 +167,12 @@ def _knee(series: Series) -> str:
 
 def memory_by_batch(said: SweepStudy) -> View:
     """Show how memory grows."""
-    frame = pd.DataFrame(
+    rows = [
         {"x": batch_size, "label": name(series), "y": memory / 1e6, "low": math.nan, "high": math.nan}
         for series in said.series.values()
         for batch_size, memory in series.memory.items()
-    )
+    ]
+    frame = pd.DataFrame(rows, columns=["x", "label", "y", "low", "high"])
     limit = said.max_memory_bytes
     frame.attrs = {
         "x": "batch size",
@@ -180,7 +184,7 @@ def memory_by_batch(said: SweepStudy) -> View:
         frame=frame,
         draw=figures.lines,
         alt="Memory above the idle process against batch size.",
-        reading=" ".join(map(_memory, said.series.values())),
+        reading=" ".join(map(_memory, said.series.values())) if rows else "Memory was not measured.",
         mark=said.run.mark,
     )
 

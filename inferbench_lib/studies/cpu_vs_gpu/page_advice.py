@@ -18,11 +18,11 @@ def verdict(said: DeviceStudy) -> str:
     """Return the speedup of the GPU for each network, or that there is none and how fast the CPU is."""
     if said.absence is not None:
         spoken = joined(
-            f"{digits(cell.rate)} ({name}, batch {cell.batch_size})"
+            f"{digits(cell.rate)} images/s with the {name} network (batch {cell.batch_size})"
             for name in said.names
             if (cell := said.best(name, CPU))
         )
-        reached = f"reaches {spoken} images/s" if spoken else "was not measured either"
+        reached = f"reaches {spoken}" if spoken else "was not measured either"
         return f"{ABSENT[said.absence].format(reason=said.reason)}. The CPU {reached}."
     clauses = []
     for name in said.names:
