@@ -18,7 +18,7 @@ from PIL import Image
 from sample_notebook import code, draw, picture, with_cells
 
 from inferbench_lib.errors import ReportError
-from inferbench_lib.report.look import few_colours, png
+from inferbench_lib.report.look import PageFigure, few_colours, plain_ticks, png
 
 
 def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:
@@ -156,3 +156,17 @@ def test_viewer_by_buttons_and_swipe(sample: Path, open_page: Opener) -> None:
         assert counter.inner_text() == expected
     page.get_by_role("button", name="Close").click()
     assert page.locator("dialog.viewer").is_hidden()
+
+
+def test_ticks_of_a_short_logarithmic_axis_differ() -> None:
+    """From 3.6 to 5 no label stands twice: 3.6, 3.8, … instead of 4, 4, …; thousands have their comma."""
+    figure = PageFigure(alt="short")
+    ax = figure.subplots()
+    ax.set_yscale("log")
+    plain_ticks(ax.yaxis)
+    for low, high in ((3.6, 5.0), (0.01, 2e4)):
+        ax.set_ylim(low, high)
+        figure.draw_without_rendering()
+        shown = [label.get_text() for label in ax.get_yticklabels() if low <= label.get_position()[1] <= high]
+        assert len(shown) == len(set(shown)) > 2
+    assert "10,000" in shown

@@ -133,7 +133,7 @@ def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
 def plain_ticks(axis: Any) -> None:
     """Write plain numbers on a logarithmic axis."""
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"))
     axis.set_minor_locator(NullLocator())
 
 
