@@ -90,7 +90,7 @@ class Summary:
 
 
 class TrustLevel(StrEnum):
-    """How far the figures of a run can be trusted, best first."""
+    """The trust that the figures of a run deserve, best first."""
 
     QUIET = "quiet"
     NOISY = "noisy"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DECADES = 100.0
-"""Values further apart than this cannot be told apart on a linear axis."""
+"""Values that differ by a larger ratio need a logarithmic axis."""
 DataFrame = Any  # pandas' own; its rows have no types to check
 
 

@@ -23,7 +23,7 @@ def digits(value: float, significant: int = 3) -> str:
 
 
 def _rounded(value: float, significant: int = 3) -> float:
-    """Round to the digits that are written: 9.996 becomes 10.0, and 999.6 ms a second."""
+    """Round to the digits that are written: 9.996 becomes 10.0, and 999.6 ms one second."""
     return float(f"{value:.{significant - 1}e}")
 
 

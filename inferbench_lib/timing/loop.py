@@ -57,7 +57,7 @@ def after(n_samples: int) -> Enough:
 
 
 def block_size(timer_cost_s: float, call_s: float, share: float = 1e-4) -> int:
-    """Return how many calls a sample must hold for the timer's own cost to stay below `share` of it."""
+    """Return the number of calls per sample that is needed for the timer's own cost to stay below `share` of it."""
     if call_s <= 0:
         return 1
     return max(1, -int(-timer_cost_s // (share * call_s)))

@@ -68,7 +68,7 @@ class Series:
 
     @property
     def memory_of(self) -> str:
-        """What `memory` counts."""
+        """Return the words for what `memory` counts."""
         if self.case.device != CPU:
             return "allocated on the device"
         is_above = all(IDLE in cell.figures for cell in self.cells.values() if cell.peak_memory_bytes is not None)

@@ -50,7 +50,7 @@ class Choice:
 
     @property
     def is_open(self) -> bool:
-        """Whether one process is left because no other way has a verdict."""
+        """Return whether one process is left because no other way has a verdict."""
         known = {gain.verdict for _, gain in self.others} - {Verdict.TOO_FEW, Verdict.UNSTABLE}
         return self.way.ratio is None and bool(self.others) and not known
 
