@@ -10,7 +10,6 @@ import base64
 import contextlib
 import errno
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -246,14 +245,3 @@ def write_summary(folder: Path) -> Path:
     figures = {f"{run.notebook}/{name}": figure for run in runs for name, figure in run.summary.items()}
     payload = _adapter(Mapping[str, Figure]).dump_json(dict(sorted(figures.items())), indent=1)
     return write_file(folder / "summary.json", payload)
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
-    """Write `manifest.json`: the description of the run, and the SHA-256 of each of its files."""
-    files = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "manifest.json" and not path.name.startswith(".")
-    }
-    content = {"schema_version": SCHEMA_VERSION, **manifest, "files": files}
-    return write_file(folder / "manifest.json", json.dumps(content, indent=1, ensure_ascii=False))

@@ -219,8 +219,9 @@ def test_a_missing_kernel_is_named(notebooks: Path, tmp_path: Path, monkeypatch:
 
 KNOWN = (
     "batch_size, cold_executors, executors, max_rounds, measure_memory, min_rounds, n_features, n_processes, "
-    "n_samples, n_train, n_trees, network_processes, network_threads, on_worker_death, reuse, scaling_processes, "
-    "scaling_rows, scheduler, seed, start_method, target_width, time_limit_s, workload"
+    "n_samples, n_train, n_trees, network_processes, network_threads, on_worker_death, reference_processes, "
+    "reuse, rounds_per_process, scaling_processes, scaling_rows, scheduler, seed, start_method, target_width, "
+    "time_limit_s, workload"
 )
 
 

@@ -20,6 +20,7 @@ import sample_runs
 from inferbench_lib import store
 from inferbench_lib.errors import StoreError
 from inferbench_lib.records import SCHEMA_VERSION, Figure, Machine, Run
+from inferbench_lib.report.runner import write_manifest
 
 ROOT = Path(__file__).parents[1]
 
@@ -266,7 +267,7 @@ def test_manifest_names_every_file_with_its_hash(folder: Path) -> None:
         store.write_file(folder / name, content)
     (folder / ".partial").write_text("half")
     for _ in range(2):  # written again, it still leaves itself out
-        path = store.write_manifest(folder, {"run_id": "20260712-standard", "complete": True})
+        path = write_manifest(folder, {"run_id": "20260712-standard", "complete": True})
     manifest = json.loads(path.read_text())
     assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     assert (manifest["schema_version"], manifest["run_id"], manifest["complete"]) == (

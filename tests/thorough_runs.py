@@ -68,7 +68,7 @@ def _schedules(rng: np.random.Generator, n_cells: int, n_rounds: int) -> dict[st
 
 def _multiprocess(rng: np.random.Generator) -> Run:
     asked = _params("cpu_multiprocess")
-    n_rounds, n_processes, n_rows = asked["max_rounds"], asked["n_processes"], asked["n_samples"]
+    n_rounds, n_processes, n_rows = asked["max_rounds"], N_CPUS, asked["n_samples"]
     parts: dict[str, list[Measurement]] = {"ways": [], "scaling": [], "network": []}
 
     def add(part: str, case: Case, median_s: float, **fields: Any) -> None:
@@ -78,7 +78,7 @@ def _multiprocess(rng: np.random.Generator) -> Run:
 
     for name in [*asked["executors"], *(f"{name}, cold" for name in asked["cold_executors"])]:
         executor, is_cold = name.removesuffix(", cold"), name.endswith(", cold")
-        case = Case(workload="forest", engine="sklearn", executor=executor, batch_size=asked["batch_size"],
+        case = Case(workload="forest", engine="sklearn", executor=executor, batch_size=-(-n_rows // n_processes),
                     n_processes=1 if executor in ("single", "threads") else n_processes, cold=is_cold,
                     n_threads=n_processes if executor == "threads" else 1)  # fmt: skip
         add("ways", case, 4.0 / SPEEDUP[executor] + 2 * is_cold, inputs_per_call=n_rows, peak_memory_bytes=400_000_000)

@@ -46,6 +46,8 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "scaling_processes": [1, 2],
         "network_processes": [],
         "network_threads": [],
+        "cold_executors": ["shared_pool"],
+        "reference_processes": None,
     },
     "cpu_vs_gpu": {
         **ROUNDS,

@@ -143,8 +143,8 @@ def show(view: View) -> None:
 
 def table(value: Table) -> None:
     """Show rows, the rest of a long table folded, their notes and their reading."""
-    first, *others = value.frame.columns
-    frame = value.frame[[first, *sorted(others, key=lambda name: (*DECIDING, name).index(name))]]
+    columns = list(value.frame.columns)
+    frame = value.frame[columns[:1] + sorted(columns[1:], key=lambda name: (*DECIDING, name).index(name))]
     n_shown = SHOWN if len(frame) > LONG else len(frame)
     more = (
         f'<details class="rows"><summary>{len(frame) - n_shown} more rows</summary>{_rows(frame[n_shown:])}</details>'

@@ -6,6 +6,8 @@ A notebook that fails leaves a page with the place and the reason; the others st
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import sys
@@ -24,7 +26,7 @@ from inferbench_lib import store
 from inferbench_lib.errors import ReportError
 from inferbench_lib.privacy import scrub
 from inferbench_lib.progress import PROGRESS_FILE
-from inferbench_lib.records import Run
+from inferbench_lib.records import SCHEMA_VERSION, Run
 from inferbench_lib.report import results
 from inferbench_lib.report.index import Manifest, NotebookEntry, write_index
 from inferbench_lib.report.notebooks import Console, Execution, environment, execute
@@ -205,7 +207,7 @@ def _write_files(
         trust=trust_level(list(runs.values())),
         notebooks=tuple(pages),
     )
-    store.write_manifest(folder, manifest.model_dump(mode="json"))
+    write_manifest(folder, manifest.model_dump(mode="json"))
     return manifest.status
 
 
@@ -215,3 +217,14 @@ def _print_done(title: str, page: NotebookEntry) -> None:
     print(f"{title}: {mark} in {duration(page.duration_s)}{reason}", file=sys.stderr)
     if page.verdict:
         print(f"    {page.verdict}", file=sys.stderr)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> Path:
+    """Write `manifest.json`: the description of the run, and the SHA-256 of each of its files."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json" and not path.name.startswith(".")
+    }
+    content = {"schema_version": SCHEMA_VERSION, **manifest, "files": files}
+    return store.write_file(folder / "manifest.json", json.dumps(content, indent=1, ensure_ascii=False))
