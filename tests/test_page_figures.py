@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sample_runs as samples
 from matplotlib.text import Text
 from nbformat.v4 import new_output
 from page_helpers import Opener, render
@@ -19,6 +20,7 @@ from sample_notebook import code, draw, picture, with_cells
 
 from inferbench_lib.errors import ReportError
 from inferbench_lib.report.look import png
+from inferbench_lib.studies import voice
 
 
 def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:
@@ -155,3 +157,10 @@ def test_viewer_by_buttons_and_swipe(sample: Path, open_page: Opener) -> None:
         assert counter.inner_text() == expected
     page.get_by_role("button", name="Close").click()
     assert page.locator("dialog.viewer").is_hidden()
+
+
+@pytest.mark.parametrize("name", samples.NAMES)
+def test_words_of_a_page_are_few(name: str) -> None:
+    """A verdict has at most 45 words, and an alternative text at most 150 characters, whatever was measured."""
+    assert len(voice.answer(samples.RUNS[name]).verdict.split()) <= 45
+    assert {view.name: len(view.alt) for view in views(name) if len(view.alt) > 150} == {}
