@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sample_runs as samples
 from matplotlib.text import Text
 from nbformat.v4 import new_output
 from page_helpers import Opener, render
@@ -19,6 +20,7 @@ from sample_notebook import code, draw, picture, with_cells
 
 from inferbench_lib.errors import ReportError
 from inferbench_lib.report.look import PageFigure, few_colours, plain_ticks, png
+from inferbench_lib.studies import voice
 
 
 def test_figure_without_alt_text_is_refused(tmp_path: Path) -> None:
@@ -170,3 +172,10 @@ def test_ticks_of_a_short_logarithmic_axis_differ() -> None:
         shown = [label.get_text() for label in ax.get_yticklabels() if low <= label.get_position()[1] <= high]
         assert len(shown) == len(set(shown)) > 2
     assert "10,000" in shown
+
+
+@pytest.mark.parametrize("name", samples.NAMES)
+def test_words_of_a_page_are_few(name: str) -> None:
+    """A verdict has at most 45 words, and an alternative text at most 150 characters, whatever was measured."""
+    assert len(voice.answer(samples.RUNS[name]).verdict.split()) <= 45
+    assert {view.name: len(view.alt) for view in views(name) if len(view.alt) > 150} == {}
