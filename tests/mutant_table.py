@@ -599,6 +599,9 @@ BETWEEN_RUNS = [
     *in_file("records.py", "test_figure_kinds.py::test_only_intervals_are_compared",
         ("", "a range or a model's band is compared", 'self.kind == "interval" and None', "None"),
     ),
+    *in_file("studies/summary/study.py", "test_measured_again.py::test_the_front_page_shows_one_figure_of_a_cell",
+        ("", "each notebook speaks for itself on the front page", "if spoken.get(cell.case, name) == name)", ")"),
+    ),
     *in_file("stats/trust.py", "test_trust.py::test_the_worst_sign_gives_the_level",
         ("", "the best sign gives the level", "return max(found, key", "return min(found, key"),
         ("", "other load is not a sign", "if name not in OWN_DOING | {CONTROL})", "if name in OWN_DOING)"),
@@ -672,6 +675,8 @@ TELEMETRY = [
 SHOWN = [
     *in_file("studies/__init__.py", "test_explore.py::test_what_is_read_again_stores_nothing",
         ("", "what is read again is stored in JupyterLab", "        if store.is_report():", "        if True:"),
+        ("", "pictures of a run that is read again go to the run before",
+         "os.environ.pop(store.RUN_FOLDER, None)", "pass"),
     ),
     *in_file("studies/__init__.py", "test_explore.py::test_each_run_in_jupyterlab_is_kept",
         ("", "runs in JupyterLab overwrite each other", "    if not store.is_report():", "    if False:"),

@@ -189,7 +189,8 @@ def test_what_is_read_again_stores_nothing(reports: Path, shown: Shown, monkeypa
     before = contents(reports)
     assert any(name.endswith("/figures/executor_times.png") for name in before)
     again = studies.run("cpu_multiprocess", reuse=STORED)
-    ib.show(page.executor_times(studies.study(again)))
+    for view in (page.executor_times, page.side_by_side):
+        ib.show(view(studies.study(again)))
     assert contents(reports) == before
 
 
