@@ -24,8 +24,8 @@ from inferbench_lib.work.cnn import Cnn
 
 N_CPUS = 16
 ON = ("cpu", "cuda:0")
-GPU_SERIES = ("enqueue_s", "end_to_end_s", "to_device_pageable_s", "to_device_pinned_s",
-              "from_device_pageable_s", "from_device_pinned_s")  # fmt: skip
+GPU_SERIES = ("enqueue_s", "end_to_end_s", "host_to_device_s", "host_to_device_pinned_s",
+              "device_to_host_s", "device_to_host_pinned_s")  # fmt: skip
 """What a device's clock and transfers leave beside each sample."""
 IMAGE_S = {"small": 0.004, "medium": 0.012, "large": 0.04}
 """Seconds an image on the processor; a GPU takes a tenth."""
@@ -109,7 +109,8 @@ def _network(
     return replace(
         measured,
         samples_s=tuple((1e-3 * np.float32(1e3 * s)).item() for s in measured.samples_s),  # as torch's events tell it
-        series={name: _noise(rng, 1.2 * median_s, n) for name in GPU_SERIES},
+        series={name: _noise(rng, 1.2 * median_s, n) for name in GPU_SERIES}
+        | {"throughput_per_s": _noise(rng, batch_size / median_s, n_rounds)},
         figures={"peak_allocated_bytes": 80e6 + 1e6 * batch_size, "peak_reserved_bytes": 120e6},
     )
 
