@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from itertools import chain
 from statistics import median
 from typing import Any
 
 from inferbench_lib.processes.remote import Remote
-from inferbench_lib.records import Measurement, Outcome
+from inferbench_lib.records import Measurement, Outcome, Verification
 
 
 class Host(AbstractContextManager["Host"]):
@@ -60,18 +60,8 @@ def joined(rows: Sequence[Measurement]) -> Measurement:
     if len(rows) == 1:
         return rows[0]
     verified = [row.verification for row in rows if row.verification]
-    verification = verified[0] if verified else None
-    for later in verified[1:]:
-        verification = verification.followed_by(later) if verification else later
     ended = next((row for row in rows if row.outcome is not Outcome.OK), rows[0])
     names = dict.fromkeys(name for row in rows for name in row.series)
-    figures: dict[str, list[float]] = {}
-    startup_s: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row.figures.items():
-            figures.setdefault(name, []).append(value)
-        for name, value in row.startup_s.items():
-            startup_s.setdefault(name, []).append(value)
     colds = tuple(row.cold_s for row in rows if row.cold_s is not None)
     return replace(
         rows[0],
@@ -80,13 +70,25 @@ def joined(rows: Sequence[Measurement]) -> Measurement:
         process_sizes=tuple(len(row.round_sizes) for row in rows if row.round_sizes),
         warmup_s=tuple(chain.from_iterable(row.warmup_s for row in rows)),
         cold_s=median(colds) if colds else None,
-        startup_s={name: median(values) for name, values in startup_s.items()},
+        startup_s={name: median(values) for name, values in _by_name(row.startup_s for row in rows)},
         series={name: tuple(chain.from_iterable(row.series.get(name, ()) for row in rows)) for name in names}
         | {"cold_s": colds},
-        figures={name: (max if name.endswith("_bytes") else median)(values) for name, values in figures.items()},
+        figures={
+            name: (max if name.endswith("_bytes") else median)(values)
+            for name, values in _by_name(row.figures for row in rows)
+        },
         peak_memory_bytes=max((row.peak_memory_bytes for row in rows if row.peak_memory_bytes), default=None),
         spans=tuple(chain.from_iterable(row.spans for row in rows)),
-        verification=verification,
+        verification=reduce(Verification.followed_by, verified) if verified else None,
         outcome=ended.outcome,
         reason=ended.reason,
     )
+
+
+def _by_name(mappings: Iterable[Mapping[str, float]]) -> list[tuple[str, list[float]]]:
+    """Return each name with its values from all mappings that have it."""
+    found: dict[str, list[float]] = {}
+    for mapping in mappings:
+        for name, value in mapping.items():
+            found.setdefault(name, []).append(value)
+    return list(found.items())

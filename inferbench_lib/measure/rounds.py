@@ -10,26 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from inferbench_lib.errors import InferbenchError, OutOfMemory, WorkerDied, WorkerHung
-from inferbench_lib.measure.host import joined
+from inferbench_lib.measure.host import Host, joined
 from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.progress import Progress
 from inferbench_lib.records import Case, Measurement, Outcome
 from inferbench_lib.stats.processes import with_process_scatter
 from inferbench_lib.stats.statistics import relative_width
 from inferbench_lib.timing.loop import take_turns
-
-
-class Host(Protocol):
-    """A bench in a process of its own, which `ready` waits for and `renew` starts again."""
-
-    def ready(self) -> None: ...
-
-    def call(self, method: str, *arguments: Any) -> Any: ...
-
-    def renew(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

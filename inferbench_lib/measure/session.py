@@ -155,11 +155,9 @@ def control_flag(control_s: Sequence[Sequence[float]], lost: str = "") -> tuple[
 
 def _peak_memory(entry: Entry) -> int | None:
     """Measure the process tree's peak while it runs the cell untimed; None where this system does not tell it."""
-    host = entry.host
-    assert isinstance(host, Host)
     try:
-        with PeakMemory(host.pid) as peak:
-            host.call("run", entry.case, 3)
+        with PeakMemory(entry.host.pid) as peak:
+            entry.host.call("run", entry.case, 3)
     except NotAvailable:
         return None
     return peak.n_bytes

@@ -11,7 +11,6 @@ from inferbench_lib.errors import ConfigError
 from inferbench_lib.executors import listed
 from inferbench_lib.measure.bench import Bench
 from inferbench_lib.measure.executor_passes import ColdPasses, Passes, prepare_files
-from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
 from inferbench_lib.measure.session import Session, plan_of
 from inferbench_lib.measure.source import WarmUp
@@ -86,7 +85,6 @@ def _measured(session: Session, name: str, ways: Sequence[_Way], usable: int, *,
     entries = [entry for way in ways for entry in way.entries(session)]
     rows = session.measure(entries, name=name, memory=memory).measurements
     for entry in entries:
-        assert isinstance(entry.host, Host)
         entry.host.hang_up()
     return [replace(flagged(row, usable), notes={**row.notes, "part": name}) for row in rows]
 
