@@ -73,7 +73,7 @@ class View:
 
     def figure(self, *, is_narrow: bool = False) -> PageFigure:
         """Draw the figure, for a desktop or narrow for a phone; as the last line of a cell it is shown."""
-        from inferbench_lib.report.look import PageFigure, fit, style
+        from inferbench_lib.report.look import PageFigure, blank, fit, style
 
         (width, height), grid = self.size_inches, self.grid
         if is_narrow:
@@ -84,7 +84,8 @@ class View:
             figure = PageFigure(alt=self.alt, figsize=(width, height), layout="constrained")
             axes = figure.subplots(*grid, squeeze=False)
             if self.frame.empty:
-                axes.flat[0].text(0.5, 0.5, "nothing was measured", ha="center", transform=axes.flat[0].transAxes)
+                for ax in axes.flat:
+                    blank(ax)
             else:
                 self.draw(self.frame, list(axes.flat))
             if self.mark:

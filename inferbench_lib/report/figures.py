@@ -11,13 +11,13 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from inferbench_lib.report.look import (
-    FAINT,
     INK,
     LIMIT_NAME,
     LINE_NAME,
     MARKERS,
     MOST_LETTERS_BESIDE,
     PALETTE,
+    blank,
     decade_ticks,
     doubling_axis,
     is_narrow,
@@ -41,8 +41,7 @@ def _drawing(draw: Callable[..., None]) -> Callable[..., None]:
         ax = axes[0]
         ax.set_title(frame.attrs.get("title", ""))
         if frame.empty:
-            ax.axis("off")
-            ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=FAINT)
+            blank(ax)
             return
         draw(frame, ax, **options)
         ax.set_xlabel(frame.attrs.get("x", ""))

@@ -130,6 +130,12 @@ def doubling_axis(ax: Axes, places: Sequence[float], title: str) -> None:
     ax.set_xlabel(title)
 
 
+def blank(ax: Axes) -> None:
+    """Write "not measured" in the place of a drawing."""
+    ax.axis("off")
+    ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=FAINT)
+
+
 def plain_ticks(axis: Any) -> None:
     """Write plain numbers on a logarithmic axis."""
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
