@@ -645,7 +645,7 @@ TELEMETRY = [
     ),
     *in_file("studies/hardware_analysis/study.py",
         "test_precisions.py::test_a_lower_precision_that_gains_little_or_has_no_verdict_is_not",
-        ("", "any gain of bf16 is recommended", "WORTH_ROUNDING = 1.10", "WORTH_ROUNDING = 1.0"),
+        ("", "any gain of bf16 is recommended", "self.gain.low > WORTH", "self.gain.low > 1.0"),
     ),
     *in_file("studies/hardware_analysis/page_costs.py",
         "test_precisions.py::test_a_bound_is_never_rounded_below_its_value",

@@ -24,6 +24,9 @@ OTHER_LOAD = "other_load"
 
 Side = TypeVar("Side")
 
+WORTH = 1.1
+"""A less simple choice is recommended where the gain over the simpler one is above this."""
+
 
 def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.95) -> Ratio:
     """Return how many times faster the candidate handles an input than the baseline, by round medians.
@@ -90,7 +93,7 @@ def best_and_ties(measurements: Sequence[Measurement]) -> list[Measurement]:
     as far as the rounds carry that: n of them give an interval of at most 1 − 2¹⁻ⁿ.
     """
     usable = [cell for cell in measurements if not unusable(cell)]
-    usable.sort(key=lambda cell: median(cell.samples_s) / cell.inputs_per_call)
+    usable.sort(key=input_s)
     found = usable[:1]
     for cell in usable[1:]:
         n_rounds = min(len(found[0].round_sizes), len(cell.round_sizes))
@@ -98,6 +101,11 @@ def best_and_ties(measurements: Sequence[Measurement]) -> list[Measurement]:
         if compare(found[0], cell, level=level).verdict is Verdict.INDISTINGUISHABLE:
             found.append(cell)
     return found
+
+
+def input_s(cell: Measurement) -> float:
+    """Return the median seconds per input of a cell with samples."""
+    return median(cell.samples_s) / cell.inputs_per_call
 
 
 def smallest_detectable_ratio(log_ratios: Sequence[float], *, n_rounds: int, power: float = 0.8) -> float:

@@ -17,6 +17,7 @@ from scipy import stats
 
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import Figure, Flag, Measurement, Outcome
+from inferbench_lib.stats.series import round_medians
 
 SD, DEGREES = "process_sd", "process_degrees"
 """Figures of a cell: the standard deviation between its processes, as a share, and the degrees of freedom behind it."""
@@ -150,7 +151,7 @@ def _of_cell(cell: Measurement) -> Between | None:
 
 
 def _logs(cell: Measurement) -> list[float]:
-    return [math.log(median(samples)) for samples in cell.rounds() if samples]
+    return [math.log(centre) for centre in round_medians(cell.rounds())]
 
 
 def _by_process(values: Sequence[float], sizes: Sequence[int]) -> list[Sequence[float]]:

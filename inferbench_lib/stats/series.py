@@ -18,6 +18,11 @@ MIN_BLOCK = 5  # calls whose median is symmetric enough for the signed-rank inte
 MAX_BLOCKS = 30  # more blocks of fewer calls would trust the autocorrelation's estimate too far
 
 
+def round_medians(rounds: Rounds) -> list[float]:
+    """Return the median of each round that has samples."""
+    return [median(samples) for samples in rounds if len(samples)]
+
+
 def lag1(rounds: Rounds) -> float | None:
     """Return the lag-1 autocorrelation of ranks within rounds; None below ten pairs or when all are equal.
 

@@ -11,7 +11,7 @@ from inferbench_lib.findings import Interval, Percentile, Summary
 from inferbench_lib.records import Measurement, Outcome
 from inferbench_lib.stats.intervals import percentile, signed_rank_interval, values_needed
 from inferbench_lib.stats.processes import widened
-from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates
+from inferbench_lib.stats.series import MIN_BLOCK, Rounds, drift, effective_samples, lag1, replicates, round_medians
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
 MAX_PIECES = 10  # into which a lone series is cut to look for a drift
@@ -111,4 +111,4 @@ def _in_order(rounds: Rounds) -> list[float]:
         # Not its blocks: a drift looks like autocorrelation, which would leave too few of them to show it.
         n_pieces = min(MAX_PIECES, len(rounds[0]) // MIN_BLOCK)
         rounds = [piece.tolist() for piece in np.array_split(rounds[0], max(1, n_pieces))]
-    return [median(samples) for samples in rounds]
+    return round_medians(rounds)

@@ -64,8 +64,8 @@ class Workload(ABC):
 
     A sentence calls it `title` and one of its inputs `unit`. `kind` says which engines can load it: an "estimator" has
     scikit-learn's `predict`, a "network" is a torch module. `engine` is its own library's.
-    `n_spare` inputs are kept beyond the largest batch, so that calls take different ones. A turn computes about
-    `inputs_a_turn`. `batches` are the sizes at which it is compared with the machine's limits.
+    `n_spare` inputs are kept beyond the largest batch, so that calls take different ones.
+    `batches` are the sizes at which it is compared with the machine's limits.
     """
 
     name: str
@@ -76,7 +76,6 @@ class Workload(ABC):
     engine: ClassVar[str]
     depends_on: ClassVar[tuple[str, ...]] = ()
     n_spare: ClassVar[int] = 1000
-    inputs_a_turn: ClassVar[int] = 20_000
     batches: ClassVar[tuple[int, ...]] = (1, 16)
 
     @abstractmethod

@@ -45,7 +45,6 @@ class Cnn(Workload):
     engine = "torch"
     depends_on = ("torch",)
     n_spare = 16
-    inputs_a_turn = 32
 
     @property
     def name(self) -> str:  # type: ignore[override]

@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
 
 from inferbench_lib.findings import Interval, Percentile, Refusal, Summary
 from inferbench_lib.records import Measurement, Outcome
-from inferbench_lib.stats.comparison import best_and_ties
+from inferbench_lib.stats.comparison import WORTH, best_and_ties, input_s
 from inferbench_lib.stats.statistics import summarize
 
-WORTH = 1.1
-"""A larger batch whose throughput is higher by this ratio is taken, even where the rounds tie it with a smaller one."""
 DEFAULT_PERCENTILE = 0.95
 """The percentile of latency for runs stored without one."""
 IDLE = "idle_bytes"
@@ -51,7 +48,7 @@ def best_batch(
     cells: Iterable[Measurement],
     *,
     max_latency_s: float | None = None,
-    latency_percentile: float = 0.95,
+    latency_percentile: float = DEFAULT_PERCENTILE,
     max_memory_bytes: int | None = None,
 ) -> BestBatch | NoBatch:
     """Return the smallest batch size statistically tied with the highest throughput under the limits.
@@ -82,12 +79,8 @@ def simplest(cells: Sequence[Measurement], *, most: float = math.inf) -> Measure
     The second condition matters where rounds are noisy, so that much slower cells are tied too.
     """
     tied = best_and_ties(cells)
-    close = {id(cell) for cell in tied if _input_s(cell) <= most * _input_s(tied[0])}
+    close = {id(cell) for cell in tied if input_s(cell) <= most * input_s(tied[0])}
     return next(cell for cell in cells if id(cell) in close)
-
-
-def _input_s(cell: Measurement) -> float:
-    return median(cell.samples_s) / cell.inputs_per_call
 
 
 def memory_above_idle(cell: Measurement) -> int | None:

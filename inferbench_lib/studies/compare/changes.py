@@ -21,6 +21,7 @@ from inferbench_lib.records import Case, Figure, FigureKind, Measurement, Run
 from inferbench_lib.stats.comparison import first_fault, unusable
 from inferbench_lib.stats.intervals import highest_level
 from inferbench_lib.stats.processes import has_scatter, widened
+from inferbench_lib.stats.series import round_medians
 from inferbench_lib.stats.trust import disturbance, mostly_disturbed
 from inferbench_lib.stats.verdict import Tolerance, between_runs, judge, ratio_of_figures, unpaired_ratio
 
@@ -142,7 +143,7 @@ def _compare_cells(base: Measurement, head: Measurement, rule: Rule) -> Change:
         return _refused(change, f"another size: {sizes}")
     if rule.same_machine and base.case.n_threads != head.case.n_threads:
         return _refused(change, f"threads: {base.case.n_threads} in BASE, {head.case.n_threads} in HEAD")
-    base_s, head_s = ([median(samples) for samples in cell.rounds() if samples] for cell in (base, head))
+    base_s, head_s = (round_medians(cell.rounds()) for cell in (base, head))
     disturbed = partial(first_fault, disturbance, BASE=base, HEAD=head)
     rule = replace(rule, is_replicated=has_scatter(base) and has_scatter(head))
 

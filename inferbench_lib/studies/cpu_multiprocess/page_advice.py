@@ -5,8 +5,9 @@ from __future__ import annotations
 from inferbench_lib.executors import listed
 from inferbench_lib.findings import Advice, Ratio, Refusal, Verdict
 from inferbench_lib.report.words import capital, compared, interval, joined, plural, share, times
+from inferbench_lib.stats.comparison import WORTH
 from inferbench_lib.studies.cpu_multiprocess.page_ways import ALONE, title
-from inferbench_lib.studies.cpu_multiprocess.study import WORTH, Choice, MultiprocessStudy
+from inferbench_lib.studies.cpu_multiprocess.study import Choice, MultiprocessStudy
 from inferbench_lib.studies.cpu_multiprocess.ways import THREADS, Way, is_known
 from inferbench_lib.work import title_of
 

@@ -8,7 +8,7 @@ from functools import reduce
 
 from inferbench_lib.findings import Ratio, Refusal, Verdict
 from inferbench_lib.records import Figure, Measurement, Run, Verification
-from inferbench_lib.stats.comparison import compare, unequal_load
+from inferbench_lib.stats.comparison import WORTH, compare, unequal_load
 from inferbench_lib.stats.entries import Label, entry
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading, scaling_figures, spreadings
 from inferbench_lib.studies.cpu_multiprocess.ways import (
@@ -28,8 +28,6 @@ MULTI = "shared_pool"
 """The executor behind `multi_s`, `speedup` and `efficiency`: several processes the way that we recommend."""
 SIMPLEST_FIRST = (BASELINE, THREADS, "process_pool", "loky", "naive_pool", "shared_pool", "dask")
 """Executors by what they ask of their user: a parameter, another call, processes of our own, a cluster."""
-WORTH = 1.1
-"""A more complicated way is recommended where its whole interval over the simpler one lies above."""
 
 
 @dataclass(frozen=True, kw_only=True)

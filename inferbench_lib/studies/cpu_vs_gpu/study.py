@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Run
-from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.comparison import WORTH, compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.processes import scatter
 from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, device_cell, end_to_end, short
@@ -22,9 +22,6 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
     break_even,
     predict,
 )
-
-WORTH_MOVING = 1.10
-"""A GPU is recommended where the whole interval of its speedup is above this: staying on the CPU is simpler."""
 
 
 class Absence(StrEnum):
@@ -96,7 +93,7 @@ class DeviceStudy:
         found = {name: ratio for name in self.names if (ratio := self.speedup(name)) is not None}
         decided = (Verdict.FASTER, Verdict.SLOWER, Verdict.INDISTINGUISHABLE)
         return {
-            name: ratio.low is not None and ratio.low > WORTH_MOVING
+            name: ratio.low is not None and ratio.low > WORTH
             for name, ratio in found.items()
             if ratio.verdict in decided
         }

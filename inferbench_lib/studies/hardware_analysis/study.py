@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import Case, Figure, Measurement, Run
-from inferbench_lib.stats.comparison import compare
+from inferbench_lib.stats.comparison import WORTH, compare
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.roofline import Roofs, measured_roofs
@@ -37,10 +37,6 @@ class Growth:
     fit: PowerFit
 
 
-WORTH_ROUNDING = 1.10
-"""A lower precision is recommended where the whole interval of its gain is above this: fp32 is simpler."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class LowerPrecision:
     """The measured gain of a lower precision over fp32; `difference` is the largest from the reference's outputs."""
@@ -53,7 +49,7 @@ class LowerPrecision:
     @property
     def is_worth_it(self) -> bool:
         """Return whether it is recommended."""
-        return self.gain.verdict is Verdict.FASTER and self.gain.low is not None and self.gain.low > WORTH_ROUNDING
+        return self.gain.verdict is Verdict.FASTER and self.gain.low is not None and self.gain.low > WORTH
 
 
 @dataclass(frozen=True, kw_only=True)

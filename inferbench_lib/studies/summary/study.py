@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isclose
-from statistics import median
 
 from inferbench_lib.findings import Interval, Ratio
 from inferbench_lib.records import Case, Figure, Measurement, Run
-from inferbench_lib.stats.comparison import unusable
+from inferbench_lib.stats.comparison import input_s, unusable
 from inferbench_lib.stats.processes import has_scatter, widened
+from inferbench_lib.stats.series import round_medians
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.stats.verdict import between_runs, judge, unpaired_ratio
 
@@ -81,7 +81,7 @@ def _usable(run: Run) -> dict[Case, Measurement]:
 
 def _again(used_cell: Measurement, other_cell: Measurement, used: str, other: str) -> Again:
     pair = (used_cell, other_cell)
-    first, second = ([median(samples) for samples in cell.rounds() if samples] for cell in pair)
+    first, second = (round_medians(cell.rounds()) for cell in pair)
     ratio = widened(unpaired_ratio(first, second), *pair)
     tolerance = between_runs("s", is_replicated=all(map(has_scatter, pair)))
     used_per_s, other_per_s = (summarize(cell).throughput_per_s for cell in pair)
@@ -112,7 +112,7 @@ def spoken_rate(name: str, figure: Figure, runs: Runs) -> Interval | None:
         return None
     for case, cell in _usable(runs[name]).items():
         used = spoken.get(case, name)
-        if used != name and isclose(value, cell.inputs_per_call / median(cell.samples_s), rel_tol=1e-9):
+        if used != name and isclose(value, 1 / input_s(cell), rel_tol=1e-9):
             alike = [one for at, one in _usable(runs[used]).items() if series_of(at) == series_of(case)]
             return max((summarize(one).throughput_per_s for one in alike), key=lambda rate: rate.value)
     return None
