@@ -47,7 +47,6 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "network_processes": [],
         "network_threads": [],
         "cold_executors": ["shared_pool"],
-        "reference_processes": None,
     },
     "cpu_vs_gpu": {
         **ROUNDS,
