@@ -109,8 +109,11 @@ def test_parameters_cell_equals_the_model(path: Path) -> None:
 
 @one_of_each(NOTEBOOKS)
 def test_parameters_are_typed_and_explained(path: Path) -> None:
-    """Each parameter carries a type that papermill reads, and the model's description for people."""
+    """Each parameter has one line, with a type that papermill reads and the model's description for people."""
     found = papermill.inspect_notebook(str(path))
+    cells = nbformat.read(path, as_version=4).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(cell.source.splitlines()) == len(found)
     assert [name for name, item in found.items() if item["inferred_type_name"] in ("", "None")] == []
     described = {name: of.description for name, of in studies.params(path.stem).model_fields.items()}
     assert {name: item["help"] for name, item in found.items()} == described
