@@ -68,12 +68,16 @@ class Flag:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Comparison of outputs with the reference: where they first differ, and by how much (None: not finite)."""
+    """Comparison of outputs with the reference: where they first differ, and by how much (None: not finite).
+
+    `n_ties` outputs name another class than the reference where both classes are equally likely; they are right.
+    """
 
     passed: bool
     n_checked: int
     max_abs_difference: float | None = 0.0
     detail: str = ""
+    n_ties: int = 0
 
     @property
     def word(self) -> str:
@@ -90,6 +94,7 @@ class Verification:
             n_checked=self.n_checked + later.n_checked,
             max_abs_difference=max(differences, default=None) if later.passed else later.max_abs_difference,
             detail=later.detail,
+            n_ties=self.n_ties + later.n_ties,
         )
 
 

@@ -7,7 +7,7 @@ reference outside the timed region, and inputs differ from sample to sample.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -86,6 +86,10 @@ class Bench:
             opened.runner(next(opened.inputs.batches)[1])
 
         self._do(opened, lambda: self.source.run_untimed(case, call, n_calls))
+
+    def agreement(self, case: Case) -> Mapping[str, float]:
+        """Compare the outputs for all inputs with the reference's."""
+        return self.source.agreement(case)
 
     def finish(self, case: Case) -> Measurement:
         """Measure a device's memory, which empties its caches, and return everything seen of the cell."""

@@ -6,22 +6,29 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from inferbench_lib.errors import NotAvailable
 from inferbench_lib.measure.source import Source
-from inferbench_lib.records import CPU, Case
+from inferbench_lib.records import CPU, Case, Verification
 from inferbench_lib.timing.accelerator import Accelerator, math_settings, require_accelerator
 from inferbench_lib.timing.cell import Inputs
+from inferbench_lib.work.agreement import agreement, tied
 from inferbench_lib.work.base import Engine, Runner, Workload
 
 
-def pool_size(workload: Workload, largest_batch: int) -> int:
-    """Make the files of enough inputs for different batches, before anything is timed; return how many inputs."""
+def pool_size(workload: Workload, largest_batch: int, engine: type[Engine] | None = None) -> int:
+    """Make the files of enough inputs for different batches, before anything is timed; return how many inputs.
+
+    Another `engine` than the workload's own is compared by the scores too.
+    """
     n_pool = largest_batch + workload.n_spare
     workload.reference_path(n_pool)
+    if engine is not None and engine.name != workload.engine:
+        workload.scores_path(n_pool)
     return n_pool
 
 
@@ -49,8 +56,14 @@ class Calls(Source):
         return Accelerator() if self.device == CPU else require_accelerator(self.device)
 
     def imports(self) -> Mapping[str, float]:
-        """Import the engine's library."""
-        return {"import_s": import_s(self.engine.library)}
+        """Import the engine's library; raises NotAvailable where it is not installed."""
+        try:
+            return {"import_s": import_s(self.engine.library)}
+        except ImportError as error:
+            package = self.engine.package or self.engine.library
+            raise NotAvailable(
+                f"{self.engine.name}: not installed ({str(error).splitlines()[0]}); pip install {package}"
+            ) from None
 
     def load(self) -> Mapping[str, float]:
         """Load the model on the host."""
@@ -60,6 +73,8 @@ class Calls(Source):
         loaded_s = time.perf_counter() - started_s
         self._pool = np.load(self.workload.inputs_path(self.n_pool))
         self._reference = np.load(self.workload.reference_path(self.n_pool))
+        is_own = self.engine.name == self.workload.engine
+        self._ties = None if is_own or not self.workload.has_scores else tied(self._scores())
         return {"load_s": loaded_s}
 
     def to_device(self) -> None:
@@ -77,10 +92,33 @@ class Calls(Source):
         starts = places(self.n_pool - size + 1, self.workload.seed)
         return Inputs(
             batches=((start, self._pool[start : start + size]) for start in starts),
-            check=lambda start, output: self.workload.agree(
-                output, self._reference[start : start + size], case.precision
-            ),
+            check=lambda start, output: self._check(slice(start, start + size), output, case.precision),
         )
+
+    def agreement(self, case: Case) -> Mapping[str, float]:
+        """Compare classes and scores of all inputs with the reference's; see `Agreement`."""
+        runner = self.runner(case)
+        runner.activate()
+        size = max(self.workload.batches)
+        batches = [self._pool[start : start + size] for start in range(0, self.n_pool, size)]
+        outputs = np.concatenate([runner(batch) for batch in batches])
+        if self.workload.has_scores:
+            scores = runner.scores and np.concatenate([runner.scores(batch) for batch in batches])
+            return asdict(agreement(outputs, self._reference, self._scores(), scores))
+        return asdict(agreement(outputs.argmax(axis=1), self._reference.argmax(axis=1), self._reference, outputs))
+
+    def _scores(self) -> np.ndarray:
+        scores: np.ndarray = np.load(self.workload.scores_path(self.n_pool), mmap_mode="r")
+        return scores
+
+    def _check(self, rows: slice, output: np.ndarray, precision: str) -> Verification:
+        """Compare an output with its reference; in a tie either class is right."""
+        reference = self._reference[rows]
+        if self._ties is None or np.shape(output) != reference.shape:
+            return self.workload.agree(output, reference, precision)
+        is_tie = self._ties[rows]
+        seen = self.workload.agree(np.where(is_tie, reference, output), reference, precision)
+        return replace(seen, n_ties=int((is_tie & (output != reference)).sum()))
 
     def some_batch(self, n_inputs: int) -> np.ndarray:
         """Return the inputs over and over, as many as asked for."""

@@ -60,10 +60,12 @@ class Session:
             host.hang_up()  # all of them end at the same time
         self._stack.close()
 
-    def host(self, factory: Callable[[], Any], name: str, n_threads: int = 1) -> Host:
-        """Start a process for a bench, its thread limits set before anything is imported there."""
+    def host(
+        self, factory: Callable[[], Any], name: str, n_threads: int = 1, environment: Mapping[str, str] | None = None
+    ) -> Host:
+        """Start a process for a bench, its thread limits and environment set before anything is imported there."""
         self.progress.now(f"starting {name}")
-        self._hosts.append(Host(factory, environment=thread_limits(n_threads), name=name))
+        self._hosts.append(Host(factory, environment={**thread_limits(n_threads), **(environment or {})}, name=name))
         return self._stack.enter_context(self._hosts[-1])
 
     def measure(

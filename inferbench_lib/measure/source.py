@@ -88,6 +88,10 @@ class Source(ABC):
         """Return where the time of the last call went, where the runner knows."""
         return ()
 
+    def agreement(self, case: Case) -> Mapping[str, float]:
+        """Compare the outputs for all inputs with the reference's."""
+        raise NotImplementedError
+
     def figures(self, case: Case) -> Mapping[str, float]:
         """Return single values of a cell that the source knows."""
         return {}

@@ -47,9 +47,10 @@ def calls_host(
     memory_cap_bytes: int | None = None,
 ) -> Host:
     """Start a process for a workload's calls by one engine on one device."""
-    source = Calls(workload=workload, engine=engine, n_pool=pool_size(workload, largest_batch), device=device)
+    source = Calls(workload=workload, engine=engine, n_pool=pool_size(workload, largest_batch, engine), device=device)
     bench = partial(Bench, source, memory_cap_bytes=None if device == CPU else memory_cap_bytes)
-    return session.host(bench, f"{workload.name} by {engine.name} on {device}", n_threads=n_threads)
+    name = f"{workload.name} by {engine.name} on {device}"
+    return session.host(bench, name, n_threads=n_threads, environment=engine.environment)
 
 
 def device_entries(

@@ -13,7 +13,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,13 +47,15 @@ class Runner:
     """A loaded model. `place` puts a host batch where the model is, `run` computes, `fetch` brings the output back.
 
     Only `run` is timed as latency. `activate` sets what belongs to the whole process, such as its number of threads:
-    it is called before the runner's turn. A runner called like a function takes and gives host arrays.
+    it is called before the runner's turn. A runner called like a function takes and gives host arrays. `scores` gives
+    the score of each class, `(n_inputs, n_classes)`, where the output is the class alone.
     """
 
     run: Callable[[Any], Any]
     place: Callable[[np.ndarray], Any] = _same
     fetch: Callable[[Any], np.ndarray] = _same
     activate: Callable[[], None] = _nothing
+    scores: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         return self.fetch(self.run(self.place(batch)))
@@ -65,7 +67,8 @@ class Workload(ABC):
     A sentence calls it `title` and one of its inputs `unit`. `kind` says which engines can load it: an "estimator" has
     scikit-learn's `predict`, a "network" is a torch module. `engine` is its own library's.
     `n_spare` inputs are kept beyond the largest batch, so that calls take different ones.
-    `batches` are the sizes at which it is compared with the machine's limits.
+    `batches` are the sizes at which it is compared with the machine's limits. With `has_scores` its outputs are
+    classes, and `scores` are behind them.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Workload(ABC):
     depends_on: ClassVar[tuple[str, ...]] = ()
     n_spare: ClassVar[int] = 1000
     batches: ClassVar[tuple[int, ...]] = (1, 16)
+    has_scores: ClassVar[bool] = False
 
     @abstractmethod
     def model(self) -> Any:
@@ -94,6 +98,14 @@ class Workload(ABC):
     def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
         """Compare outputs with the reference, as strictly as the precision allows."""
 
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the `(n_inputs, n_classes)` scores behind the right outputs: the outputs, unless they are classes."""
+        return self.answers(inputs)
+
+    def other_inputs(self, n_inputs: int) -> np.ndarray:
+        """Return inputs like those of `draw` but not among them, to calibrate int8 with."""
+        return replace(self, seed=self.seed + 1).draw(n_inputs)  # type: ignore[type-var]
+
     def operators(self) -> tuple[Work, ...]:
         """Count FLOPs and bytes, operator by operator; empty where they cannot be counted."""
         return ()
@@ -110,10 +122,17 @@ class Workload(ABC):
     def reference_path(self, n_inputs: int) -> Path:
         """Return the `.npy` file of the right outputs of `inputs_path(n_inputs)`, made on first use."""
 
-        def write(path: Path) -> None:
-            np.save(path, self.answers(np.load(self.inputs_path(n_inputs), mmap_mode="r")))
+        return self._computed("outputs", n_inputs, self.answers)
 
-        return cached(f"{self.name}-outputs", ".npy", self.key() | {"n_rows": n_inputs}, write)
+    def scores_path(self, n_inputs: int) -> Path:
+        """Return the `.npy` file of the scores behind the right outputs, made on first use."""
+        return self._computed("scores", n_inputs, self.scores) if self.has_scores else self.reference_path(n_inputs)
+
+    def _computed(self, what: str, n_inputs: int, compute: Callable[[np.ndarray], Any]) -> Path:
+        def write(path: Path) -> None:
+            np.save(path, compute(np.load(self.inputs_path(n_inputs), mmap_mode="r")))
+
+        return cached(f"{self.name}-{what}", ".npy", self.key() | {"n_rows": n_inputs}, write)
 
     def key(self) -> dict[str, Any]:
         """Return all that the workload's files depend on: its fields, its source file, and the libraries it uses."""
@@ -125,15 +144,23 @@ class Workload(ABC):
 class Engine(ABC):
     """One library's way of running a workload's model, in the process that made it.
 
-    It loads workloads of these `kinds`, computes in these `precisions`, and with `on_devices` runs on accelerators too.
-    `library` is the module whose import is timed as the engine's.
+    A sentence calls it `title`. It loads workloads of these `kinds` and with `on_devices` runs on accelerators too.
+    `library` is the module whose import is timed as the engine's; `package` is its name for `pip install`.
+    `environment` holds variables that must be set before the process starts.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
     library: ClassVar[str]
+    package: ClassVar[str] = ""
     kinds: ClassVar[tuple[str, ...]]
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     on_devices: ClassVar[bool] = False
+    environment: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def precisions(cls, kind: str, device: str = "cpu") -> tuple[str, ...]:
+        """Return the precisions that it offers for workloads of this kind on a device, fp32 first."""
+        return ("fp32",)
 
     @classmethod
     def threads(cls, usable: int) -> int:
@@ -158,6 +185,10 @@ class Engine(ABC):
 
     def settings(self) -> Mapping[str, str]:
         """Return the library's settings that change what is computed or how fast, as words."""
+        return {}
+
+    def price(self, precision: str = "fp32") -> Mapping[str, float]:
+        """Return what it costs to have the model: `conversion_s`, and `model_bytes` of its file; where it has them."""
         return {}
 
 

@@ -36,6 +36,7 @@ class Forest(Workload):
     engine = "sklearn"
     batches = (1, 16, 10_000)
     depends_on = ("scikit-learn",)
+    has_scores = True
 
     def model(self) -> Any:
         """Return the trained model, set to one thread."""
@@ -57,6 +58,13 @@ class Forest(Workload):
         model.n_jobs = -1
         classes: np.ndarray = model.predict(inputs)
         return classes
+
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        """Return `(n_inputs, 2)` probabilities of the classes."""
+        model = self.model()
+        model.n_jobs = -1
+        probabilities: np.ndarray = model.predict_proba(inputs)
+        return probabilities
 
     def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
         """Require equal classes, every one."""

@@ -72,7 +72,7 @@ def cases_of(work: Workload, usable: int) -> list[Case]:
     cases = [case(batch_size=batch, n_threads=own) for batch in work.batches]
     most = max(work.batches)
     cases += [case(batch_size=most, n_threads=n) for n in sorted({1, usable} - {own})]
-    return cases + [case(batch_size=most, n_threads=own, precision=of) for of in engine.precisions if of != "fp32"]
+    return cases + [case(batch_size=most, n_threads=own, precision=of) for of in engine.precisions(work.kind)[1:]]
 
 
 def _passes(work: Workload, cases: Sequence[Case], params: Params) -> Iterator[Pass]:

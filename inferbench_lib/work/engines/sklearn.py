@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from inferbench_lib.work.base import Engine, Runner
@@ -11,7 +12,9 @@ class Sklearn(Engine):
     """scikit-learn as it comes; threads are the model's `n_jobs`."""
 
     name = "sklearn"
+    title = "scikit-learn"
     library = "sklearn"
+    package = "scikit-learn"
     kinds = ("estimator",)
 
     @classmethod
@@ -23,4 +26,12 @@ class Sklearn(Engine):
         self._model = self.workload.model()
 
     def runner(self, *, device: str = "cpu", precision: str = "fp32", n_threads: int = 1) -> Runner:
-        return Runner(run=self._model.predict, activate=partial(setattr, self._model, "n_jobs", n_threads))
+        return Runner(
+            run=self._model.predict,
+            activate=partial(setattr, self._model, "n_jobs", n_threads),
+            scores=getattr(self._model, "predict_proba", None),
+        )
+
+    def price(self, precision: str = "fp32") -> Mapping[str, float]:
+        path = getattr(self.workload, "model_path", None)
+        return {"model_bytes": float(path.stat().st_size)} if path else {}
