@@ -256,7 +256,7 @@ def test_published_figures_stand_beside_the_band_of_their_card() -> None:
     """Where the band does not hold them, by how much: 83 images/s at least where 8 to 12 were published."""
     table = devices.reference_table(devices.study(samples.vs_gpu()))
     assert "MODEL, large: 82.6–187 images/s; the published 8–12 are below it by 6.88×" in table.reading
-    assert "12.0 images/s use 5 % of that card's fp32 peak" in table.reading
+    assert "12 images/s use 5 % of that card's fp32 peak" in table.reading
     cell = row(table, **{"GTX 750 Ti published": "8–12"})
     assert cell["GTX 750 Ti MODEL"] == "82.6–187"
 

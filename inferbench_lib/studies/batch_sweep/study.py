@@ -41,7 +41,6 @@ class Knee:
     batch_size: int
     low: int | None
     high: int | None
-    throughput_per_s: float
     reached: bool
     reason: str = ""
 
@@ -198,7 +197,6 @@ def knee(throughputs: Mapping[int, Sequence[float]]) -> Knee | Refusal:
         batch_size=int(sizes[position]),
         low=low,
         high=high,
-        throughput_per_s=float(typical[position]),
         reached=position < len(sizes) - 1,
         reason="" if low is not None else f"needs {values_needed()} rounds, has {n_rounds}",
     )

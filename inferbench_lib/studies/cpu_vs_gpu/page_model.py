@@ -238,8 +238,8 @@ def _published_sentence(network: Network, card: Prediction, published: str) -> s
         if above > 1
         else "partly outside it"
     )
-    used = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s)
+    used, most = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s), published.split("–")[1]
     return (
-        f"{text} {way}. {digits(high)} images/s use {used} of that card's fp32 peak, so most of the published time was "
+        f"{text} {way}. {most} images/s use {used} of that card's fp32 peak, so most of the published time was "
         "not arithmetic, but something this model leaves out."
     )
