@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from inferbench_lib.findings import Refusal, Summary
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
+from inferbench_lib.stats.comparison import simplest
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.processes import scatter
@@ -23,7 +24,6 @@ from inferbench_lib.studies.batch_sweep.best import (
     NoBatch,
     best_batch,
     memory_above_idle,
-    simplest,
 )
 from inferbench_lib.studies.batch_sweep.search import TOLERANCE
 
