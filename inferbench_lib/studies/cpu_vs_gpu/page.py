@@ -26,9 +26,7 @@ from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, end_to_end
 from inferbench_lib.studies.cpu_vs_gpu.page_advice import advise as advise
 from inferbench_lib.studies.cpu_vs_gpu.page_advice import code_on_cpu, verdict
-from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    break_even_table as break_even_table,
-)
+from inferbench_lib.studies.cpu_vs_gpu.page_break_even import break_even_table as break_even_table
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     gpu_table as gpu_table,
 )

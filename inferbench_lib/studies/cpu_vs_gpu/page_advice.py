@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferbench_lib.findings import Advice, Verdict
+from inferbench_lib.findings import Advice, Ratio, Verdict
 from inferbench_lib.records import CPU
 from inferbench_lib.report.words import capital, compared, digits, joined, plural, ratio, times
 from inferbench_lib.studies.batch_loop import batch_loop, loops
@@ -45,19 +45,29 @@ def _not_compared(said: DeviceStudy) -> list[str]:
 
 def _on_cpu(said: DeviceStudy) -> list[str]:
     """Return the batches to use on the CPU with their gain, and what it reaches where none is recommended."""
-    use, reached = [], []
+    use: dict[str, Ratio] = {}
+    single, reached, smallest = [], [], ""
     for name in said.names:
         if chosen := said.on_cpu_alone(name):
             cell, gain = chosen
-            over = f"{ratio(gain)} those of batch {said.measured(name, CPU)[0].batch_size}" if gain else ""
-            over = over or "larger ones gain nothing"
-            use.append(f"{cell.batch_size} for the {name} network ({digits(cell.rate)} images/s, {over})")
+            words = f"{cell.batch_size} for the {name} network"
+            if gain:
+                use[words], smallest = gain, f"batch {said.measured(name, CPU)[0].batch_size}"
+            else:
+                single.append(words)
         elif best := said.best(name, CPU):
             reached.append(f"{digits(best.rate)} images/s with the {name} network (batch {best.batch_size})")
-    if not use and not reached:
-        return ["The CPU has no result"]
-    sentences = [f"For throughput on the CPU, use batches of {joined(use)}"] if use else []
-    return [*sentences, f"The CPU reaches {joined(reached)}"] if reached else sentences
+    sentences = []
+    if use:
+        gains = joined(map(ratio, use.values()))
+        sentences.append(
+            f"For throughput on the CPU, use batches of {joined(use)}: {gains} the throughput of {smallest}"
+        )
+    if single:
+        sentences.append(f"On the CPU use batches of {joined(single)}: larger ones gain nothing")
+    if reached:
+        sentences.append(f"The CPU reaches {joined(reached)}")
+    return sentences or ["The CPU has no result"]
 
 
 def code_on_cpu(said: DeviceStudy) -> str:

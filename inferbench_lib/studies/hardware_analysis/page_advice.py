@@ -25,7 +25,7 @@ def advise(said: HardwareStudy) -> Advice | None:
     networks, gains = joined(workload(one.name) for one in found), joined(ratio(one.gain) for one in found)
     precision = found[0].case.precision
     return Advice(
-        recommendation=f"run {networks} in {precision}: {gains} as fast as in fp32",
+        recommendation=f"run {networks} in {precision}: {gains} as fast as fp32",
         evidence=joined(map(_evidence, found)),
         limits=f"this CPU, inputs given in {precision}; check that your own model is accurate enough in it",
         code=CODE[precision],

@@ -21,6 +21,8 @@ from inferbench_lib.studies.summary import study
 from inferbench_lib.studies.summary.page_slide import performance_summary as performance_summary
 
 Runs = Mapping[str, Run]
+MOST_WORDS = 45
+"""Of the verdict."""
 AGREEMENT = {
     Verdict.INDISTINGUISHABLE: "no significant difference",
     Verdict.FASTER: "faster again",
@@ -49,7 +51,7 @@ def answer(runs: Runs) -> Answer:
         flags.append(f"{flagged} of {plural(len(answers), 'notebook')} have warnings: read them on their pages")
     advised = voice.recommendations(runs)
     first = next(iter(answers.values()))
-    verdict = f"{capital('; '.join(one.recommendation for one in advised))}." if advised else first.verdict
+    verdict = _verdict(advised) if advised else first.verdict
     simulated = next((run for run in runs.values() if run.mark), None)
     cards = tuple(card for name in _by_gain(runs) for card in _cards(name, runs))
     flags += _differing(study.measured_again(runs))
@@ -59,6 +61,15 @@ def answer(runs: Runs) -> Answer:
         flags=tuple(flags),
         code=_code(advised, answers),
     )
+
+
+def _verdict(advised: Sequence[Advice]) -> str:
+    """Return the recommendations as far as they have room; all of them are listed below."""
+    said = advised[0].recommendation
+    for one in advised[1:]:
+        longer = f"{said}; {one.recommendation}"
+        said = longer if len(longer.split()) <= MOST_WORDS else said
+    return f"{capital(said)}."
 
 
 def _by_gain(runs: Runs) -> list[str]:
