@@ -236,9 +236,7 @@ def test_the_fastest_spread_names_its_ties() -> None:
 
 def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
     """110 MB above the idle processes for 100 MB; two processes are twice as fast as one."""
-    assert page.memory_by_way(said).reading == (
-        "Above the idle processes, in multiples of the data: the shared-memory pool 1.10×."
-    )
+    assert row(page.table(said), way="the shared-memory pool")["memory"] == "1.10× data"
     threads, processes = (one.ratio for one in said.network[1:])
     assert threads is not None
     assert processes is not None
@@ -250,11 +248,10 @@ def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    """A run without cold starts, scaling, memory and network says so in each place."""
+    """A run without cold starts, scaling and network says so in each place."""
     said = page.study(samples.multiprocess())
     assert page.cold_start(said).reading == "No way was measured from a cold start."
     assert page.scaling_curve(said).reading == "Rows by processes were not measured: `scaling_rows` is empty."
-    assert page.memory_by_way(said).reading == "Memory was not measured."
     assert page.network_spread(said).reading == (
         "The network was not measured: `network_processes` or `network_threads` is empty."
     )

@@ -202,19 +202,3 @@ def _account(name: str, breakdown: Breakdown) -> str:
         f"{capital(name)} lost {seconds(lost_s)} per pass, {part} of its time, against an equal split of one process's "
         f"work: {said}. {unexplained}"
     )
-
-
-def memory_by_way(said: MultiprocessStudy) -> View:
-    """Show how much memory each way needs."""
-    known = {title(way): Interval(value=way.memory) for way in said.warm.values() if way.memory is not None}
-    spoken = joined(f"{name} {times(of.value)}" for name, of in known.items())
-    return bars(
-        "memory_by_way",
-        known,
-        "memory above the idle processes, as a multiple of the data",
-        [(1.0, "the data once")],
-        alt="Memory of each way above its idle processes, as a multiple of the data.",
-        reading=f"Above the idle processes, in multiples of the data: {spoken}."
-        if spoken
-        else "Memory was not measured.",
-    )

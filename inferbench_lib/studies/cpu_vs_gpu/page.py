@@ -31,11 +31,10 @@ from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     gpu_table as gpu_table,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    memory_by_batch,
-    modelled_gpus,
+    memory_table as memory_table,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    memory_table as memory_table,
+    modelled_gpus,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     reference_table as reference_table,
@@ -133,7 +132,7 @@ def _growth(said: DeviceStudy, name: str, device: str) -> str:
     )
 
 
-VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
+VIEWS = (inference_comparison, modelled_gpus)
 
 
 def table(said: DeviceStudy) -> Table:

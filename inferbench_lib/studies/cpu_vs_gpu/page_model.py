@@ -10,7 +10,7 @@ from inferbench_lib.findings import Verdict
 from inferbench_lib.records import CPU
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.words import digits, interval, joined, ratio, share, size, times
+from inferbench_lib.report.words import digits, interval, ratio, share, size, times
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     ALLOWANCE_BYTES,
     ALLOWANCE_SHARE,
@@ -22,7 +22,6 @@ from inferbench_lib.studies.cpu_vs_gpu.model import (
 from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy, checks, predictions
 
 PUBLISHED_CARD = "GTX 750 Ti"
-MEMORY_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Published(NamedTuple):
@@ -109,37 +108,6 @@ def gpu_table(said: DeviceStudy) -> Table:
     return Table(frame=pd.DataFrame(rows), reading=f"{reading} Sources: {sources}.")
 
 
-def memory_by_batch(said: DeviceStudy) -> View:
-    """Draw the modelled memory of each network on a card by batch size."""
-    frame = pd.DataFrame(
-        {
-            "x": batch,
-            "y": network.card_bytes(batch) / 1e9,
-            "low": network.counted_bytes(batch) / 1e9,
-            "high": network.card_bytes(batch) / 1e9,
-            "label": network.name,
-        }
-        for network in said.modelled
-        for batch in MEMORY_BATCHES
-    )
-    frame.attrs = {
-        "x": "batch size",
-        "y": "GB on the card (MODEL; band: counted tensors only)",
-        "limit": (2.0, f"2 GB, the memory of a {PUBLISHED_CARD}"),
-    }
-    spoken = joined(
-        f"{network.name} {size(network.counted_bytes(16))} ({size(network.card_bytes(16))} with the allowance)"
-        for network in said.modelled
-    )
-    reading = (
-        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: "
-        f"{spoken or 'no network with known operators'}. The allowance is "
-        f"{size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the allocator."
-    )
-    return View(name="modelled_memory", frame=frame, draw=figures.lines, alt="Modelled memory by batch size (MODEL).",
-                reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
-
-
 def memory_table(said: DeviceStudy) -> Table:
     """Return the memory of each network, and the largest batch that cards of 2 to 24 GB would hold."""
     rows = [
@@ -154,7 +122,11 @@ def memory_table(said: DeviceStudy) -> Table:
         }
         for network in said.modelled
     ]
-    reading = "MODEL: weights and activations are counted, the rest is the allowance; not measured on any card."
+    reading = (
+        "MODEL: weights and activations are counted from the layers' tensors; not measured on any card. "
+        f"The allowance is {size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the "
+        "allocator."
+    )
     return Table(frame=pd.DataFrame(rows), reading=reading)
 
 
