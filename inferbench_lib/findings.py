@@ -144,12 +144,21 @@ class Breakdown:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """A recommendation, the evidence for it, the limits it holds under, and the lines of code that follow it."""
+    """A recommendation, the evidence for it, the limits it holds under, and the lines of code that follow it.
+
+    `gain` is the speedup that it promises, the largest of several; None where none is stated.
+    """
 
     recommendation: str
     evidence: str
     limits: str = ""
     code: str = ""
+    gain: Ratio | None = None
+
+    @property
+    def sure_gain(self) -> float:
+        """Return the gain that its interval still holds at its lower end; 0 without one."""
+        return self.gain.low or 0.0 if self.gain else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

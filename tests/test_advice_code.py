@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import sample_runs as samples
 from bs4 import BeautifulSoup
 from tiny import ROOT
 
+from inferbench_lib import studies
 from inferbench_lib.records import Measurement, Run
 from inferbench_lib.report import display
 from inferbench_lib.studies import voice
@@ -25,15 +29,53 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 if __name__ == "__main__":
-    rows = np.random.default_rng(0).normal(size=(40, 3))
+    rows = np.random.default_rng(0).normal(size=(20_005, 3))
     model = RandomForestClassifier(3, n_jobs=7, random_state=0).fit(rows, rows[:, 0] > 0)
     expected = model.predict(rows)
 """
 CHECK = """
-    outputs = globals().get("outputs", model.predict(rows))
-    assert (outputs == expected).all() and len(outputs) == 40
+    outputs = outputs if "outputs" in globals() else model.predict(rows)
+    assert (outputs == expected).all() and len(outputs) == 20_005
     print(model.n_jobs)
 """
+PREPARED_NETWORK = """\
+import torch
+from inferbench_lib.work.cnn import Cnn
+
+if __name__ == "__main__":
+    work, n_images = Cnn(size="small"), 20
+    model, images = work.model(), torch.from_numpy(work.draw(n_images))
+"""
+CHECK_NETWORK = """
+    outputs = (outputs if "outputs" in globals() else model(images)).detach().numpy()
+    seen = work.agree(outputs, work.answers(images.numpy()), "{precision}")
+    assert seen.passed and outputs.shape == (n_images, 10), seen.detail
+    print(torch.get_num_threads())
+"""
+
+
+@cache
+def executed(code: str) -> str:
+    """What a script prints that runs the code around a real model and its inputs, and checks the outputs."""
+    is_network = "torch" in code
+    if is_network and not pytest.importorskip("torch").cuda.is_available():
+        code = code.replace("cuda:0", "cpu")
+    precision = "bf16" if "bfloat16" in code else "fp32"
+    parts = (PREPARED_NETWORK, CHECK_NETWORK.format(precision=precision)) if is_network else (PREPARED, CHECK)
+    with TemporaryDirectory() as folder:
+        script = Path(folder, "script.py")
+        script.write_text(parts[0] + textwrap.indent(code, "    ") + parts[1])
+        environment = {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=100, check=False, env=environment
+        )
+    assert done.returncode == 0, f"{code}\n{done.stderr}"
+    return done.stdout.strip()
+
+
+def blocks(code: str) -> list[str]:
+    """The code of each workload, without the comment that names it where there are several."""
+    return [re.sub(r"^# .*\n", "", block) for block in re.split(r"\n\n(?=# )", code) if block]
 
 
 def fastest(executor: str, **case: Any) -> Run:
@@ -48,21 +90,10 @@ def fastest(executor: str, **case: Any) -> Run:
 
 
 @pytest.mark.parametrize("executor", ["single", "threads", "process_pool", "loky", "naive_pool", "shared_pool", "dask"])
-def test_the_code_of_a_way_predicts_the_same(executor: str, tmp_path: Path) -> None:
+def test_the_code_of_a_way_predicts_the_same(executor: str) -> None:
     """As a script: the recommended way returns every row's prediction in order; a parameter is set on the model."""
-    code = voice.answer(fastest(executor)).code
-    script = tmp_path / "script.py"
-    script.write_text(PREPARED + textwrap.indent(code, "    ") + CHECK)
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env={"PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == {"single": "1", "threads": "2"}.get(executor, "7")
+    told = executed(voice.answer(fastest(executor)).code)
+    assert told == {"single": "1", "threads": "2"}.get(executor, "7")
 
 
 @pytest.mark.parametrize(("executor", "n_threads"), [("single", 1), ("threads", 2)])
@@ -76,6 +107,48 @@ def test_threads_of_a_network_are_those_of_torch(executor: str, n_threads: int) 
     finally:
         torch.set_num_threads(before)
     assert voice.answer(fastest("shared_pool", workload="cnn-small", engine="torch")).code == ""
+
+
+def in_bf16() -> Run:
+    """A run of `hardware_analysis` in which the small network is twice as fast in bf16."""
+    fp32 = samples.network("small", "cpu", 16)
+    bf16 = replace(fp32, case=replace(fp32.case, precision="bf16"), samples_s=tuple(s / 2 for s in fp32.samples_s))
+    return samples.hardware_run([fp32, bf16])
+
+
+def shown(page: str) -> set[str]:
+    """Each block of code that a page shows of any sample, in its answer or its recommendations."""
+    runs = [*samples.ALL, in_bf16()]
+    if page == "summary":
+        whole = {run.notebook: run for run in (samples.multiprocess(), samples.vs_gpu(), samples.sweep(), in_bf16())}
+        fronts = [whole, *({run.notebook: run} for run in runs)]
+        codes = [summary.answer(each).code for each in fronts]
+        for each in fronts:
+            copied = BeautifulSoup(summary.to_do(each), "html.parser").select("pre.copy code")
+            codes += [block.get_text() for block in copied]
+    else:
+        mine = [run for run in runs if run.notebook == page]
+        codes = [voice.answer(run).code for run in mine]
+        codes += [advice.code for run in mine if (advice := voice.advice(run))]
+    return {block for code in codes for block in blocks(code)}
+
+
+@pytest.mark.parametrize("page", studies.in_report())
+def test_every_line_that_a_page_shows_runs(page: str) -> None:
+    """Around a real model and its inputs, in a process of its own, with outputs equal to the reference's."""
+    found = shown(page)
+    assert found
+    for block in sorted(found):
+        told = executed(block)
+        for asked in re.findall(r"n_jobs = (\d+)|set_num_threads\((\d+)\)", block):
+            assert told == "".join(asked)
+
+
+@pytest.mark.parametrize("wrong", ["model.n_jobs = missing", "outputs = torch.mul(model(images), 1.01)"])
+def test_a_wrong_line_is_seen(wrong: str) -> None:
+    """A line that fails, and outputs that are too far from the reference."""
+    with pytest.raises(AssertionError, match=r"Error"):
+        executed(wrong)
 
 
 def on_cpu(cells: tuple[Measurement, ...], **case: Any) -> tuple[Measurement, ...]:

@@ -133,6 +133,16 @@ def test_stored_run_is_shown(runs: dict[str, Run], notebook: str) -> None:
         assert drawn.frame.empty or len(drawn.figure().axes) > 0
 
 
+def test_a_sentence_prints_a_figure_as_its_table_does(runs: dict[str, Run]) -> None:
+    """The throughput at the largest batch and the shares of the ceiling have one value and one form on their page."""
+    page, said = studies.page("batch_sweep"), studies.study(runs["batch_sweep"])
+    forest = next(row for row in page.table(said).frame.to_dict("records") if row["batch"] == "100,000")
+    assert f"100,000 ({forest['inputs/s']} inputs/s)." in page.throughput_by_batch(said).reading
+    page, said = studies.page("cpu_multiprocess"), studies.study(runs["cpu_multiprocess"])
+    shares = {row["way"]: row["of the ceiling"] for row in page.table(said).frame.to_dict("records")}
+    assert f": the shared-memory pool {shares['the shared-memory pool']} (" in page.side_by_side(said).reading
+
+
 def test_stored_run_joins_a_front_page(runs: dict[str, Run]) -> None:
     """The front page says what to do, for each notebook that compares ways of working."""
     assert len(voice.recommendations(runs)) == 3

@@ -12,7 +12,7 @@ from inferbench_lib.records import Case, Figure, Flag, Machine, Measurement, Out
 from inferbench_lib.stats.entries import labels
 from inferbench_lib.studies.cpu_multiprocess.breakdown import losses
 from inferbench_lib.studies.cpu_multiprocess.page import advise, answer, table
-from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, network_spread
+from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, network_spread, scaling_curve
 from inferbench_lib.studies.cpu_multiprocess.page_ways import by_reason, cold_start, title, where_the_time_went
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy, figures, study
 
@@ -282,6 +282,28 @@ def test_load_beside_the_run_leaves_no_law() -> None:
     (seen,) = said(*cells[:2], under_load(cells[2])).spreadings
     assert {n: ratio.verdict for n, ratio in seen.strong.items()} == {2: Verdict.FASTER, 4: Verdict.UNSTABLE}
     assert seen.amdahl == seen.usl == Refusal(reason=LOAD.removesuffix("."))
+
+
+def test_load_beside_the_run_leaves_no_finding() -> None:
+    """What needs other numbers of CPUs is not judged in the figures either: the load is named, and no ratio is told."""
+    scaling = [
+        replace(cell("single" if n == 1 else "shared_pool", 4.0 / n, n), notes={"part": "scaling"}) for n in (1, 2, 4)
+    ]
+    network = [
+        replace(one, case=replace(one.case, workload="cnn-small"), notes={"part": "network"})
+        for one in (cell("single", 4.0), cell("single", 2.0, n_threads=2), cell("shared_pool", 2.0, 2))
+    ]
+    why = f"no verdict ({LOAD.removesuffix('.')})"
+    quiet, loaded = said(*scaling, *network), said(*map(under_load, (*scaling, *network)))
+    assert "2 processes 2.00× (2.00–2.00)" in scaling_curve(quiet).reading
+    assert scaling_curve(loaded).reading == f"With 10 rows: 2 processes and 4 processes: {why}."
+    assert crossover_map(loaded).reading == f"2 processes: {why}; 4 processes: {why}."
+    assert network_spread(quiet).reading.endswith(" Statistically tied: 2 processes × 1 thread.")
+    assert network_spread(loaded).reading == (
+        f"Against one process with one thread: 1 process × 2 threads and 2 processes × 1 thread: {why}."
+    )
+    half = said(*scaling[:2], under_load(scaling[2]))
+    assert f"With 10 rows: 2 processes 2.00× (2.00–2.00); 4 processes: {why}. " in scaling_curve(half).reading
 
 
 def test_more_processes_than_cpus_are_held_against_the_cpus() -> None:

@@ -17,7 +17,7 @@ from inferbench_lib.studies.summary import page as summary
 
 
 def bf16(factor: float, size: str = "small", wobble: Any = samples.WOBBLE) -> Measurement:
-    """A network's cell in bf16, so many times as fast as in fp32."""
+    """A network's cell in bf16, so many times as fast as fp32."""
     plain = samples.network(size, "cpu", 16)
     seen = Verification(passed=True, n_checked=160, max_abs_difference=0.0123)
     case = replace(plain.case, precision="bf16")
@@ -34,13 +34,13 @@ def test_a_lower_precision_that_gains_is_recommended() -> None:
     run = hardware(bf16(1.75))
     advice = voice.advice(run)
     assert advice is not None
-    assert advice.recommendation == "run the small network in bf16: 1.75× (1.75–1.75) as fast as in fp32"
+    assert advice.recommendation == "run the small network in bf16: 1.75× (1.75–1.75) as fast as fp32"
     assert advice.evidence == (
         "the small network compared within 8 rounds in batch 16 on 4 threads, "
         "outputs up to 0.0123 from the float64 ones"
     )
     said = voice.answer(run)
-    assert said.verdict.startswith("Run the small network in bf16: 1.75× (1.75–1.75) as fast as in fp32.")
+    assert said.verdict.startswith("Run the small network in bf16: 1.75× (1.75–1.75) as fast as fp32.")
     assert len(said.verdict.split()) <= 45
     assert (said.cards[0].value, said.code) == ("1.75×", advice.code)
     assert "Run the small network in bf16" in summary.to_do({run.notebook: run})
@@ -52,8 +52,7 @@ def test_both_networks_are_recommended_together() -> None:
     advice = voice.advice(hardware(bf16(1.75), bf16(1.5, "large")))
     assert advice is not None
     assert advice.recommendation == (
-        "run the small network and the large network in bf16: 1.75× (1.75–1.75) and 1.50× (1.50–1.50) as fast as in "
-        "fp32"
+        "run the small network and the large network in bf16: 1.75× (1.75–1.75) and 1.50× (1.50–1.50) as fast as fp32"
     )
 
 

@@ -132,12 +132,21 @@ def test_wrong_outputs_are_never_shown_as_fast() -> None:
 
 
 def test_without_a_gpu_it_is_said_plainly() -> None:
-    """No GPU is no fault, and nothing is to be installed; 16 images in 0.52 s are 30.8 per second."""
+    """No GPU is no fault, and nothing is to be installed; 16 images in 0.52 s are 1.23 times 25 per second.
+
+    What to do on the CPU follows, with the lines that do it.
+    """
     reached = (
-        "The CPU reaches 30.8 images/s with the small network (batch 16) and 1.54 images/s with the large network "
-        "(batch 16)."
+        "For throughput on the CPU, use batches of 16 for the small network and 16 for the large network: "
+        "1.23× (1.23–1.23) and 1.23× (1.23–1.23) the throughput of batch 1."
     )
     alone = samples.vs_gpu()
+    assert voice.answer(alone).code == (
+        "torch.set_num_threads(4)\n"
+        "with torch.inference_mode():\n"
+        "    outputs = torch.cat([model(batch) for batch in images.split(16)])"
+    )
+    assert voice.answer(samples.RUNS["devices, one sample"]).code == ""
     with_gpu = replace(alone, machine=replace(alone.machine, accelerators=("Example GPU",)))
     assert voice.answer(alone).verdict == f"No GPU was found. {reached}"
     assert voice.answer(replace(alone, params={**alone.params, "device": "cpu"})).verdict == (
@@ -162,9 +171,8 @@ def test_with_a_gpu_each_network_has_its_speedup() -> None:
     run = samples.vs_gpu(gpu=True)
     verdict = voice.answer(run).verdict
     assert verdict == (
-        "small: cuda:0 is 4.17× as fast as the CPU (4.17–4.17), 5.00× by device time; "
-        "large: cuda:0 is 6.67× as fast as the CPU (6.67–6.67), 8.00× by device time. "
-        "Transfers are included, except in device time."
+        "Run the small network and the large network on cuda:0: 4.17× (4.17–4.17) and 6.67× (6.67–6.67) as fast as on "
+        "the CPU, transfers included. By device time alone: 5.00× and 8.00×."
     )
     cell = row(devices.table(devices.study(run)), network="small", device="cuda:0", batch="4")
     assert (cell["median"], cell["images/s"], cell["peak memory"], cell["end to end"]) == (
@@ -194,7 +202,11 @@ def test_a_gpu_is_recommended_where_it_gains_more_than_a_tenth() -> None:
         "run the small network on cuda:0: 4.17× (4.17–4.17) as fast as on the CPU, transfers included; "
         "keep the large network on the CPU: with transfers cuda:0 is 0.74× (0.74–0.74) as fast"
     )
-    assert advice.code == 'model = model.to("cuda:0")\noutputs = model(images.to("cuda:0")).cpu()'
+    assert advice.code == (
+        'model = model.to("cuda:0")\n'
+        "with torch.inference_mode():\n"
+        '    outputs = torch.cat([model(batch.to("cuda:0")).cpu() for batch in images.split(16)])'
+    )
     assert voice.answer(run).code == advice.code
 
 
@@ -256,7 +268,7 @@ def test_published_figures_stand_beside_the_band_of_their_card() -> None:
     """Where the band does not hold them, by how much: 83 images/s at least where 8 to 12 were published."""
     table = devices.reference_table(devices.study(samples.vs_gpu()))
     assert "MODEL, large: 82.6–187 images/s; the published 8–12 are below it by 6.88×" in table.reading
-    assert "12.0 images/s use 5 % of that card's fp32 peak" in table.reading
+    assert "12 images/s use 5 % of that card's fp32 peak" in table.reading
     cell = row(table, **{"GTX 750 Ti published": "8–12"})
     assert cell["GTX 750 Ti MODEL"] == "82.6–187"
 
@@ -264,18 +276,52 @@ def test_published_figures_stand_beside_the_band_of_their_card() -> None:
 def test_modelled_memory_names_its_allowance() -> None:
     """35.1 MB of weights and 16 times 2.15 MB of activations are 69.4 MB; with the allowance 576 MB."""
     said = devices.study(samples.vs_gpu())
-    reading = devices.memory_by_batch(said).reading
-    assert "small 69.4 MB (576 MB with the allowance)" in reading
-    small = row(devices.memory_table(said), weights="35.1 MB")
-    assert (small["at batch 16"], small["largest batch in 2 GB"]) == ("69.4 MB", "619")
+    table = devices.memory_table(said)
+    assert "The allowance is 500 MB for driver and libraries, plus 10 % for the allocator." in table.reading
+    small = row(table, weights="35.1 MB")
+    assert (small["at batch 16"], small["with the allowance"], small["largest batch in 2 GB"]) == (
+        "69.4 MB",
+        "576 MB",
+        "619",
+    )
 
 
 def test_break_even_is_said_for_every_card_and_network() -> None:
-    """12 cards and 2 networks; against a CPU that was not measured nothing breaks even."""
-    table = devices.break_even_table(devices.study(samples.vs_gpu()))
-    assert len(table.frame) == 24
+    """12 cards and 2 networks, all faster from the first batch on: a sentence, no table of 24 equal rows.
+
+    Where the CPU takes 1 ns for the small network's batches but the last, that network is the sentence and the large
+    one the rows. Against a CPU that takes 1 ns for all nothing ever pays, and against one that was not measured nothing
+    breaks even.
+    """
+    run = samples.vs_gpu()
+    table = devices.break_even_table(devices.study(run))
+    assert table.frame.empty
+    assert table.reading == (
+        "MODEL: transfers included, all 24 pairs of GPU and network would be faster than this CPU from batch 1 on, at "
+        "the pessimistic end too. Copying the weights to the GPU pays off after 1 image. Starting the driver and the "
+        "program is not counted."
+    )
+
+    def in_1_ns(cell: Measurement, *, spared: bool) -> Measurement:
+        return cell if spared else replace(cell, samples_s=(1e-9,) * len(cell.samples_s))
+
+    def alike(cell: Measurement) -> bool:
+        return cell.case.workload == "cnn-large" or cell.case.batch_size == 16
+
+    mixed = tuple(in_1_ns(cell, spared=alike(cell)) for cell in run.measurements)
+    table = devices.break_even_table(devices.study(replace(run, measurements=mixed)))
     assert table.reading.startswith(
-        "MODEL: transfers included, 24 of 24 pairs of GPU and network would be faster than this CPU from batch 1 "
+        "MODEL: transfers included, 12 of 24 pairs of GPU and network would be faster than this CPU from batch 16 on, "
+    )
+    columns = ["network", "break-even batch, optimistic", "pessimistic"]
+    assert table.frame[columns].drop_duplicates().to_numpy().tolist() == [["large", "1", "1"]]
+    assert table.frame["GPU"].nunique() == len(table.frame) == 12
+    never = tuple(in_1_ns(cell, spared=False) for cell in run.measurements)
+    table = devices.break_even_table(devices.study(replace(run, measurements=never)))
+    assert table.frame.empty
+    assert table.reading.startswith(
+        "MODEL: transfers included, all 24 pairs of GPU and network would not be faster than this CPU at any measured "
+        "batch. Starting"
     )
     nothing = devices.break_even_table(devices.study(samples.RUNS["devices, processor failed"]))
     assert nothing.reading == "MODEL: no network was measured on this CPU, so there is no break-even."

@@ -63,13 +63,8 @@ def everything(*more: Measurement) -> Run:
     return samples.multiprocess(*ways, pool, *(more or (cold_pool(), *scaling_cells(), *network_cells())))
 
 
-def exactly(value: float) -> str:
-    """A share whose every round is the same, as the page says it."""
-    return f"{value:.2f} ({interval(value, value, '{:.2f}'.format)})"
-
-
 def percent(value: float) -> str:
-    """The same of a percentage."""
+    """A share whose every round is the same, as the page says it."""
     return measured(Interval(value=value, low=value, high=value), share)
 
 
@@ -122,7 +117,8 @@ def test_workers_that_stood_by_are_said() -> None:
     said = page.study(replace(samples.multiprocess(*others, pool), machine=Machine(usable_cpus=2)))
     assert {key: way.standing_by for key, way in said.warm.items() if way.standing_by} == {"shared_pool": 2}
     assert page.where_the_time_went(said).reading.endswith(
-        "The shared-memory pool took 2.00 s and lost nothing against an equal split. Unexplained: 0 % of the whole. "
+        "The shared-memory pool lost nothing against an equal split of one process's work. Unexplained: 0 % of the "
+        "whole. "
         "The shared-memory pool left 2 of 4 workers idle, since the others keep all CPUs busy."
     )
 
@@ -151,8 +147,8 @@ def test_a_cold_start_has_an_account_of_its_own(said: page.MultiprocessStudy) ->
     assert held.value == pytest.approx(1.6)
     assert page.cold_start(said).reading == (
         f"{compared(held, 'The shared-memory pool, cold', 'one process')}. "
-        "The shared-memory pool, cold took 2.50 s, 1.50 s more than an equal split of one process's work: process "
-        "start 1.12 s (75 %) and waiting for a CPU 375 ms (25 %). Unexplained: 0 % of the whole."
+        "The shared-memory pool, cold lost 1.50 s per pass, 60 % of its time, against an equal split of one process's "
+        "work: process start 1.12 s (75 %) and waiting for a CPU 375 ms (25 %). Unexplained: 0 % of the whole."
     )
 
 
@@ -165,12 +161,12 @@ def test_side_by_side_holds_each_way_against_ceiling_ideal_and_threads(said: pag
         (pytest.approx(4.0), "ceiling, independent processes: 4.00×"),
     ]
     assert view.reading.startswith(
-        f"Share of the ceiling, independent processes at 4.00× one process: the shared-memory pool {exactly(0.83)}, "
-        f"scikit-learn threads {exactly(0.80)} and a new ProcessPoolExecutor per call {exactly(0.20)}. "
+        f"Share of the ceiling, independent processes at 4.00× one process: the shared-memory pool {percent(0.83)}, "
+        f"scikit-learn threads {percent(0.80)} and a new ProcessPoolExecutor per call {percent(0.20)}. "
     )
     assert view.reading.endswith(
-        f"Speed relative to scikit-learn's own threads: the shared-memory pool {exactly(1.04)} and a new "
-        f"ProcessPoolExecutor per call {exactly(0.25)}."
+        f"Speed relative to scikit-learn's own threads: the shared-memory pool {percent(1.04)} and a new "
+        f"ProcessPoolExecutor per call {percent(0.25)}."
     )
     few = page.study(replace(everything(), machine=Machine(usable_cpus=2)))
     assert page.side_by_side(few).frame.attrs["marks"][1] == (2.0, "ideal: 2 times one process")
@@ -240,9 +236,7 @@ def test_the_fastest_spread_names_its_ties() -> None:
 
 def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
     """110 MB above the idle processes for 100 MB; two processes are twice as fast as one."""
-    assert page.memory_by_way(said).reading == (
-        "Above the idle processes, in multiples of the data: the shared-memory pool 1.10×."
-    )
+    assert row(page.table(said), way="the shared-memory pool")["memory"] == "1.10× data"
     threads, processes = (one.ratio for one in said.network[1:])
     assert threads is not None
     assert processes is not None
@@ -254,11 +248,10 @@ def test_memory_and_network_are_read_back(said: page.MultiprocessStudy) -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    """A run without cold starts, scaling, memory and network says so in each place."""
+    """A run without cold starts, scaling and network says so in each place."""
     said = page.study(samples.multiprocess())
     assert page.cold_start(said).reading == "No way was measured from a cold start."
     assert page.scaling_curve(said).reading == "Rows by processes were not measured: `scaling_rows` is empty."
-    assert page.memory_by_way(said).reading == "Memory was not measured."
     assert page.network_spread(said).reading == (
         "The network was not measured: `network_processes` or `network_threads` is empty."
     )

@@ -143,14 +143,15 @@ def show(view: View) -> None:
 
 
 def table(value: Table) -> None:
-    """Show rows, the rest of a long table folded, their notes and their reading."""
+    """Show rows, the rest of a long table folded, their notes and their reading; without rows no table."""
     columns = list(value.frame.columns)
     frame = value.frame[columns[:1] + sorted(columns[1:], key=lambda name: (*DECIDING, name).index(name))]
     n_shown = SHOWN if len(frame) > LONG else len(frame)
     more = (
         f'<details class="rows"><summary>{len(frame) - n_shown} more rows</summary>{_rows(frame[n_shown:])}</details>'
     )
-    markup(_rows(frame[:n_shown]) + more * (n_shown < len(frame)))
+    if len(frame):
+        markup(_rows(frame[:n_shown]) + more * (n_shown < len(frame)))
     for note in value.notes:
         read(note)
     if value.reading:

@@ -103,6 +103,16 @@ def best_and_ties(measurements: Sequence[Measurement]) -> list[Measurement]:
     return found
 
 
+def simplest(cells: Sequence[Measurement], *, most: float = math.inf) -> Measurement:
+    """Return the first of the cells that are statistically tied with the fastest and at most `most` times slower.
+
+    The second condition matters where rounds are noisy, so that much slower cells are tied too.
+    """
+    tied = best_and_ties(cells)
+    close = {id(cell) for cell in tied if input_s(cell) <= most * input_s(tied[0])}
+    return next(cell for cell in cells if id(cell) in close)
+
+
 def input_s(cell: Measurement) -> float:
     """Return the median seconds per input of a cell with samples."""
     return median(cell.samples_s) / cell.inputs_per_call

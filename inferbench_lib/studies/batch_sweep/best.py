@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from inferbench_lib.findings import Interval, Percentile, Refusal, Summary
 from inferbench_lib.records import Measurement, Outcome
-from inferbench_lib.stats.comparison import WORTH, best_and_ties, input_s
+from inferbench_lib.stats.comparison import WORTH, simplest
 from inferbench_lib.stats.statistics import summarize
 
 DEFAULT_PERCENTILE = 0.95
@@ -71,16 +70,6 @@ def best_batch(
     summary = summarize(best)
     latency = None if max_latency_s is None else _percentile(summary, latency_percentile)
     return BestBatch(batch_size=best.case.batch_size, throughput_per_s=summary.throughput_per_s, latency=latency)
-
-
-def simplest(cells: Sequence[Measurement], *, most: float = math.inf) -> Measurement:
-    """Return the first of the cells that are statistically tied with the fastest and at most `most` times slower.
-
-    The second condition matters where rounds are noisy, so that much slower cells are tied too.
-    """
-    tied = best_and_ties(cells)
-    close = {id(cell) for cell in tied if input_s(cell) <= most * input_s(tied[0])}
-    return next(cell for cell in cells if id(cell) in close)
 
 
 def memory_above_idle(cell: Measurement) -> int | None:

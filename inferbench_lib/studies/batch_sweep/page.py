@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.findings import Advice, Refusal
+from inferbench_lib.findings import Advice, Refusal, Summary
 from inferbench_lib.records import CPU, Outcome
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, Table, View
@@ -158,11 +158,16 @@ def _knee(series: Series) -> str:
     if not knee.reached:
         return (
             f"{named}: throughput still rises at the largest batch measured, {knee.batch_size:,} "
-            f"({digits(knee.throughput_per_s)} inputs/s)."
+            f"({_rate(series.summaries[knee.batch_size])} inputs/s)."
         )
     ends = interval(knee.low, knee.high, "{:,}".format)
     spread = knee.reason if knee.low is None else f"95 % of resampled rounds: {ends}"
     return f"{named}: batches above {knee.batch_size:,} ({spread}) gain less than {share(TOLERANCE)} in throughput."
+
+
+def _rate(summary: Summary) -> str:
+    """Return the throughput of one cell, alike in sentences and in the table."""
+    return digits(summary.throughput_per_s.value)
 
 
 def memory_by_batch(said: SweepStudy) -> View:
@@ -221,7 +226,7 @@ def _row(series: Series, batch_size: int) -> dict[str, str]:
             for tail in summary.percentiles
             if tail.p > 0.5
         },
-        "inputs/s": digits(summary.throughput_per_s.value) if ok else "–",
+        "inputs/s": _rate(summary) if ok else "–",
         "memory": size(series.memory[batch_size]) if batch_size in series.memory else "–",
         "calls": plural(summary.n_samples, "call"),
         "outcome": str(summary.outcome) + (f": {summary.reason}" if summary.reason else ""),

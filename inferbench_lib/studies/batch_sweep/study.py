@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from inferbench_lib.findings import Refusal, Summary
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
+from inferbench_lib.stats.comparison import simplest
 from inferbench_lib.stats.entries import Label, entry, labels
 from inferbench_lib.stats.intervals import values_needed
 from inferbench_lib.stats.processes import scatter
@@ -23,7 +24,6 @@ from inferbench_lib.studies.batch_sweep.best import (
     NoBatch,
     best_batch,
     memory_above_idle,
-    simplest,
 )
 from inferbench_lib.studies.batch_sweep.search import TOLERANCE
 
@@ -41,7 +41,6 @@ class Knee:
     batch_size: int
     low: int | None
     high: int | None
-    throughput_per_s: float
     reached: bool
     reason: str = ""
 
@@ -198,7 +197,6 @@ def knee(throughputs: Mapping[int, Sequence[float]]) -> Knee | Refusal:
         batch_size=int(sizes[position]),
         low=low,
         high=high,
-        throughput_per_s=float(typical[position]),
         reached=position < len(sizes) - 1,
         reason="" if low is not None else f"needs {values_needed()} rounds, has {n_rounds}",
     )

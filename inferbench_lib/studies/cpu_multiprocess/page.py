@@ -16,7 +16,6 @@ from inferbench_lib.studies.cpu_multiprocess.page_scaling import crossover_map, 
 from inferbench_lib.studies.cpu_multiprocess.page_ways import (
     cold_start,
     executor_times,
-    memory_by_way,
     side_by_side,
     title,
     where_the_time_went,
@@ -32,7 +31,6 @@ VIEWS = (
     cold_start,
     scaling_curve,
     crossover_map,
-    memory_by_way,
     network_spread,
 )
 PICTURE = executor_times
@@ -91,8 +89,10 @@ def table(said: MultiprocessStudy) -> Table:
         frame=pd.DataFrame(rows).fillna("–"),
         reading="Efficiency is speedup divided by the number of processes or threads. "
         "Start-up is not part of the time: it is paid once, before the first call. A cold way starts within each call, "
-        "with no more processes than usable CPUs, so its time includes the start-up. The reference is a published "
-        "result of another machine, which called a new multiprocessing.Pool: do not compare its seconds.",
+        "with no more processes than usable CPUs, so its time includes the start-up. Memory is the peak of all "
+        "processes during one pass, less their memory before the data came; pages that several of them share count "
+        "once. The reference is a published result of another machine, which called a new multiprocessing.Pool: do "
+        "not compare its seconds.",
     )
 
 

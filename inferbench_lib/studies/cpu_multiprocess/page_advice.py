@@ -152,7 +152,9 @@ def advise(said: MultiprocessStudy) -> Advice:
             found.append(f"{times(before.value)} with the simpler way: {_do(choice.simpler[0])}")
         found += [_of_ceiling(choice), *_others(choice)]
     evidence = "; ".join(filter(None, found))
-    return Advice(recommendation=recommendation, evidence=evidence, limits=limits, code=_code(choice.way))
+    return Advice(
+        recommendation=recommendation, evidence=evidence, limits=limits, code=_code(choice.way), gain=choice.way.ratio
+    )
 
 
 def _code(way: Way) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from inferbench_lib.findings import Interval, Refusal, Verdict
+from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.look import INK, outlined
@@ -16,7 +16,7 @@ from inferbench_lib.report.words import digits, interval, joined, measured, plur
 from inferbench_lib.stats.comparison import best_and_ties, efficiency
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.stats.scaling import AmdahlFit, UslFit
-from inferbench_lib.studies.cpu_multiprocess.page_ways import bars, by_reason, title
+from inferbench_lib.studies.cpu_multiprocess.page_ways import bars, by_reason, is_open, no_verdicts, title
 from inferbench_lib.studies.cpu_multiprocess.scaling import Spreading
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
 from inferbench_lib.studies.cpu_multiprocess.ways import Way, is_known
@@ -53,18 +53,24 @@ def _more(one: Spreading) -> str:
 
 
 def _scaling(seen: Spreading, usable: int) -> str:
-    strong = "; ".join(
-        f"{_processes(n)}{' (more than CPUs)' if n > usable else ''} {ratio(r)}" for n, r in seen.strong.items()
-    )
-    sentences = [f"With {max(seen.rows):,} rows{_more(seen)}: {strong}."]
-    within = [n for n in seen.strong if n <= usable]
+    strong = {f"{_processes(n)}{' (more than CPUs)' if n > usable else ''}": r for n, r in seen.strong.items()}
+    spoken = "; ".join([*_judged(strong), *no_verdicts(strong)])
+    sentences = [f"With {max(seen.rows):,} rows{_more(seen)}: {spoken}."]
+    if all(map(is_open, (*seen.strong.values(), *seen.weak.values()))):
+        return sentences[0]
+    within = [n for n, r in seen.strong.items() if n <= usable and not is_open(r)]
     if within:
         n = max(within)
         sentences.append(f"{_processes(n)} reach {share(seen.strong[n].value / n)} of the ideal {n}×.")
-    if seen.weak:
-        weak = "; ".join(f"{_processes(n)} {measured(efficiency(r, n), share)}" for n, r in seen.weak.items())
+    judged = {n: r for n, r in seen.weak.items() if not is_open(r)}
+    if judged:
+        weak = "; ".join(f"{_processes(n)} {measured(efficiency(r, n), share)}" for n, r in judged.items())
         sentences.append(f"Efficiency with {seen.weak_rows:,} rows per process: {weak}.")
     return " ".join([*sentences, _amdahl(seen.amdahl, usable), _usl(seen.usl)])
+
+
+def _judged(ratios: Mapping[str, Ratio]) -> list[str]:
+    return [f"{name} {ratio(r)}" for name, r in ratios.items() if not is_open(r)]
 
 
 def _amdahl(law: AmdahlFit | Refusal, usable: int) -> str:
@@ -131,7 +137,9 @@ def _draw_map(frame: Any, axes: Sequence[Any]) -> None:
 
 
 def _pays(seen: Spreading, n: int) -> str:
-    rows = seen.pays_from(n)
+    rows, found = seen.pays_from(n), [r for (processes, _), r in seen.speedups.items() if processes == n]
+    if found and all(map(is_open, found)):
+        return no_verdicts({f"{_processes(n)}{_more(seen)}": found[-1]})[0]
     if rows is None:
         return f"{_processes(n)}{_more(seen)} were not shown to be faster with up to {max(seen.rows):,} rows"
     undecided = joined(map("{:,}".format, seen.undecided(n, rows)))
@@ -158,7 +166,7 @@ def _break_even(said: MultiprocessStudy) -> str:
 def network_spread(said: MultiprocessStudy) -> View:
     """Show whether the network gains more from processes or from threads."""
     known = {_split(one): one.ratio for one in said.network if is_known(one.ratio)}
-    spoken = "; ".join(f"{name} {ratio(r)}" for name, r in known.items())
+    spoken = "; ".join([*_judged(known), *no_verdicts(known)])
     one = "one process with one thread"
     return bars(
         "network_spread",

@@ -12,7 +12,7 @@ from inferbench_lib.findings import Breakdown, Interval, Ratio, Verdict
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import View
 from inferbench_lib.report.look import INK, PALETTE, outlined
-from inferbench_lib.report.words import capital, compared, interval, joined, measured, plural, seconds, share, times
+from inferbench_lib.report.words import capital, compared, joined, measured, plural, seconds, share, times
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_multiprocess.breakdown import PARTS, losses
 from inferbench_lib.studies.cpu_multiprocess.study import MultiprocessStudy
@@ -107,7 +107,7 @@ def side_by_side(said: MultiprocessStudy) -> View:
 
 def _best_first(ratios: Mapping[str, Ratio | None]) -> str:
     known = sorted(((name, r) for name, r in ratios.items() if is_known(r)), key=lambda item: -item[1].value)
-    return joined(f"{name} {r.value:.2f} ({interval(r.low, r.high, '{:.2f}'.format)})" for name, r in known)
+    return joined(f"{name} {measured(r, share)}" for name, r in known)
 
 
 def where_the_time_went(said: MultiprocessStudy) -> View:
@@ -138,9 +138,8 @@ def cold_start(said: MultiprocessStudy) -> View:
     """Show where the time of one call from a cold start goes."""
     ways = said.cold.values()
     known = {title(way): way.ratio for way in ways if is_known(way.ratio)}
-    is_open = {name: ratio.verdict in (Verdict.TOO_FEW, Verdict.UNSTABLE) for name, ratio in known.items()}
-    ratios = [compared(ratio, name, ALONE) for name, ratio in known.items() if not is_open[name]]
-    ratios += by_reason((name, f"no verdict ({known[name].reason})") for name in known if is_open[name])
+    ratios = [compared(ratio, name, ALONE) for name, ratio in known.items() if not is_open(ratio)]
+    ratios += no_verdicts(known)
     accounts, frame = _breakdowns(ways)
     return View(
         name="cold_start",
@@ -151,6 +150,16 @@ def cold_start(said: MultiprocessStudy) -> View:
         or "No way was measured from a cold start.",
         size_inches=(7.4, 2.4 + 0.6 * len(accounts)),
     )
+
+
+def is_open(ratio: Ratio) -> bool:
+    """Return whether a ratio has no verdict: too few rounds, or a run that was disturbed."""
+    return ratio.verdict in (Verdict.TOO_FEW, Verdict.UNSTABLE)
+
+
+def no_verdicts(ratios: Mapping[str, Ratio]) -> list[str]:
+    """Return why ratios have no verdict, each reason once: `2 processes and 4 processes: no verdict (...)`."""
+    return by_reason((name, f"no verdict ({ratio.reason})") for name, ratio in ratios.items() if is_open(ratio))
 
 
 def by_reason(reasons: Iterable[tuple[str, str]]) -> list[str]:
@@ -175,7 +184,7 @@ def _breakdowns(ways: Iterable[Way]) -> tuple[list[str], pd.DataFrame]:
     frame = pd.DataFrame(rows, columns=["label", "part", "seconds"])
     frame = frame[frame["seconds"] > 0.005 * frame["seconds"].max()]
     parts = [*PARTS, "unexplained"]
-    frame.attrs = {"x": "seconds of wall time, averaged over the workers", "say": seconds, "parts": parts}
+    frame.attrs = {"x": "seconds of wall time per pass, mean of passes and workers", "say": seconds, "parts": parts}
     return [_account(label, of) for label, of in known.items()], frame
 
 
@@ -183,26 +192,13 @@ def _account(name: str, breakdown: Breakdown) -> str:
     """Return one breakdown in words, with what is unexplained."""
     lost = losses(breakdown)
     lost_s = sum(lost.values())
-    took = f"{capital(name)} took {seconds(breakdown.whole_s)}"
     unexplained = f"Unexplained: {share(breakdown.unexplained_share)} of the whole."
     if lost_s <= 0:
-        return f"{took} and lost nothing against an equal split. {unexplained}"
+        return f"{capital(name)} lost nothing against an equal split of one process's work. {unexplained}"
     largest = sorted(((value, part) for part, value in lost.items() if value >= 0.05 * lost_s), reverse=True)
     said = joined(f"{part} {seconds(value)} ({share(value / lost_s)})" for value, part in largest)
-    return f"{took}, {seconds(lost_s)} more than an equal split of one process's work: {said}. {unexplained}"
-
-
-def memory_by_way(said: MultiprocessStudy) -> View:
-    """Show how much memory each way needs."""
-    known = {title(way): Interval(value=way.memory) for way in said.warm.values() if way.memory is not None}
-    spoken = joined(f"{name} {times(of.value)}" for name, of in known.items())
-    return bars(
-        "memory_by_way",
-        known,
-        "memory above the idle processes, as a multiple of the data",
-        [(1.0, "the data once")],
-        alt="Memory of each way above its idle processes, as a multiple of the data.",
-        reading=f"Above the idle processes, in multiples of the data: {spoken}."
-        if spoken
-        else "Memory was not measured.",
+    part = share(lost_s / breakdown.whole_s)
+    return (
+        f"{capital(name)} lost {seconds(lost_s)} per pass, {part} of its time, against an equal split of one process's "
+        f"work: {said}. {unexplained}"
     )

@@ -21,24 +21,20 @@ from inferbench_lib.report.words import (
     seconds,
     share,
     size,
-    times,
 )
 from inferbench_lib.stats.entries import columns
 from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, end_to_end
 from inferbench_lib.studies.cpu_vs_gpu.page_advice import advise as advise
-from inferbench_lib.studies.cpu_vs_gpu.page_advice import verdict
-from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    break_even_table as break_even_table,
-)
+from inferbench_lib.studies.cpu_vs_gpu.page_advice import code_on_cpu, verdict
+from inferbench_lib.studies.cpu_vs_gpu.page_break_even import break_even_table as break_even_table
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     gpu_table as gpu_table,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    memory_by_batch,
-    modelled_gpus,
+    memory_table as memory_table,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
-    memory_table as memory_table,
+    modelled_gpus,
 )
 from inferbench_lib.studies.cpu_vs_gpu.page_model import (
     reference_table as reference_table,
@@ -52,7 +48,8 @@ def answer(said: DeviceStudy) -> Answer:
     cards = []
     for name in said.names:
         for device in (said.accelerator, CPU):  # the front page shows the first
-            if device and (best := said.best(name, device)):
+            chosen = said.on_cpu_alone(name) if said.accelerator is None else None
+            if device and (best := chosen[0] if chosen else said.best(name, device)):
                 spread = interval(best.throughput.low, best.throughput.high)
                 label = f"{name} network on {device}, batch {best.batch_size}"
                 cards.append(Card(value=f"{digits(best.rate)} images/s", label=label, interval=spread))
@@ -67,7 +64,7 @@ def answer(said: DeviceStudy) -> Answer:
         verdict=marked(said.run, verdict(said)),
         cards=tuple(cards),
         flags=(*flags, *ended),
-        code=advice.code if advice else "",
+        code=advice.code if advice else code_on_cpu(said),
     )
 
 
@@ -130,12 +127,12 @@ def _growth(said: DeviceStudy, name: str, device: str) -> str:
     cells = said.measured(name, device)
     first, best = cells[0], max(cells, key=lambda cell: cell.rate)
     return (
-        f"The {name} network on {device}: best at batch {best.batch_size} with {digits(best.rate)} images/s, "
-        f"{times(best.rate / first.rate)} the throughput of batch {first.batch_size}."
+        f"The {name} network on {device}: highest throughput at batch {best.batch_size}, {digits(best.rate)} images/s; "
+        f"batch {first.batch_size} reaches {digits(first.rate)}."
     )
 
 
-VIEWS = (inference_comparison, modelled_gpus, memory_by_batch)
+VIEWS = (inference_comparison, modelled_gpus)
 
 
 def table(said: DeviceStudy) -> Table:

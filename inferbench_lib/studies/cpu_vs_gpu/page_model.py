@@ -1,8 +1,7 @@
-"""GPUs that are not here: modelled throughput, memory and break-even, each marked as MODEL."""
+"""GPUs that are not here: modelled throughput and memory, each marked as MODEL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,21 +10,18 @@ from inferbench_lib.findings import Verdict
 from inferbench_lib.records import CPU
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Table, View
-from inferbench_lib.report.words import digits, interval, joined, plural, ratio, share, size, times
+from inferbench_lib.report.words import digits, interval, ratio, share, size, times
 from inferbench_lib.studies.cpu_vs_gpu.model import (
     ALLOWANCE_BYTES,
     ALLOWANCE_SHARE,
     CARDS_BYTES,
     GPUS,
-    IMAGE_BYTES,
-    BreakEven,
     Network,
     Prediction,
 )
-from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy, break_evens, checks, predictions
+from inferbench_lib.studies.cpu_vs_gpu.study import DeviceStudy, checks, predictions
 
 PUBLISHED_CARD = "GTX 750 Ti"
-MEMORY_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Published(NamedTuple):
@@ -112,37 +108,6 @@ def gpu_table(said: DeviceStudy) -> Table:
     return Table(frame=pd.DataFrame(rows), reading=f"{reading} Sources: {sources}.")
 
 
-def memory_by_batch(said: DeviceStudy) -> View:
-    """Draw the modelled memory of each network on a card by batch size."""
-    frame = pd.DataFrame(
-        {
-            "x": batch,
-            "y": network.card_bytes(batch) / 1e9,
-            "low": network.counted_bytes(batch) / 1e9,
-            "high": network.card_bytes(batch) / 1e9,
-            "label": network.name,
-        }
-        for network in said.modelled
-        for batch in MEMORY_BATCHES
-    )
-    frame.attrs = {
-        "x": "batch size",
-        "y": "GB on the card (MODEL; band: counted tensors only)",
-        "limit": (2.0, f"2 GB, the memory of a {PUBLISHED_CARD}"),
-    }
-    spoken = joined(
-        f"{network.name} {size(network.counted_bytes(16))} ({size(network.card_bytes(16))} with the allowance)"
-        for network in said.modelled
-    )
-    reading = (
-        f"MODEL: weights and activations at batch 16, counted from the layers' tensors: "
-        f"{spoken or 'no network with known operators'}. The allowance is "
-        f"{size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the allocator."
-    )
-    return View(name="modelled_memory", frame=frame, draw=figures.lines, alt="Modelled memory by batch size (MODEL).",
-                reading=reading, size_inches=(7.4, 4.2))  # fmt: skip
-
-
 def memory_table(said: DeviceStudy) -> Table:
     """Return the memory of each network, and the largest batch that cards of 2 to 24 GB would hold."""
     rows = [
@@ -157,45 +122,12 @@ def memory_table(said: DeviceStudy) -> Table:
         }
         for network in said.modelled
     ]
-    reading = "MODEL: weights and activations are counted, the rest is the allowance; not measured on any card."
-    return Table(frame=pd.DataFrame(rows), reading=reading)
-
-
-def break_even_table(said: DeviceStudy) -> Table:
-    """Return from which batch size, and from how much data, each GPU would be faster than this CPU."""
-    found = break_evens(said)
-    rows = [
-        {
-            "GPU": one.device,
-            "network": one.network,
-            "break-even batch, optimistic": _or_never(one.early_batch),
-            "pessimistic": _or_never(one.late_batch),
-            "images until copying the weights pays off": _or_never(one.late_images),
-            "data": "–" if one.late_images is None else size(one.late_images * IMAGE_BYTES),
-        }
-        for one in found
-    ]
-    return Table(frame=pd.DataFrame(rows), reading=_break_even_reading(said, found))
-
-
-def _or_never(value: int | None) -> str:
-    return "never" if value is None else f"{value:,}"
-
-
-def _break_even_reading(said: DeviceStudy, found: Sequence[BreakEven]) -> str:
-    if not found:
-        return "MODEL: no network was measured on this CPU, so there is no break-even."
-    smallest = min(cell.batch_size for cell in said.cells if cell.device == CPU)
-    n_first = sum(one.late_batch == smallest for one in found)
-    n_never = sum(one.late_batch is None for one in found)
-    images = [one.late_images for one in found if one.late_images is not None]
-    never = f"; {n_never} would not be faster at any measured batch" if n_never else ""
-    paid = f" Copying the weights to the GPU pays off after at most {plural(max(images), 'image')}." if images else ""
-    return (
-        f"MODEL: transfers included, {n_first} of {len(found)} pairs of GPU and network would be faster than this "
-        f"CPU from batch {smallest} on, at the pessimistic end too{never}.{paid} "
-        "Starting the driver and the program is not counted."
+    reading = (
+        "MODEL: weights and activations are counted from the layers' tensors; not measured on any card. "
+        f"The allowance is {size(ALLOWANCE_BYTES)} for driver and libraries, plus {share(ALLOWANCE_SHARE)} for the "
+        "allocator."
     )
+    return Table(frame=pd.DataFrame(rows), reading=reading)
 
 
 def reference_table(said: DeviceStudy) -> Table:
@@ -238,8 +170,8 @@ def _published_sentence(network: Network, card: Prediction, published: str) -> s
         if above > 1
         else "partly outside it"
     )
-    used = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s)
+    used, most = share(network.flops_per_image * high / GPUS[PUBLISHED_CARD].fp32_flops_per_s), published.split("–")[1]
     return (
-        f"{text} {way}. {digits(high)} images/s use {used} of that card's fp32 peak, so most of the published time was "
+        f"{text} {way}. {most} images/s use {used} of that card's fp32 peak, so most of the published time was "
         "not arithmetic, but something this model leaves out."
     )

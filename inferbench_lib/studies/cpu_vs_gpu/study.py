@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from inferbench_lib.findings import Ratio, Verdict
 from inferbench_lib.records import CPU, LARGEST_BATCH, Case, Figure, Run
-from inferbench_lib.stats.comparison import WORTH, compare
+from inferbench_lib.stats.comparison import WORTH, compare, simplest
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.processes import scatter
 from inferbench_lib.studies.cpu_vs_gpu.cells import DeviceCell, device_cell, end_to_end, short
@@ -97,6 +97,20 @@ class DeviceStudy:
             for name, ratio in found.items()
             if ratio.verdict in decided
         }
+
+    def on_cpu_alone(self, name: str) -> tuple[DeviceCell, Ratio | None] | None:
+        """Return a network's smallest batch on the CPU that is statistically tied with the fastest.
+
+        Beside it stands its gain over the smallest batch that was measured; None where it is that batch. There is
+        nothing to choose where fewer than two batch sizes were measured, or the gain has no verdict: None.
+        """
+        cells = {cell.batch_size: cell for cell in self.measured(name, CPU)}
+        if len(cells) < 2:
+            return None
+        chosen = simplest([cell.measurement for cell in cells.values()], most=WORTH)
+        first = next(iter(cells.values())).measurement
+        gain = None if chosen is first else compare(first, chosen)
+        return None if gain and gain.verdict is not Verdict.FASTER else (cells[chosen.case.batch_size], gain)
 
     @property
     def modelled(self) -> list[Network]:

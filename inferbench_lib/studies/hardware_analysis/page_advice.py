@@ -8,7 +8,12 @@ from inferbench_lib.report.words import digits, interval_of, joined, plural, rat
 from inferbench_lib.studies.hardware_analysis.page_bounds import workload
 from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, LowerPrecision
 
-CODE = {"bf16": "model = model.to(torch.bfloat16)\noutputs = model(images.to(torch.bfloat16)).float()"}
+CODE = {
+    "bf16": """\
+model = model.to(torch.bfloat16)
+with torch.inference_mode():
+    outputs = model(images.to(torch.bfloat16)).float()"""
+}
 """Lines that run a network in a precision, by its name."""
 
 
@@ -20,10 +25,11 @@ def advise(said: HardwareStudy) -> Advice | None:
     networks, gains = joined(workload(one.name) for one in found), joined(ratio(one.gain) for one in found)
     precision = found[0].case.precision
     return Advice(
-        recommendation=f"run {networks} in {precision}: {gains} as fast as in fp32",
+        recommendation=f"run {networks} in {precision}: {gains} as fast as fp32",
         evidence=joined(map(_evidence, found)),
         limits=f"this CPU, inputs given in {precision}; check that your own model is accurate enough in it",
         code=CODE[precision],
+        gain=max((one.gain for one in found), key=lambda gain: gain.value),
     )
 
 

@@ -1,12 +1,9 @@
-"""Join the answers of a run's notebooks on its front page, `summary`, and draw its slide."""
+"""Join the answers of a run's notebooks on its front page, `summary`."""
 
 from __future__ import annotations
 
 import math
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,27 +11,23 @@ import pandas as pd
 import yaml
 
 from inferbench_lib import store, studies
-from inferbench_lib.findings import Interval, Verdict
+from inferbench_lib.findings import Advice, Interval, Verdict
 from inferbench_lib.records import Run
 from inferbench_lib.report import page_parts as common
-from inferbench_lib.report.display import Answer, View, code
-from inferbench_lib.report.look import FAINT, INK
-from inferbench_lib.report.words import capital, digits, joined, marked, measured, plural, ratio, spread, valued
+from inferbench_lib.report.display import Answer, Card, View, code
+from inferbench_lib.report.words import capital, digits, interval_of, joined, marked, measured, plural, ratio, times
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.summary import study
+from inferbench_lib.studies.summary.page_slide import performance_summary as performance_summary
 
 Runs = Mapping[str, Run]
-N_MACHINE_ROWS = 11
-LINE_INCHES = 0.2
+MOST_WORDS = 45
+"""Of the verdict."""
 AGREEMENT = {
     Verdict.INDISTINGUISHABLE: "no significant difference",
     Verdict.FASTER: "faster again",
     Verdict.SLOWER: "slower again",
 }
-GAP = 0.25
-"""Between two entries, in lines."""
-LETTERS = {"figures": 30, "machine": 30, "conclusions": 145}
-"""Letters per line in the widest column of each panel."""
 
 
 def runs_here(reuse: str | None = None) -> Runs:
@@ -56,13 +49,50 @@ def answer(runs: Runs) -> Answer:
     flagged = sum(1 for one in answers.values() if one.flags)
     if flagged:
         flags.append(f"{flagged} of {plural(len(answers), 'notebook')} have warnings: read them on their pages")
-    advised = [advice.recommendation for advice in voice.recommendations(runs)]
-    verdict = f"{capital('; '.join(advised))}." if advised else next(iter(answers.values())).verdict
+    advised = voice.recommendations(runs)
+    first = next(iter(answers.values()))
+    verdict = _verdict(advised) if advised else first.verdict
     simulated = next((run for run in runs.values() if run.mark), None)
-    advising = {name: study.without_others(name, run, runs) for name, run in runs.items() if voice.advice(run)}
-    cards = tuple(card for run in advising.values() for card in voice.answer(run).cards[:1])
+    cards = tuple(card for name in _by_gain(runs) for card in _cards(name, runs))
     flags += _differing(study.measured_again(runs))
-    return Answer(verdict=marked(simulated, verdict) if simulated else verdict, cards=cards, flags=tuple(flags))
+    return Answer(
+        verdict=marked(simulated, verdict) if simulated else verdict,
+        cards=cards,
+        flags=tuple(flags),
+        code=_code(advised, answers),
+    )
+
+
+def _verdict(advised: Sequence[Advice]) -> str:
+    """Return the recommendations as far as they have room; all of them are listed below."""
+    said = advised[0].recommendation
+    for one in advised[1:]:
+        longer = f"{said}; {one.recommendation}"
+        said = longer if len(longer.split()) <= MOST_WORDS else said
+    return f"{capital(said)}."
+
+
+def _by_gain(runs: Runs) -> list[str]:
+    """List the notebooks that recommend something, as their recommendations are listed."""
+    advising = {name: one for name, run in runs.items() if (one := voice.advice(run))}
+    return sorted(advising, key=lambda name: -advising[name].sure_gain)
+
+
+def _cards(name: str, runs: Runs) -> tuple[Card, ...]:
+    """Return the card of a notebook's recommendation: its gain, else the notebook's first card."""
+    advice = voice.advice(runs[name])
+    if advice and advice.gain:
+        what = capital(advice.recommendation.partition(": ")[0])
+        return (Card(value=times(advice.gain.value), label=what, interval=interval_of(advice.gain)),)
+    return voice.answer(study.without_others(name, runs[name], runs)).cards[:1]
+
+
+def _code(advised: Sequence[Advice], answers: Mapping[str, Answer]) -> str:
+    """Return the code of the first recommendation that has some, else of the first page; of several under its name."""
+    found = [(one.recommendation.partition(": ")[0], one.code) for one in advised]
+    found += [(studies.params(name).title, one.code) for name, one in answers.items()]
+    name, lines = next(((name, lines) for name, lines in found if lines), ("", ""))
+    return f"# {name}\n{lines}" if lines and len(answers) > 1 else lines
 
 
 def to_do(runs: Runs) -> str:
@@ -136,87 +166,6 @@ def gallery(runs: Runs) -> list[View]:
     """Return the pictures behind the recommendations, and the slide."""
     drawn = [picture for run in runs.values() if (picture := voice.picture(run))]
     return [*drawn, performance_summary(runs)]
-
-
-def performance_summary(runs: Runs) -> View:
-    """Show the key figures, the machine and the recommendations."""
-    rows = [
-        {"panel": "figures", "name": name, "value": value, "more": more} for name, (value, more) in _key(runs).items()
-    ]
-    for run in list(runs.values())[:1]:
-        rows += [
-            {"panel": "machine", "name": name, "value": value, "more": ""}
-            for name, value in common.system_rows(run)[:N_MACHINE_ROWS]
-        ]
-    for advice in voice.recommendations(runs):
-        said = f"{capital(advice.recommendation)}. {capital(advice.evidence)}."
-        rows.append({"panel": "conclusions", "name": "→", "value": said, "more": ""})
-    frame = pd.DataFrame(rows, columns=["panel", "name", "value", "more"])
-    n_figures = int((frame["panel"] == "figures").sum())
-    return View(
-        name="performance_summary",
-        frame=frame,
-        draw=_draw,
-        alt="Key figures, machine and recommendations of this run, on one slide.",
-        reading=f"{plural(n_figures, 'key figure')} of {plural(len(runs), 'notebook')}, machine and recommendations.",
-        size_inches=(10.0, LINE_INCHES * (_tables_depth(frame) + _depth(frame, "conclusions") + 5)),
-        mark=next((run.mark for run in runs.values() if run.mark), ""),
-        has_narrow=False,
-    )
-
-
-def _key(runs: Runs) -> dict[str, tuple[str, str]]:
-    """Return value and interval (or verdict) of each key figure that was measured, by its name in words.
-
-    Of several figures with one name the last counts: the matrix product on all threads.
-    """
-    rows = {}
-    for notebook, run in runs.items():
-        for pattern, words in voice.key_figures(notebook).items():
-            for key, of in run.summary.items():
-                if of.value is not None and (found := re.fullmatch(pattern, key)):
-                    if rate := study.spoken_rate(notebook, of, runs):
-                        of = replace(of, value=rate.value, low=rate.low, high=rate.high)
-                    ends = f"repeats {spread(of)}" if of.kind == "range" else spread(of)
-                    rows[capital(found.expand(words))] = (valued(of.value, of.unit), ends or of.verdict)
-    return rows
-
-
-def _lines(row: Any) -> list[str]:
-    return textwrap.wrap(str(row.value), LETTERS[row.panel]) or [""]
-
-
-def _depth(frame: pd.DataFrame, panel: str) -> float:
-    """Return the depth of a panel, in lines."""
-    return sum(len(_lines(row)) + GAP for row in frame[frame["panel"] == panel].itertuples())
-
-
-def _tables_depth(frame: pd.DataFrame) -> float:
-    return max(_depth(frame, "figures"), _depth(frame, "machine"))
-
-
-def _draw(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
-    """Draw key figures on the left, the machine on the right, conclusions below; y counts lines of text."""
-    ax = axes[0]
-    ax.axis("off")
-    below = _tables_depth(frame) + 2.6
-    for panel, heading, places, top in (
-        ("figures", "Key figures", (0.0, 0.26, 0.455), 0.0),
-        ("machine", "Machine", (0.62, 0.78, 1.0), 0.0),
-        ("conclusions", "What to do", (0.0, 0.02, 1.0), below),
-    ):
-        weight = "normal" if panel == "conclusions" else "bold"
-        ax.text(places[0], top, heading, fontsize=12, fontweight="bold", color=INK, va="top")
-        y = top + 1.7
-        for row in frame[frame["panel"] == panel].itertuples():
-            ax.text(places[0], y, row.name, fontsize=9, color=INK, va="top")
-            ax.text(places[2], y, row.more, fontsize=9, color=FAINT, va="top")
-            for line in _lines(row):
-                ax.text(places[1], y, line, fontsize=9, fontweight=weight, color=INK, va="top")
-                y += 1
-            y += GAP
-    ax.set_xlim(0, 1)
-    ax.set_ylim(below + _depth(frame, "conclusions") + 2, 0)
 
 
 def methods(runs: Runs) -> str:
