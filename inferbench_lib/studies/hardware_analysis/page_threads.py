@@ -71,9 +71,9 @@ def _cost(one: ThreadCost) -> str:
     cost = one.cost
     if cost is None:
         return "–"
-    if one.default == one.best:
-        return "none"
-    return ratio(cost) if cost.is_judged and cost.verdict is not Verdict.UNSTABLE else f"{cost.verdict}: {cost.reason}"
+    if not one.is_settled:
+        return f"{cost.verdict}: {cost.reason}"
+    return "none" if one.default == one.best else ratio(cost)
 
 
 def _reading(costs: tuple[ThreadCost, ...]) -> str:

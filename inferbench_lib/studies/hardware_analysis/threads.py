@@ -44,8 +44,12 @@ class ThreadCost:
     @property
     def to_set(self) -> int:
         """Return the threads to set: the best where that is known, else all usable CPUs."""
-        is_known = self.cost is not None and (self.cost.is_difference or self.default == self.best)
-        return self.best if is_known else self.usable
+        return self.best if self.is_settled else self.usable
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether the cost has a verdict that counts."""
+        return self.cost is not None and self.cost.is_judged and self.cost.verdict is not Verdict.UNSTABLE
 
     @property
     def is_costly(self) -> bool:
@@ -83,10 +87,7 @@ def _thread_cost(row: Row, usable: int) -> ThreadCost:
 
 
 def _faster(times: Times, before: int, after: int, load: Sequence[str]) -> Ratio:
-    """Return the speed on `after` threads over that on `before`: 1 for the same, no verdict beside other programs."""
-    if before == after:
-        reason = "the default is the fastest of the threads that were timed"
-        return Ratio(value=1.0, low=1.0, high=1.0, verdict=Verdict.INDISTINGUISHABLE, reason=reason)
+    """Return the speed on `after` threads over that on `before`, without a verdict beside other programs."""
     ratio = compare_rounds(times[before], times[after])
     return replace(ratio, verdict=Verdict.UNSTABLE, reason=load[0].removesuffix(".")) if load else ratio
 
