@@ -24,7 +24,7 @@ PARAMS = {
     | {"engines": ["sklearn", "proba"], "measure_memory": False},
     "cpu_multiprocess": {**TINY, "workload": "digits", "n_samples": 400, "batch_size": 100, "n_processes": 2}
     | {"executors": ["single", "joblib_threads"], "cold_executors": [], "measure_memory": False},
-    "hardware_analysis": {**TINY, "workloads": ["digits"], "budget_s": 0.1},
+    "hardware_analysis": {**TINY, "workloads": ["digits"], "budget_s": 0.1, "default_threads_s": 0.1},
     "first_call": TINY,
 }
 ALLOWED = {"engine": 2, "workload": 2, "executor": 1, "notebook": 6}

@@ -55,7 +55,13 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "iterations": {"cnn-small": 2, "cnn-medium": 2, "cnn-large": 2},
     },
     "batch_sweep": {**FOREST, **ROUNDS, "batch_sizes": {"forest": [1, 50], "cnn-small": [1, 2]}, "threads": [1]},
-    "hardware_analysis": {**FOREST, **ROUNDS, "workloads": ["forest", "cnn-small"], "budget_s": 0.1}
+    "hardware_analysis": {
+        **FOREST,
+        **ROUNDS,
+        "workloads": ["forest", "cnn-small"],
+        "budget_s": 0.1,
+        "default_threads_s": 0.1,
+    }
     | {"profile_rounds": 1, "image_sides": [8, 16, 24], "feature_counts": [2, 4, 8], "tree_counts": [1, 2, 5]}
     | {"tree_depths": [1, 2, 4]},
     "calibration": {**FOREST, "comparisons": 1, "rounds_a_comparison": 6, "time_limit_s": 1.0},

@@ -52,6 +52,15 @@ def recommendations(runs: Mapping[str, Run]) -> list[Advice]:
     return sorted(found, key=lambda one: -one.sure_gain)
 
 
+def further_advice(runs: Mapping[str, Run]) -> list[Advice]:
+    """List what pages advise beside their recommendation: threads to set, where a library's default costs time."""
+    found: list[Advice] = []
+    for run in runs.values():
+        if advise := getattr(studies.page(run.notebook), "thread_advice", None):
+            found += advise(studies.study(run))
+    return found
+
+
 def picture(run: Run) -> View | None:
     """Return the figure that stands for a run on the front page, None where it has none."""
     view = getattr(studies.page(run.notebook), "PICTURE", None)

@@ -9,6 +9,8 @@ from typing import Any
 
 from inferbench_lib.errors import MeasurementError
 from inferbench_lib.machine import limits
+from inferbench_lib.machine.default_threads import default_threads
+from inferbench_lib.machine.libraries import LIBRARIES
 from inferbench_lib.measure.calls import Calls, pool_size
 from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
@@ -25,6 +27,8 @@ from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.forest import Forest
 
 INPUTS_A_TURN = 32
+SMALL_FOREST = Forest(n_features=20, n_trees=50, n_train=2_000)
+"""The forest whose default threads are measured, whatever the workloads."""
 Pass = tuple[str, str, tuple[Any, ...]]
 """What is measured apart from the rounds: the bench's method and the table that it fills, in words, its arguments."""
 
@@ -38,13 +42,17 @@ def measure(params: Params) -> Run:
             (work, cases, list(_passes(work, cases, params))) for work in works for cases in [cases_of(work, usable)]
         ]
         n_calls = sum(plan_of(params).steps(len(cases)) + len(passes) for _, cases, passes in cells)
-        session.progress.expect(len(limits.PARTS) + n_calls)
+        session.progress.expect(len(limits.PARTS) + len(LIBRARIES) + n_calls)
 
         def on_part(name: str) -> None:
             session.progress.now(f"measuring {name}")
             session.progress.step()
 
         measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
+        threads = default_threads(
+            usable, SMALL_FOREST.model_path, session.sampler, budget_s=params.default_threads_s, seed=params.seed,
+            on_library=lambda name: on_part(f"the default threads of {name}"),
+        )  # fmt: skip
         entries: list[Entry] = []
         hosted: list[tuple[Host, Pass]] = []
         for work, cases, passes in cells:
@@ -58,6 +66,7 @@ def measure(params: Params) -> Run:
         rows = session.measure(entries).measurements
         tables = {
             "limits": asdict(measured),
+            "default_threads": [asdict(row) for row in threads],
             "operations": {work.name.removeprefix("cnn-"): operations(work) for work in works if work.operators()},
             **_taken_apart(session, hosted),
         }

@@ -27,6 +27,7 @@ from inferbench_lib.studies.hardware_analysis.page_costs import (
     what_if_table,
     what_ifs,
 )
+from inferbench_lib.studies.hardware_analysis.page_threads import thread_advice, thread_table
 from inferbench_lib.studies.hardware_analysis.study import HardwareStudy, study
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "layer_times",
     "process_table",
     "study",
+    "thread_advice",
+    "thread_table",
     "what_if_table",
     "what_ifs",
     "workload_roofline",

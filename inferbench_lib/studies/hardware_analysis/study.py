@@ -23,6 +23,7 @@ from inferbench_lib.studies.hardware_analysis.bounds import (
     place_forest,
     place_network,
 )
+from inferbench_lib.studies.hardware_analysis.threads import ThreadCost, thread_costs, thread_figures
 from inferbench_lib.studies.hardware_analysis.whatif import WhatIf, forest_what_ifs, network_what_ifs
 
 
@@ -75,6 +76,7 @@ class HardwareStudy:
     not_measured: tuple[str, ...]
     speedups: dict[int, Ratio]
     amdahl: AmdahlFit | Refusal
+    thread_costs: tuple[ThreadCost, ...] = ()
 
     @property
     def firsts(self) -> tuple[Bindable, ...]:
@@ -130,6 +132,7 @@ def study(run: Run) -> HardwareStudy:
         not_measured=tuple(run.tables.get("not_profiled", ())),
         speedups={n: compare(pools[1], cell) for n, cell in sorted(pools.items()) if 1 in pools},
         amdahl=fit_amdahl(throughputs) if throughputs else Refusal(reason="no process count was measured"),
+        thread_costs=thread_costs(run.tables.get("default_threads", ()), usable),
     )
 
 
@@ -202,7 +205,7 @@ def figures(said: HardwareStudy) -> dict[str, Figure]:
             if isinstance(said.amdahl, AmdahlFit)
             else Figure(value=None, unit="of the work", verdict=f"withheld: {said.amdahl.reason}")
         )
-    return found
+    return found | thread_figures(said.thread_costs)
 
 
 def _limit(limit: Row, verdict: str) -> Figure:

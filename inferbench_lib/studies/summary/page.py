@@ -100,7 +100,7 @@ def to_do(runs: Runs) -> str:
     items = "".join(
         f"<li><strong>{escape(capital(advice.recommendation))}.</strong> {escape(capital(advice.evidence))}. "
         f"{code(advice.code)}<small>Holds for: {escape(advice.limits)}.</small></li>"
-        for advice in voice.recommendations(runs)
+        for advice in [*voice.recommendations(runs), *voice.further_advice(runs)]
     )
     return f'<ul class="advice">{items}</ul>' if items else "<p>Nothing was compared, so nothing is recommended.</p>"
 
