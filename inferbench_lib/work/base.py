@@ -94,6 +94,10 @@ class Workload(ABC):
     def agree(self, output: np.ndarray, reference: np.ndarray, precision: str = "fp32") -> Verification:
         """Compare outputs with the reference, as strictly as the precision allows."""
 
+    def truth(self, n_inputs: int) -> np.ndarray | None:
+        """Return the `(n_inputs,)` true classes of `draw(n_inputs)`; None where no truth is known."""
+        return None
+
     def operators(self) -> tuple[Work, ...]:
         """Count FLOPs and bytes, operator by operator; empty where they cannot be counted."""
         return ()
