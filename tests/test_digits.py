@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from inferbench_lib.work import WORKLOADS, cnn_digits, forest, workload
 from inferbench_lib.work.cnn import Cnn
-from inferbench_lib.work.cnn_digits import N_HELD_OUT, Digits, DigitsPruned, DigitsStudent, narrowed
+from inferbench_lib.work.cnn_digits import N_HELD_OUT, CnnDigits, CnnDigitsPruned, CnnDigitsStudent, narrowed
 from inferbench_lib.work.engines.torch import Torch
 from inferbench_lib.work.fake import FakeWorkload
 
 SIZE = {"side": 16, "n_images": 600, "n_epochs": 3}
 """So small that training takes seconds."""
-NETWORKS = (Digits(**SIZE), DigitsPruned(**SIZE), DigitsStudent(**SIZE, n_own_epochs=25))
+NETWORKS = (CnnDigits(**SIZE), CnnDigitsPruned(**SIZE), CnnDigitsStudent(**SIZE, n_own_epochs=25))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forest.Tabular, "_train", lambda *_: pytest.fail("trained"))
 
 
-def classes_of(network: Digits, n: int = N_HELD_OUT) -> np.ndarray:
+def classes_of(network: CnnDigits, n: int = N_HELD_OUT) -> np.ndarray:
     """The classes that the network gives to the held-out images."""
     with torch.inference_mode():
         classes: np.ndarray = network.model()(torch.from_numpy(network.draw(n))).argmax(1).numpy()
@@ -62,7 +62,7 @@ def test_truth_is_the_digit_that_an_image_shows() -> None:
     data = load_digits()
     scaled = (data.images / 16).astype(np.float32)
     target_of = {image.tobytes(): target for image, target in zip(scaled, data.target, strict=True)}
-    network = Digits(side=8)
+    network = CnnDigits(side=8)
     images = network.draw(N_HELD_OUT)
     assert images.shape == (497, 3, 8, 8)
     assert [target_of[image[channel].tobytes()] for image in images for channel in range(3)] == list(
@@ -73,7 +73,7 @@ def test_truth_is_the_digit_that_an_image_shows() -> None:
 
 def test_images_are_enlarged() -> None:
     """64 pixels a side, float32 between 0 and 1, grey; blocks of 8×8 have about the brightness of their pixel."""
-    images, small = Digits().draw(50), Digits(side=8).draw(50)
+    images, small = CnnDigits().draw(50), CnnDigits(side=8).draw(50)
     assert (images.shape, images.dtype, images.flags.c_contiguous) == ((50, 3, 64, 64), np.float32, True)
     assert 0 <= images.min() <= images.max() <= 1
     assert np.array_equal(images[:, 0], images[:, 2])
@@ -83,7 +83,7 @@ def test_images_are_enlarged() -> None:
 
 def test_no_held_out_image_was_trained_on() -> None:
     """Training and held-out images are different ones and together all; fewer for training leave those held out."""
-    network = Digits(side=8)
+    network = CnnDigits(side=8)
     chosen = {image.tobytes() for image in network._training()[0].numpy()}
     held_out = {image.tobytes() for image in network.draw(N_HELD_OUT)}
     assert (len(chosen), len(held_out), len(chosen & held_out)) == (1300, 497, 0)
@@ -93,14 +93,14 @@ def test_no_held_out_image_was_trained_on() -> None:
 
 def test_images_come_again_after_the_last() -> None:
     """Beyond 497 the images and their classes begin anew; another seed holds others out."""
-    network = Digits(side=8)
+    network = CnnDigits(side=8)
     assert np.array_equal(network.draw(500)[497:], network.draw(3))
     assert np.array_equal(network.truth(500)[497:], network.truth(3))
     assert not np.array_equal(replace(network, seed=1).draw(3), network.draw(3))
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-def test_network_is_right_on_images_that_it_never_saw(network: Digits) -> None:
+def test_network_is_right_on_images_that_it_never_saw(network: CnnDigits) -> None:
     """Most held-out digits are recognized; an untrained network of the same layers recognizes about one in ten."""
     assert np.mean(classes_of(network) == network.truth(N_HELD_OUT)) > 0.8
     with torch.inference_mode():
@@ -115,7 +115,7 @@ def test_student_imitates_its_teacher() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-def test_engine_runs_the_trained_network(network: Digits) -> None:
+def test_engine_runs_the_trained_network(network: CnnDigits) -> None:
     """Eager torch gives logits close to the float64 reference, and those of different images are far apart."""
     engine = Torch(network)
     engine.load()
@@ -133,7 +133,7 @@ def test_parameters_are_those_of_the_layers(name: str, width: int, hidden: int) 
     """The trained network has the reference's 8,765,066 parameters, the others those of narrower layers."""
     network = WORKLOADS[name]()
     assert network.n_parameters() == parameters(width, hidden, 64)
-    assert isinstance(network, Digits)
+    assert isinstance(network, CnnDigits)
     assert sum(weights.numel() for weights in network._untrained().model().parameters()) == parameters(
         width, hidden, 64
     )
@@ -144,7 +144,7 @@ def test_parameters_are_those_of_the_layers(name: str, width: int, hidden: int) 
 def test_smaller_networks_compute_less() -> None:
     """Pruning to half takes some 3.8 times fewer FLOPs, the student some 49 times, as torch counts a forward pass."""
     flops = []
-    for network in (Digits(), DigitsPruned(), DigitsStudent()):
+    for network in (CnnDigits(), CnnDigitsPruned(), CnnDigitsStudent()):
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
             network._untrained().model()(torch.empty(1, 3, 64, 64))
         flops.append(counter.get_total_flops())
@@ -190,7 +190,7 @@ def test_training_leaves_its_surroundings_alone(tmp_path: object, monkeypatch: p
     torch.manual_seed(11)
     expected = torch.rand(1)
     torch.manual_seed(11)
-    for network in (Digits(**tiny), DigitsPruned(**tiny), DigitsStudent(**tiny, n_own_epochs=1)):
+    for network in (CnnDigits(**tiny), CnnDigitsPruned(**tiny), CnnDigitsStudent(**tiny, n_own_epochs=1)):
         with torch.inference_mode():
             assert not network.model().training
     assert torch.equal(torch.rand(1), expected)
@@ -220,7 +220,7 @@ def test_files_depend_on_the_network_they_are_made_of() -> None:
 
 def test_training_rows_of_the_forest_are_no_images() -> None:
     """A notebook's `n_train` is the forest's: the networks keep their own number of images."""
-    assert workload("cnn-digits", SimpleNamespace(n_train=200, seed=4)) == Digits(seed=4)
+    assert workload("cnn-digits", SimpleNamespace(n_train=200, seed=4)) == CnnDigits(seed=4)
 
 
 def test_truth_is_unknown_unless_a_workload_knows_it() -> None:

@@ -42,7 +42,7 @@ class Narrow(Cnn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(Cnn):
+class CnnDigits(Cnn):
     """The small network trained on `n_images` handwritten digits, scaled to `side` pixels, grey in three channels.
 
     It is trained on first use by as many threads as torch has; their number can change the last bits of the weights.
@@ -128,15 +128,15 @@ class Digits(Cnn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsVariant(Digits):
+class CnnDigitsVariant(CnnDigits):
     """A smaller network made of the trained one, trained for `n_own_epochs` more."""
 
     n_own_epochs: int = 1
 
-    def digits(self) -> Digits:
+    def digits(self) -> CnnDigits:
         """Return the network that this one is made of."""
-        given = {of.name: getattr(self, of.name) for of in fields(Digits)}
-        return Digits(**given | {"kept_share": 1.0})
+        given = {of.name: getattr(self, of.name) for of in fields(CnnDigits)}
+        return CnnDigits(**given | {"kept_share": 1.0})
 
     def key(self) -> dict[str, Any]:
         """Return all that the files depend on: also the key of the network that this one is made of."""
@@ -144,7 +144,7 @@ class DigitsVariant(Digits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsPruned(DigitsVariant):
+class CnnDigitsPruned(CnnDigitsVariant):
     """The trained network without the filters and units of the smallest weights, then trained for a little longer."""
 
     kept_share: float = 0.5
@@ -160,7 +160,7 @@ class DigitsPruned(DigitsVariant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsStudent(DigitsVariant):
+class CnnDigitsStudent(CnnDigitsVariant):
     """A much smaller network that learns the trained one's logits, without dropout (Ba & Caruana 2014)."""
 
     kept_share: float = 0.125
