@@ -56,7 +56,8 @@ def test_given_values_replace_defaults_and_stay() -> None:
         (
             "cpu_vs_gpu",
             {"iterations": {"small": 3}},
-            "iterations.small: expected one of the networks cnn-small, cnn-medium, cnn-large, got 'small'",
+            "iterations.small: expected one of the networks cnn-small, cnn-medium, cnn-large, cnn-digits, "
+            "cnn-digits-pruned, cnn-digits-student, got 'small'",
         ),
         ("batch_sweep", {"engines": ["nope"]}, "engines.0: expected one of the engines sklearn, torch, got 'nope'"),
         ("cpu_vs_gpu", {"batch_sizes": [1, 0]}, "batch_sizes.1: expected greater than or equal to 1, got 0"),

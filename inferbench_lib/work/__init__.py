@@ -9,14 +9,22 @@ from typing import Any
 
 from inferbench_lib.work.base import Workload
 from inferbench_lib.work.cnn import Cnn
+from inferbench_lib.work.cnn_digits import CnnDigits, CnnDigitsPruned, CnnDigitsStudent
 from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.forest import Forest
+from inferbench_lib.work.forest_variants import ForestBoosted, ForestFewer, ForestShallow
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = {
     "forest": Forest,
     "cnn-small": partial(Cnn, size="small"),
     "cnn-medium": partial(Cnn, size="medium"),
     "cnn-large": partial(Cnn, size="large"),
+    "cnn-digits": CnnDigits,
+    "cnn-digits-pruned": CnnDigitsPruned,
+    "cnn-digits-student": CnnDigitsStudent,
+    "forest-fewer": ForestFewer,
+    "forest-shallow": ForestShallow,
+    "forest-boosted": ForestBoosted,
 }
 
 

@@ -106,6 +106,10 @@ class Workload(ABC):
         """Return inputs like those of `draw` but not among them, to calibrate int8 with."""
         return replace(self, seed=self.seed + 1).draw(n_inputs)  # type: ignore[type-var]
 
+    def truth(self, n_inputs: int) -> np.ndarray | None:
+        """Return the `(n_inputs,)` true classes of `draw(n_inputs)`; None where no truth is known."""
+        return None
+
     def operators(self) -> tuple[Work, ...]:
         """Count FLOPs and bytes, operator by operator; empty where they cannot be counted."""
         return ()

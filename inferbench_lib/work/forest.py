@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,8 @@ from inferbench_lib.work.outputs import equal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forest(Workload):
-    """A scikit-learn `RandomForestClassifier` and its rows; trees grow fully unless `max_depth` ends them.
+class Tabular(Workload):
+    """An estimator, trained once, and its rows. Subclasses name it and train it.
 
     Rows are float32, `(n_rows, n_features)`, standard normal. A row's class is the sign of a random linear score of
     its features plus noise, so that trees grow deep.
@@ -29,8 +30,6 @@ class Forest(Workload):
     seed: int = 0
     max_depth: int | None = None
 
-    name = "forest"
-    title = "the forest"
     unit = "row"
     kind = "estimator"
     engine = "sklearn"
@@ -45,12 +44,21 @@ class Forest(Workload):
     @cached_property
     def model_path(self) -> Path:
         """The trained model, pickled by scikit-learn's version here; trained on first use."""
-        return cached("forest-model", ".pickle", self.key(), self._train)
+        return cached(f"{self.name}-model", ".pickle", self.key(), self._train)
 
     def draw(self, n_inputs: int) -> np.ndarray:
         """Return `(n_inputs, n_features)` float32 rows."""
         rng = np.random.default_rng([self.seed, 1])
         return rng.standard_normal((n_inputs, self.n_features), dtype=np.float32)
+
+    def truth(self, n_inputs: int) -> np.ndarray:
+        """Return the `(n_inputs,)` classes of the rows that are drawn, noise included as in the training rows.
+
+        The noise's deviation is half the score's, so that no model can be right on more than 1 − arctan(1/2) / π of
+        the rows, 85.2 % (Sheppard 1899: the chance that two correlated normal values have the same sign).
+        """
+        weights = self._training()[1]
+        return self._classes(self.draw(n_inputs), weights, np.random.default_rng([self.seed, 2]))
 
     def answers(self, inputs: np.ndarray) -> np.ndarray:
         """Return `(n_inputs,)` classes, from one plain call of the model."""
@@ -70,17 +78,43 @@ class Forest(Workload):
         """Require equal classes, every one."""
         return equal(output, reference)
 
-    def _train(self, path: Path) -> None:
-        from sklearn.ensemble import RandomForestClassifier
+    @abstractmethod
+    def trained(self, rows: np.ndarray, classes: np.ndarray) -> Any:
+        """Return the model, trained on these rows and classes."""
 
+    def _training(self) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+        """Return the training rows, the score's weights, and the generator that their noise is drawn from."""
         rng = np.random.default_rng([self.seed, 0])
         rows = rng.standard_normal((self.n_train, self.n_features), dtype=np.float32)
-        weights = rng.standard_normal(self.n_features)
-        noise = rng.standard_normal(self.n_train) * np.linalg.norm(weights) / 2
-        model = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1)
-        model.fit(rows, rows @ weights + noise > 0)
+        return rows, rng.standard_normal(self.n_features), rng
+
+    @staticmethod
+    def _classes(rows: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return each row's class, its noise drawn from `rng`."""
+        noise = rng.standard_normal(len(rows)) * np.linalg.norm(weights) / 2
+        classes: np.ndarray = rows @ weights + noise > 0
+        return classes
+
+    def _train(self, path: Path) -> None:
+        rows, weights, rng = self._training()
+        model = self.trained(rows, self._classes(rows, weights, rng))
         model.n_jobs = 1
         path.write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest(Tabular):
+    """A scikit-learn `RandomForestClassifier`; trees grow fully unless `max_depth` ends them."""
+
+    name = "forest"
+    title = "the forest"
+
+    def trained(self, rows: np.ndarray, classes: np.ndarray) -> Any:
+        """Return the forest, trained on all CPUs."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        model = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1)
+        return model.fit(rows, classes)
 
 
 def visit_counts(model: Any, rows: np.ndarray) -> dict[str, float]:
