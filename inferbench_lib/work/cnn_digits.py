@@ -121,12 +121,10 @@ class CnnDigits(Cnn):
     def _images(self, places: np.ndarray) -> np.ndarray:
         """Return `(n, 3, side, side)` float32 images between 0 and 1, enlarged from 8×8 pixels bilinearly."""
         import torch
-        from torch.nn.functional import interpolate
 
         small = torch.from_numpy(_digits()[0][places].astype(np.float32) / 16)[:, None]
-        grey = interpolate(small, size=(self.side, self.side), mode="bilinear")
-        images: np.ndarray = grey.expand(-1, 3, -1, -1).contiguous().numpy()
-        return images
+        grey = torch.nn.functional.interpolate(small, size=(self.side, self.side), mode="bilinear")
+        return np.asarray(grey.expand(-1, 3, -1, -1).contiguous())
 
 
 @dataclass(frozen=True, kw_only=True)

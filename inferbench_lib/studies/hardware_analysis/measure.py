@@ -42,14 +42,15 @@ def measure(params: Params) -> Run:
             (work, cases, list(_passes(work, cases, params))) for work in works for cases in [cases_of(work, usable)]
         ]
         n_calls = sum(plan_of(params).steps(len(cases)) + len(passes) for _, cases, passes in cells)
-        session.progress.expect(len(limits.PARTS) + len(LIBRARIES) + n_calls)
+        n_libraries = len(LIBRARIES) if params.default_threads_s else 0
+        session.progress.expect(len(limits.PARTS) + n_libraries + n_calls)
 
         def on_part(name: str) -> None:
             session.progress.now(f"measuring {name}")
             session.progress.step()
 
         measured = limits.measure_limits(session.machine, session.sampler, budget_s=params.budget_s, on_part=on_part)
-        threads = default_threads(
+        threads = () if params.default_threads_s is None else default_threads(
             usable, SMALL_FOREST.model_path, session.sampler, budget_s=params.default_threads_s, seed=params.seed,
             on_library=lambda name: on_part(f"the default threads of {name}"),
         )  # fmt: skip

@@ -21,7 +21,9 @@ class Params(Rounds):
     position = 40
 
     budget_s: PositiveFloat = Field(40.0, description="seconds for the machine's own limits, at least about 8")
-    default_threads_s: PositiveFloat = Field(12.0, description="seconds for the default threads of the libraries")
+    default_threads_s: PositiveFloat | None = Field(
+        12.0, description="seconds for the default threads of the libraries; null: not measured"
+    )
     workloads: Annotated[list[Workload], Each, Field(min_length=1)] = Field(
         ["forest", "cnn-small", "cnn-medium"], description="workloads: forest, cnn-small, cnn-medium, cnn-large"
     )
