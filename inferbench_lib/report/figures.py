@@ -207,3 +207,22 @@ def ranges(frame: DataFrame, ax: Axes) -> None:
         ax.annotate(text, (value, len(frame) - 0.4), (5, 0), textcoords="offset points", color=PALETTE[1], fontsize=9)
     ax.set_ylim(-0.7, len(frame) + 0.1)
     ax.grid(axis="y", visible=False)
+
+
+@_drawing
+def heat_map(frame: DataFrame, ax: Axes) -> None:
+    """Draw ratios as a grid on a logarithmic scale of colours, 1 in white. Columns: label, batch, gain."""
+    import numpy as np
+    import seaborn
+    from matplotlib.colors import LogNorm
+
+    labels, batches = list(dict.fromkeys(frame["label"])), sorted(set(frame["batch"]))
+    grid = frame.pivot_table("gain", "label", "batch", aggfunc="max").reindex(index=labels, columns=batches)
+    far = max(2.0, float(np.nanmax(np.exp(np.abs(np.log(grid.to_numpy(dtype=float)))))))
+    texts = grid.map(lambda value: "" if np.isnan(value) else frame.attrs["say"](value))
+    seaborn.heatmap(
+        grid, ax=ax, annot=texts, fmt="", cmap="PuOr", norm=LogNorm(1 / far, far), cbar=False, linewidths=1,
+        annot_kws={"fontsize": 9},
+    )  # fmt: skip
+    ax.set_xticklabels([f"{n:,}" for n in batches])
+    ax.tick_params(axis="y", rotation=0)

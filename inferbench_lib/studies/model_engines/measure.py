@@ -1,0 +1,182 @@
+"""Try every engine, precision, batch size and number of threads; measure the best ones in interleaved rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+from inferbench_lib.errors import InferbenchError
+from inferbench_lib.machine.gemm import gemm_peaks
+from inferbench_lib.measure.host import Host
+from inferbench_lib.measure.rounds import Entry
+from inferbench_lib.measure.session import Session, plan_of
+from inferbench_lib.measure.source import WarmUp
+from inferbench_lib.records import CPU, Case, Measurement, Run
+from inferbench_lib.studies.common import calls_host, places
+from inferbench_lib.studies.model_engines.params import Params
+from inferbench_lib.studies.model_engines.screen import Tried, finalists, is_hopeless
+from inferbench_lib.timing.accelerator import find_accelerator
+from inferbench_lib.timing.usable import usable_cpus
+from inferbench_lib.work import workload
+from inferbench_lib.work.base import Engine, Workload
+from inferbench_lib.work.engines import ENGINES
+
+TRIAL = WarmUp(min_calls=1, max_calls=4, time_limit_s=0.15)
+WARM_UP = WarmUp(min_calls=2, max_calls=10, time_limit_s=0.3)
+TURN_S = 0.1
+"""Seconds of a turn that holds more than one call."""
+MOST_CALLS = 40
+GEMM_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The process of one workload by one engine on one device, and its cells by ascending batch size."""
+
+    work: Workload
+    engine: type[Engine]
+    host: Host
+    cases: tuple[Case, ...]
+
+
+class Gemm:
+    """The highest rate of matrix multiplication, in a process of its own."""
+
+    def peak(self, n_threads: int) -> float:
+        """Return GFLOP/s in fp32 on so many threads."""
+        return gemm_peaks((n_threads,), dtypes=("fp32",), budget_s=GEMM_S)[0].limit.value
+
+
+def measure(params: Params) -> Run:
+    """Try all cells, measure the finalists, then compare the outputs of each for all inputs."""
+    with Session("model_engines", params) as session:
+        usable, _ = usable_cpus()
+        found = find_accelerator(params.device)
+        works = [workload(name, params) for name in params.batch_sizes]
+        opened = [
+            _open(session, params, work, engine, device, usable)
+            for work in works
+            for engine, device in places(work, found, params.engines or [*ENGINES])
+        ]
+        session.progress.expect(sum(len(place.cases) for place in opened))
+        tried = _tried(session, opened)
+        kept = finalists(tried, keep_within=params.keep_within, always={work.name: _always(work) for work in works})
+        seconds = {one.case: one.seconds for one in kept if one.seconds is not None and not one.reason}
+        needed = [place for place in opened if any(case in seconds for case in place.cases)]
+        for place in opened:
+            place.host.renew() if place in needed else place.host.close()
+        entries = [
+            Entry(case=case, host=place.host, n_samples=_calls(seconds[case]), warmup=WARM_UP)
+            for place in needed
+            for case in place.cases
+            if case in seconds
+        ]
+        session.progress.expect(session.progress.done + plan_of(params).steps(len(entries)))
+        peaks = _gemm_peak(session, usable) if any(work.kind == "network" for work in works) else {}
+        rows = list(session.measure(entries).measurements)
+        hosts = {entry.case: entry.host for entry in entries}
+        rows = [_with_agreement(session, hosts[row.case], row) for row in rows]
+        tables = {
+            "tried": [asdict(one) for one in kept],
+            "prices": _prices(needed, rows),
+            "flops": {work.name: sum(of.flops for of in work.operators()) for work in works if work.operators()},
+            "gemm_gflops": peaks,
+            "baselines": {work.name: {"engine": work.engine, "threads": _own(work).threads(usable)} for work in works},
+            "accelerator_reason": found.reason,
+        }
+        return session.finish(rows, tables, simulated=found.is_simulated)
+
+
+def _own(work: Workload) -> type[Engine]:
+    return ENGINES[work.engine]
+
+
+def _always(work: Workload) -> list[str]:
+    """Return the workload's own engine, and that engine with other settings of the process."""
+    return [name for name, engine in ENGINES.items() if name == work.engine or engine.environment]
+
+
+def _open(session: Session, params: Params, work: Workload, engine: type[Engine], device: str, usable: int) -> Place:
+    sizes = params.batch_sizes[work.name]
+    threads = (params.threads or sorted({1, usable})) if device == CPU else [engine.threads(usable)]
+    if engine.environment:
+        threads = [max(threads)]
+    offered = engine.precisions(work.kind, device)
+    precisions = [of for of in offered if not params.precisions or of in params.precisions or of == "fp32"]
+    host = calls_host(session, work, engine, device, largest_batch=max(sizes), n_threads=max(threads))
+    alike = Case(workload=work.name, engine=engine.name, device=device, batch_size=0)
+    cases = tuple(
+        replace(alike, batch_size=size, precision=precision, n_threads=n)
+        for precision, n, size in product(precisions, threads, sorted(sizes))
+    )
+    return Place(work=work, engine=engine, host=host, cases=cases)
+
+
+def _tried(session: Session, opened: Sequence[Place]) -> list[Tried]:
+    """Try each cell; what fails, or is hopeless, has its reason."""
+    tried: list[Tried] = []
+    for place in opened:
+        failure = ""
+        session.progress.now(f"starting {place.engine.name} for {place.work.name}")
+        try:
+            place.host.call("start")
+        except InferbenchError as error:
+            failure = str(error)
+        refused: dict[str, str] = {}
+        for case in place.cases:
+            session.progress.now(f"trying {case}")
+            session.progress.step()
+            if why := failure or refused.get(case.precision, ""):
+                tried.append(Tried(case=case, seconds=None, reason=why))
+            elif is_hopeless(case, tried):
+                tried.append(Tried(case=case, seconds=None, reason="too slow at a smaller batch size"))
+            else:
+                try:
+                    tried.append(Tried(case=case, seconds=min(place.host.call("prepare", case, TRIAL))))
+                except InferbenchError as error:
+                    refused[case.precision] = str(error)
+                    tried.append(Tried(case=case, seconds=None, reason=str(error)))
+    return tried
+
+
+def _calls(seconds: float) -> int:
+    return max(1, min(MOST_CALLS, int(TURN_S / seconds)))
+
+
+def _gemm_peak(session: Session, usable: int) -> dict[str, float]:
+    """Return the peak on 1 thread and on all usable CPUs, by the number of threads."""
+    session.progress.now("measuring matrix multiplication")
+    with session.host(Gemm, "matrix multiplication", n_threads=usable) as host:
+        return {str(n): float(host.call("peak", n)) for n in sorted({1, usable})}
+
+
+def _with_agreement(session: Session, host: Host, row: Measurement) -> Measurement:
+    """Compare the classes of all inputs with the reference's."""
+    if not row.samples_s:
+        return row
+    session.progress.now(f"comparing the outputs of {row.case}")
+    try:
+        seen = host.call("agreement", row.case)
+    except InferbenchError as error:
+        return replace(row, notes={**row.notes, "agreement": f"not measured: {error}"})
+    figures = {name: value for name, value in seen.items() if value is not None}
+    return replace(row, figures={**row.figures, **figures})
+
+
+def _prices(opened: Sequence[Place], rows: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """List for each workload, engine and precision what it costs to have the model."""
+    prices = []
+    for place in opened:
+        engine = place.engine(place.work)
+        alike = [row for row in rows if row.case.engine == engine.name and row.case.workload == place.work.name]
+        for precision in dict.fromkeys(row.case.precision for row in alike if row.samples_s):
+            try:
+                price = dict(engine.price(precision))
+            except InferbenchError:
+                price = {}
+            row = next(row for row in alike if row.case.precision == precision)
+            named = {"workload": place.work.name, "engine": engine.name, "precision": precision}
+            prices.append({**named, **price, **row.startup_s, "first_call_s": row.cold_s})
+    return prices

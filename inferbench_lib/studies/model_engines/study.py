@@ -1,0 +1,186 @@
+"""Compare engines and precisions with the workload's own library as it comes, at each batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from inferbench_lib.findings import Interval, Ratio, Refusal
+from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
+from inferbench_lib.stats.comparison import WORTH, compare, input_s, simplest, unusable
+from inferbench_lib.stats.entries import entry
+from inferbench_lib.stats.statistics import summarize
+from inferbench_lib.studies.model_engines.crossover import Crossover, crossover
+
+FAULTS = "minor_faults"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One engine in one precision at one batch size, with its fastest number of threads; `gain` over the baseline."""
+
+    measurement: Measurement
+    gain: Ratio
+    throughput_per_s: Interval
+    latency_s: Interval
+    is_baseline: bool
+
+    @property
+    def case(self) -> Case:
+        """The case that was measured."""
+        return self.measurement.case
+
+    @property
+    def key(self) -> str:
+        """The cell within the names of figures."""
+        case = self.case
+        device = () if case.device == CPU else (case.device,)
+        return ",".join((case.workload, case.engine, case.precision, f"b{case.batch_size}", *device))
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of inputs with the reference's class, ties counted as equal; None where it was not measured."""
+        figures = self.measurement.figures
+        n = figures.get("n_inputs")
+        return None if not n else 1 - figures["n_disagreements"] / n
+
+    @property
+    def page_faults(self) -> float | None:
+        """The mean number of page faults per call; None where the system does not tell."""
+        seen = self.measurement.series.get(FAULTS, ())
+        return sum(seen) / len(seen) if seen else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The engine to use at one batch size, or why none is recommended; `baseline` is the library as it comes."""
+
+    workload: str
+    device: str
+    batch_size: int
+    baseline: Cell
+    best: Cell | Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginesStudy:
+    """One run read: its cells, its choices by workload and batch size, and where one engine overtakes another."""
+
+    run: Run
+    cells: tuple[Cell, ...]
+    choices: tuple[Choice, ...]
+    crossovers: Mapping[str, Crossover]
+
+    @cached_property
+    def workloads(self) -> tuple[str, ...]:
+        """The workloads in the order measured."""
+        return tuple(dict.fromkeys(cell.case.workload for cell in self.cells))
+
+    def gemm_share(self, cell: Cell) -> float | None:
+        """Return the share of the matrix multiplication peak that a network reaches on as many threads, in fp32."""
+        case, tables = cell.case, self.run.tables
+        peak = tables.get("gemm_gflops", {}).get(str(case.n_threads))
+        flops = tables.get("flops", {}).get(case.workload)
+        if not peak or not flops or case.precision != "fp32" or case.device != CPU:
+            return None
+        return float(flops * cell.throughput_per_s.value / (peak * 1e9))
+
+
+def study(run: Run) -> EnginesStudy:
+    """Compute everything that a `model_engines` run says from its raw samples."""
+    groups: dict[tuple[str, str, int], list[Measurement]] = {}
+    for row in run.measurements:
+        groups.setdefault((row.case.workload, row.case.device, row.case.batch_size), []).append(row)
+    cells: list[Cell] = []
+    choices: list[Choice] = []
+    for (workload, device, batch_size), rows in sorted(groups.items(), key=lambda item: _order(run, item[0])):
+        usual = run.tables["baselines"][workload]
+        baseline = next((row for row in rows if _is_baseline(row.case, usual, device)), None)
+        if baseline is None:
+            continue
+        found = [_cell(row, baseline) for row in _fastest(rows, baseline)]
+        cells += found
+        first = next(cell for cell in found if cell.is_baseline)
+        best = _best(found, run)
+        choices.append(Choice(workload=workload, device=device, batch_size=batch_size, baseline=first, best=best))
+    crossed = {
+        workload: crossover(workload, run.measurements) for workload in dict.fromkeys(c.workload for c in choices)
+    }
+    return EnginesStudy(
+        run=run,
+        cells=tuple(cells),
+        choices=tuple(choices),
+        crossovers={workload: found for workload, found in crossed.items() if found is not None},
+    )
+
+
+def _order(run: Run, of: tuple[str, str, int]) -> tuple[int, bool, int]:
+    return [*run.tables["baselines"]].index(of[0]), of[1] != CPU, of[2]
+
+
+def _is_baseline(case: Case, usual: Mapping[str, object], device: str) -> bool:
+    is_usual = case.engine == usual["engine"] and case.precision == "fp32"
+    return is_usual and (device != CPU or case.n_threads == usual["threads"])
+
+
+def _fastest(rows: list[Measurement], baseline: Measurement) -> list[Measurement]:
+    """Return the baseline, and of each engine in each precision the row with the fastest number of threads."""
+    found: dict[tuple[str, str, bool], Measurement] = {}
+    for row in rows:
+        key = (row.case.engine, row.case.precision, row is baseline)
+        other = found.get(key)
+        if other is None or (not unusable(row) and (unusable(other) or input_s(row) < input_s(other))):
+            found[key] = row
+    return list(found.values())
+
+
+def _cell(row: Measurement, baseline: Measurement) -> Cell:
+    summary = summarize(row)
+    return Cell(
+        measurement=row,
+        gain=compare(baseline, row),
+        throughput_per_s=summary.throughput_per_s,
+        latency_s=summary.median_s,
+        is_baseline=row is baseline,
+    )
+
+
+def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
+    """Return the simplest cell tied with the fastest within the limits; engines stand in order of simplicity."""
+    limit_s, least = run.params.get("max_latency_s"), float(run.params.get("min_agreement", 0.0))
+    measured = [cell for cell in cells if not unusable(cell.measurement)]
+    agreeing = [cell for cell in measured if cell.agreement is not None and cell.agreement >= least]
+    allowed = [cell for cell in agreeing if limit_s is None or cell.latency_s.value <= limit_s]
+    if allowed:
+        chosen = simplest([cell.measurement for cell in allowed], most=WORTH)
+        return next(cell for cell in allowed if cell.measurement is chosen)
+    if agreeing:
+        return Refusal(reason="no engine kept the limit on latency")
+    return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
+
+
+def figures(said: EnginesStudy) -> dict[str, Figure]:
+    """Return the entries of `summary.json`."""
+    found: dict[str, Figure] = {}
+    for cell in (cell for cell in said.cells if not unusable(cell.measurement)):
+        if not cell.is_baseline:
+            if any(f"gain[{cell.key}]" == name for name in found):
+                continue
+            found[f"gain[{cell.key}]"] = entry(cell.gain, "×", str(cell.gain.verdict))
+        name = f"{cell.key},default" if cell.is_baseline else cell.key
+        found[f"throughput[{name}]"] = entry(cell.throughput_per_s, "inputs/s")
+        found[f"latency_s[{name}]"] = entry(cell.latency_s, "s")
+        if cell.agreement is not None:
+            found[f"agreement[{name}]"] = Figure(value=cell.agreement, unit="of inputs")
+        if (share := said.gemm_share(cell)) is not None:
+            found[f"gemm_share[{name}]"] = Figure(value=share, unit="of the GEMM peak")
+        if cell.page_faults is not None:
+            found[f"page_faults_per_call[{name}]"] = Figure(value=cell.page_faults, unit="page faults")
+    for workload, crossed in said.crossovers.items():
+        rows = crossed.batch_size
+        found[f"crossover_rows[{workload}]"] = Figure(
+            value=rows.value, low=rows.low, high=rows.high, unit="inputs per call",
+            verdict=f"{crossed.before} before, {crossed.after} after",
+        )  # fmt: skip
+    return found
