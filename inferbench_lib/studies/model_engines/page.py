@@ -101,7 +101,8 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
     """Return what to use for a workload: the engine at its smallest batch, and from which batch another one."""
     chosen = [choice for choice in said.choices if choice.workload == workload and isinstance(choice.best, Cell)]
     if not chosen:
-        return f"{capital(title_of(workload))}: no engine kept the limits."
+        reasons = dict.fromkeys(choice.best.reason for choice in said.choices if isinstance(choice.best, Refusal))
+        return f"{capital(title_of(workload))}: no recommendation, {next(iter(reasons), 'nothing was measured')}."
     first = max(chosen, key=lambda choice: _low(choice.best.gain) if isinstance(choice.best, Cell) else 0.0)
     assert isinstance(first.best, Cell)
     if first.best.is_baseline:

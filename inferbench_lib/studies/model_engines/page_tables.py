@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from inferbench_lib.records import CPU
 from inferbench_lib.report.display import Table
 from inferbench_lib.report.words import digits, plural, ratio, seconds, share, size
+from inferbench_lib.studies.model_engines.screen import OTHER_THREADS
 from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy
 from inferbench_lib.work import title_of
 from inferbench_lib.work.engines import ENGINES
@@ -80,20 +81,33 @@ def _seconds(value: float | None) -> str:
 
 
 def left_out(said: EnginesStudy) -> Table:
-    """Show what was tried and not measured, and why."""
+    """Show which engines and precisions were tried and not measured, at which batch sizes, and why."""
     groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for one in said.run.tables.get("tried", ()):
-        if one["reason"]:
+        if one["reason"] and one["reason"] != OTHER_THREADS:
             case = one["case"]
-            groups.setdefault((case["workload"], case["engine"], case["precision"], one["reason"]), []).append(case)
+            groups.setdefault((case["workload"], case["engine"], case["precision"], one["reason"]), []).append(one)
     rows = [
         {
             "workload": title_of(workload),
             "engine": short_name(engine, precision),
-            "threads": ", ".join(str(n) for n in sorted({case["n_threads"] for case in cases})),
-            "batches": ", ".join(f"{n:,}" for n in sorted({case["batch_size"] for case in cases})),
-            "reason": reason,
+            "batches": ", ".join(f"{n:,}" for n in sorted({one["case"]["batch_size"] for one in group})),
+            "reason": f"{_slower(group)}{reason}",
         }
-        for (workload, engine, precision, reason), cases in groups.items()
+        for (workload, engine, precision, reason), group in groups.items()
     ]
-    return Table(frame=pd.DataFrame(rows), reading=f"{plural(len(rows), 'entry', 'entries')} tried and not measured.")
+    return Table(
+        frame=pd.DataFrame(rows),
+        reading="Of each engine and precision only the fastest number of threads was measured.",
+    )
+
+
+def _slower(group: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many times slower trials were, or nothing."""
+    found = sorted({digits(one["times_slower"], 2) for one in group if one.get("times_slower")}, key=_number)
+    ends = found if len(found) < 2 else [found[0], found[-1]]
+    return f"{' to '.join(ends)} times " if ends else ""
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

@@ -154,7 +154,10 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
     allowed = [cell for cell in agreeing if limit_s is None or cell.latency_s.value <= limit_s]
     if allowed:
         chosen = simplest([cell.measurement for cell in allowed], most=WORTH)
-        return next(cell for cell in allowed if cell.measurement is chosen)
+        best = next(cell for cell in allowed if cell.measurement is chosen)
+        if best.is_baseline or best.gain.is_difference:
+            return best
+        return Refusal(reason=f"no verdict ({best.gain.verdict}: {best.gain.reason})")
     if agreeing:
         return Refusal(reason="no engine kept the limit on latency")
     return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
