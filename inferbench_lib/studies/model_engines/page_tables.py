@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import CPU
+from inferbench_lib.records import CPU, Case
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import digits, plural, ratio, seconds, share, size
+from inferbench_lib.report.words import digits, measured, plural, ratio, seconds, share, size
 from inferbench_lib.studies.model_engines.screen import OTHER_THREADS
-from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy
+from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy, pays_off_after
 from inferbench_lib.work import title_of
 from inferbench_lib.work.engines import ENGINES
 
@@ -39,6 +39,7 @@ def table(said: EnginesStudy) -> Table:
             "gain": "1 (baseline)" if cell.is_baseline else ratio(cell.gain) if cell.gain.is_judged else "–",
             "time per call": seconds(cell.latency_s.value) if cell.measurement.samples_s else "–",
             "same class": "–" if cell.agreement is None else _agreement(cell),
+            "accuracy": "–" if cell.accuracy is None else measured(cell.accuracy, share),
             "of the GEMM peak": "–" if (part := said.gemm_share(cell)) is None else share(part),
             "page faults per call": "–" if cell.page_faults is None else digits(cell.page_faults),
             "outcome": str(cell.measurement.outcome)
@@ -60,7 +61,8 @@ def _agreement(cell: Cell) -> str:
 
 
 def price_list(said: EnginesStudy) -> Table:
-    """Show what each engine costs before its first result."""
+    """Show what each engine costs before its first result, and when that has paid off at the smallest batch."""
+    prices = said.run.tables.get("prices", ())
     rows = [
         {
             "workload": title_of(price["workload"]),
@@ -70,10 +72,32 @@ def price_list(said: EnginesStudy) -> Table:
             "load": _seconds(price.get("load_s")),
             "first call": _seconds(price.get("first_call_s")),
             "model": size(price["model_bytes"]) if price.get("model_bytes") else "–",
+            "paid off": _paid_off(said, price),
         }
-        for price in said.run.tables.get("prices", ())
+        for price in prices
     ]
-    return Table(frame=pd.DataFrame(rows), reading="The first call is that of the first batch size measured.")
+    return Table(
+        frame=pd.DataFrame(rows),
+        reading="The first call is that of the smallest batch measured. An engine has paid off after the calls whose "
+        "time saved makes up for conversion, import, load and first call, as far as these are longer than usual.",
+    )
+
+
+def _paid_off(said: EnginesStudy, price: Mapping[str, Any]) -> str:
+    """Return after how many calls of which batch an engine has paid off."""
+    for choice in (choice for choice in said.choices if choice.workload == price["workload"]):
+        for cell in (cell for cell in said.cells if cell.case.batch_size == choice.batch_size and not cell.is_baseline):
+            case, usual = cell.case, choice.baseline.case
+            if (case.workload, case.engine, case.precision) != (choice.workload, price["engine"], price["precision"]):
+                continue
+            of_usual: Mapping[str, Any] = next((one for one in said.run.tables["prices"] if _is_of(one, usual)), {})
+            n = None if _is_of(price, usual) else pays_off_after(price, of_usual, cell, choice.baseline)
+            return "–" if n is None else f"after {plural(n, 'call')} of batch {choice.batch_size:,}"
+    return "–"
+
+
+def _is_of(price: Mapping[str, Any], case: Case) -> bool:
+    return (price["workload"], price["engine"], price["precision"]) == (case.workload, case.engine, case.precision)
 
 
 def _seconds(value: float | None) -> str:
