@@ -96,7 +96,7 @@ class Calls(Source):
         )
 
     def agreement(self, case: Case) -> Mapping[str, float]:
-        """Compare classes and scores of all inputs with the reference's, and classes with the truth where there is one."""
+        """Compare classes and scores of all inputs with the reference's, and classes with the truth if known."""
         runner = self.runner(case)
         runner.activate()
         size = max(self.workload.batches)
