@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inferbench_lib.records import Case
+from inferbench_lib.stats.comparison import WORTH
 
 GIVE_UP = 20.0
 """A cell that was so many times slower than the fastest at one batch size is not tried at larger ones."""
@@ -43,8 +44,8 @@ def finalists(tried: Sequence[Tried], *, keep_within: float, always: Mapping[str
     """Return what is measured, and give each of the others the reason why it is not.
 
     At each batch size of a workload these are kept: every engine in `always[workload]` in fp32 with every number of
-    threads; and each other engine and precision with its fastest number of threads, where it was at most `keep_within`
-    times slower than the fastest in fp32. The reason of a kept trial is empty.
+    threads; and each other engine and precision with the fewest threads that were hardly slower than its fastest,
+    where it was at most `keep_within` times slower than the fastest in fp32. The reason of a kept trial is empty.
     """
     found = []
     for one in tried:
@@ -55,7 +56,8 @@ def finalists(tried: Sequence[Tried], *, keep_within: float, always: Mapping[str
         alike = [other for other in beside if replace(other.case, n_threads=one.case.n_threads) == one.case]
         fastest = min((other for other in beside if other.case.precision == "fp32"), key=_seconds, default=one)
         ratio = _seconds(one) / _seconds(fastest)
-        if one is not min(alike, key=_seconds):
+        close = [other for other in alike if _seconds(other) <= WORTH * _seconds(min(alike, key=_seconds))]
+        if one is not min(close, key=lambda other: other.case.n_threads):
             found.append(replace(one, reason=OTHER_THREADS))
         elif ratio > keep_within:
             found.append(replace(one, reason=SLOWER, times_slower=ratio))

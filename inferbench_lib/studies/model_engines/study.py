@@ -179,7 +179,7 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
         best = next(cell for cell in allowed if cell.measurement is chosen)
         if best.is_baseline or best.gain.is_difference:
             return best
-        return Refusal(reason=f"no verdict ({best.gain.verdict}: {best.gain.reason})")
+        return Refusal(reason=f"no verdict, {best.gain.reason or best.gain.verdict}")
     if agreeing:
         return Refusal(reason="no engine kept the limit on latency")
     return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
