@@ -102,7 +102,8 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
     chosen = [choice for choice in said.choices if choice.workload == workload and isinstance(choice.best, Cell)]
     if not chosen:
         reasons = dict.fromkeys(choice.best.reason for choice in said.choices if isinstance(choice.best, Refusal))
-        return f"{capital(title_of(workload))}: no recommendation: {next(iter(reasons), 'nothing was measured').removesuffix('.')}."
+        why = next(iter(reasons), "nothing was measured").removesuffix(".")
+        return f"No recommendation for {title_of(workload)}: {why}."
     first = max(chosen, key=lambda choice: _low(choice.best.gain) if isinstance(choice.best, Cell) else 0.0)
     assert isinstance(first.best, Cell)
     if first.best.is_baseline:
