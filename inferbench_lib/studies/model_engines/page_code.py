@@ -64,8 +64,7 @@ def code(choices: Iterable[Choice]) -> str:
     """Return, for each workload, the code of its choice with the largest gain; empty where the usual library stays."""
     best: dict[str, Cell] = {}
     for choice in choices:
-        cell = choice.best
-        if isinstance(cell, Cell) and not cell.is_baseline:
+        if cell := choice.recommended:
             before = best.get(choice.workload)
             if before is None or (cell.gain.low or 0.0) > (before.gain.low or 0.0):
                 best[choice.workload] = cell
