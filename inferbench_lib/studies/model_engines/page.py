@@ -51,7 +51,7 @@ def answer(said: EnginesStudy) -> Answer:
         for choice in said.choices
         if isinstance(choice.best, Refusal)
     ]
-    verdict = " ".join(_sentence(said, workload) for workload in said.workloads) or "No engine could be measured."
+    verdict = " ".join(_sentence(said, workload) for workload in said.run.tables["baselines"])
     return Answer(
         verdict=marked(said.run, verdict), cards=tuple(cards), flags=(*flags, *not_measured(said), *refused),
         code=code(said.choices),
@@ -121,7 +121,8 @@ def _without_gain(choices: Sequence[Choice]) -> str:
             return compared(cell.gain, name_of(cell), name_of(baseline))
     if cells:
         return f"keep {name_of(cells[0][1])}; no engine was measurably faster"
-    return next((choice.best.reason for choice in choices if isinstance(choice.best, Refusal)), "nothing was measured")
+    lost = "its own library was not measured, and nothing can be compared without it"
+    return next((choice.best.reason for choice in choices if isinstance(choice.best, Refusal)), lost)
 
 
 def gain_by_batch(said: EnginesStudy) -> View:

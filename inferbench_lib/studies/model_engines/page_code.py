@@ -21,7 +21,8 @@ outputs = session.run(["label"], {{"X": rows}})[0]""",
 import treelite
 trees = treelite.sklearn.import_model(model)
 scores = treelite.gtil.predict(trees, rows, nthread={n_threads})[:, 0]
-outputs = model.classes_[scores.argmax(axis=1)]""",
+best = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(int)
+outputs = model.classes_[best]""",
     ("torch", "images"): """\
 torch.set_num_threads({n_threads})
 with torch.inference_mode():

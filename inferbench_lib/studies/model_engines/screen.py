@@ -55,7 +55,8 @@ def finalists(tried: Sequence[Tried], *, keep_within: float, always: Mapping[str
         else:
             alike = [other for other in beside if replace(other.case, n_threads=one.case.n_threads) == one.case]
             best = min(alike, key=_seconds)
-            reason = "" if one is best else f"slower than with {best.case.n_threads} threads when tried"
+            n = best.case.n_threads
+            reason = "" if one is best else f"slower than on {n} thread{'s' if n > 1 else ''} when tried"
             found.append(replace(one, reason=reason))
     return found
 
