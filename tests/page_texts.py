@@ -20,7 +20,7 @@ UNSAID = re.compile(r"\b(nan|inf|None|NaN)\b|inf×|\bOutcome\.|\bVerdict\.|  |\(
 """What no sentence of a page may hold: a number that is none, a name of the program, an empty place."""
 TABLES = (
     *("table", "reference_table", "process_table", "layer_table", "forest_table", "what_if_table", "growth_table"),
-    *("memory_table", "break_even_table", "gpu_table"),
+    *("memory_table", "break_even_table", "gpu_table", "price_list", "left_out"),
 )
 
 

@@ -17,6 +17,7 @@ from inferbench_lib.studies.common import operations
 from inferbench_lib.studies.cpu_multiprocess import study as multiprocess_analysis
 from inferbench_lib.studies.cpu_vs_gpu import study as devices
 from inferbench_lib.studies.hardware_analysis import study as hardware
+from inferbench_lib.studies.model_engines import study as model_engines
 from inferbench_lib.timing.telemetry import Telemetry
 from inferbench_lib.work.cnn import Cnn
 
@@ -275,6 +276,78 @@ def sweep(cells: Sequence[Measurement] | None = None, **params: Any) -> Run:
     return replace(run, summary=sweep_analysis.figures(sweep_analysis.study(run)))
 
 
+# model_engines
+
+FOREST_S = {
+    ("sklearn", 1): {1: 4e-3, 1000: 40e-3, 100_000: 1.0},
+    ("sklearn", 4): {1: 20e-3, 1000: 20e-3, 100_000: 0.5},
+    ("onnxruntime", 4): {1: 10e-6, 1000: 10e-3, 100_000: 1.0},
+}
+"""Seconds per call by engine and threads: scikit-learn is half as fast at 1,000 rows and twice at 100,000."""
+NETWORK_S = {
+    ("torch", "fp32"): 40e-3,
+    ("torch_malloc", "fp32"): 32e-3,
+    ("torch_channels_last", "fp32"): 25e-3,
+    ("onnxruntime", "fp32"): 16e-3,
+    ("openvino", "bf16"): 4e-3,
+    ("onnxruntime", "int8"): 2e-3,
+}
+"""Seconds per call of 16 images by engine and precision; int8 is the fastest, and wrong too often."""
+NETWORK_FLOPS = 20e6
+REFUSED = "treelite: expected a model of trees, got TypeError: no trees"
+
+
+def engine_cell(
+    workload: str, engine: str, batch_size: int, median_s: float, *, precision: str = "fp32", n_threads: int = 4,
+    disagreements: int = 0, ties: int = 0, wobble: Sequence[float] = WOBBLE, **fields: Any,
+) -> Measurement:  # fmt: skip
+    """One engine's cell, compared with the reference for 1,000 inputs; eager PyTorch pays 50 page faults per call."""
+    case = Case(workload=workload, engine=engine, batch_size=batch_size, precision=precision, n_threads=n_threads)
+    seen = {"n_inputs": 1000, "n_disagreements": disagreements, "n_ties": ties, "largest_difference": 1e-7}
+    faults = (50.0 if engine == "torch" else 0.0,) * len(wobble)
+    return cell(case, median_s, wobble, **{"figures": seen, "series": {"minor_faults": faults}} | fields)
+
+
+def engine_cells() -> list[Measurement]:
+    """The cells of `FOREST_S` and `NETWORK_S`."""
+    forest = [
+        engine_cell("forest", engine, batch, median_s, n_threads=n_threads, ties=2 if engine == "onnxruntime" else 0)
+        for (engine, n_threads), sizes in FOREST_S.items()
+        for batch, median_s in sizes.items()
+    ]
+    wrong_in_int8 = {"int8": 20}
+    network = [
+        engine_cell("cnn-small", engine, 16, s, precision=precision, disagreements=wrong_in_int8.get(precision, 0))
+        for (engine, precision), s in NETWORK_S.items()
+    ]
+    return forest + network
+
+
+def engines(cells: Sequence[Measurement] | None = None, **params: Any) -> Run:
+    """A run of the forest at three batch sizes and the small network at one; treelite refused the forest."""
+    chosen = engine_cells() if cells is None else cells
+    refused = [Case(workload="forest", engine="treelite", batch_size=n, n_threads=4) for n in (1, 1000, 100_000)]
+    tried = [{"case": asdict(one.case), "seconds": 0.1, "reason": ""} for one in chosen]
+    tried += [{"case": asdict(case), "seconds": None, "reason": REFUSED} for case in refused]
+    price = {"conversion_s": 2.0, "model_bytes": 12e6, "import_s": 0.3, "load_s": 0.1, "first_call_s": 0.02}
+    tables = {
+        "tried": tried,
+        "prices": [{"workload": "forest", "engine": "onnxruntime", "precision": "fp32", **price}],
+        "flops": {"cnn-small": NETWORK_FLOPS},
+        "gemm_gflops": {"1": 10.0, "4": 40.0},
+        "baselines": {"forest": {"engine": "sklearn", "threads": 1}, "cnn-small": {"engine": "torch", "threads": 4}},
+        "accelerator_reason": "no accelerator: no NVIDIA driver",
+    }
+    values = {
+        "batch_sizes": {"forest": [1, 1000, 100_000], "cnn-small": [16]},
+        "keep_within": 2.0,
+        "max_latency_s": None,
+        "min_agreement": 0.99,
+    }
+    run = run_of("model_engines", chosen, values | params, tables)
+    return replace(run, summary=model_engines.figures(model_engines.study(run)))
+
+
 # hardware_analysis
 
 
@@ -484,6 +557,24 @@ RUNS: dict[str, Run] = {
             network("small", "cuda:0", 1, peak_memory_bytes=80_000_000),
             without_samples(network("small", "cuda:0", 16).case, **OOM),
         ]
+    ),
+    "engines": engines(),
+    "engines, nothing fits": engines(max_latency_s=1e-6),
+    "engines, all failed": engines([without_samples(one.case, **FAILED) for one in engine_cells()]),
+    "engines, baseline failed": engines(
+        [without_samples(engine_cells()[0].case, **FAILED), engine_cell("forest", "onnxruntime", 1, 1e-5)]
+    ),
+    "engines, too few rounds": engines(
+        [
+            engine_cell("forest", "sklearn", 1, 4e-3, n_threads=1, wobble=SHORT),
+            engine_cell("forest", "onnxruntime", 1, 1e-5, wobble=SHORT),
+        ]
+    ),
+    "engines, unstable": engines(
+        [engine_cell("cnn-small", "torch", 16, 0.04), engine_cell("cnn-small", "openvino", 16, 0.01, wobble=RAMP)]
+    ),
+    "engines, wrong outputs": engines(
+        [engine_cell("cnn-small", "torch", 16, 0.04), wrong(engine_cell("cnn-small", "openvino", 16, 0.01))]
     ),
     "hardware": hardware_run(),
     "hardware, one CPU": hardware_run([pool(1, 2.0), pool(2, 2.1)], usable_cpus=1, usable_reason="1 of 8 CPUs usable"),

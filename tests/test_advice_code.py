@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 if __name__ == "__main__":
-    rows = np.random.default_rng(0).normal(size=(20_005, 3))
+    rows = np.random.default_rng(0).normal(size=(20_005, 3)).astype(np.float32)
     model = RandomForestClassifier(3, n_jobs=7, random_state=0).fit(rows, rows[:, 0] > 0)
     expected = model.predict(rows)
 """
@@ -47,7 +48,7 @@ if __name__ == "__main__":
     model, images = work.model(), torch.from_numpy(work.draw(n_images))
 """
 CHECK_NETWORK = """
-    outputs = (outputs if "outputs" in globals() else model(images)).detach().numpy()
+    outputs = torch.as_tensor(outputs if "outputs" in globals() else model(images)).detach().numpy()
     seen = work.agree(outputs, work.answers(images.numpy()), "{precision}")
     assert seen.passed and outputs.shape == (n_images, 10), seen.detail
     print(torch.get_num_threads())
@@ -60,14 +61,20 @@ def executed(code: str) -> str:
     is_network = "torch" in code
     if is_network and not pytest.importorskip("torch").cuda.is_available():
         code = code.replace("cuda:0", "cpu")
-    precision = "bf16" if "bfloat16" in code else "fp32"
+    precision = "bf16" if "bfloat16" in code or "bf16" in code else "fp32"
     parts = (PREPARED_NETWORK, CHECK_NETWORK.format(precision=precision)) if is_network else (PREPARED, CHECK)
     with TemporaryDirectory() as folder:
         script = Path(folder, "script.py")
         script.write_text(parts[0] + textwrap.indent(code, "    ") + parts[1])
-        environment = {"PYTHONPATH": str(ROOT)}
+        environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
         done = subprocess.run(
-            [sys.executable, script], capture_output=True, text=True, timeout=100, check=False, env=environment
+            [sys.executable, script],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            env=environment,
+            cwd=folder,
         )
     assert done.returncode == 0, f"{code}\n{done.stderr}"
     return done.stdout.strip()

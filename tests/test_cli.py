@@ -30,8 +30,8 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             ["report", "--notebook", "brand_new"],
-            "inferbench: notebook: expected one of cpu_multiprocess, cpu_vs_gpu, batch_sweep, hardware_analysis, "
-            "summary, calibration, compare, got brand_new\n",
+            "inferbench: notebook: expected one of cpu_multiprocess, cpu_vs_gpu, model_engines, batch_sweep, "
+            "hardware_analysis, summary, calibration, compare, got brand_new\n",
         ),
         (
             ["calibrate", "--profile", "brand_new"],

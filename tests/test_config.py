@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from inferbench_lib import studies
 from inferbench_lib.errors import ConfigError
 from inferbench_lib.studies.cpu_multiprocess import measure as multiprocess
+from inferbench_lib.work.engines import ENGINES
 
 
 def refused(notebook: str, **values: Any) -> str:
@@ -59,7 +60,11 @@ def test_given_values_replace_defaults_and_stay() -> None:
             "iterations.small: expected one of the networks cnn-small, cnn-medium, cnn-large, cnn-digits, "
             "cnn-digits-pruned, cnn-digits-student, got 'small'",
         ),
-        ("batch_sweep", {"engines": ["nope"]}, "engines.0: expected one of the engines sklearn, torch, got 'nope'"),
+        (
+            "batch_sweep",
+            {"engines": ["nope"]},
+            f"engines.0: expected one of the engines {', '.join(ENGINES)}, got 'nope'",
+        ),
         ("cpu_vs_gpu", {"batch_sizes": [1, 0]}, "batch_sizes.1: expected greater than or equal to 1, got 0"),
         ("batch_sweep", {"max_latency_s": float("nan")}, "max_latency_s: expected a finite number, got nan"),
         ("batch_sweep", {"time_limit_s": float("inf")}, "time_limit_s: expected a finite number, got inf"),

@@ -29,7 +29,7 @@ from inferbench_lib.studies.summary import page as summary
 
 @pytest.fixture
 def whole() -> dict[str, Run]:
-    """A run of all four notebooks."""
+    """A run of four notebooks."""
     runs = (samples.multiprocess(), samples.vs_gpu(), samples.sweep(), samples.hardware_run())
     return {run.notebook: run for run in runs}
 
@@ -167,7 +167,7 @@ def test_slide_holds_figures_machine_and_conclusions(whole: dict[str, Run]) -> N
 def test_what_is_missing_is_named(whole: dict[str, Run]) -> None:
     """A notebook without a record is named, and a run without any says so and recommends nothing."""
     del whole["batch_sweep"]
-    assert "Missing from this summary (no data): batch_sweep" in summary.answer(whole).flags
+    assert "Missing from this summary (no data): model_engines and batch_sweep" in summary.answer(whole).flags
     assert summary.answer({}).verdict == "Nothing was measured: no notebook of this run left a record."
     assert summary.to_do({}) == "<p>Nothing was compared, so nothing is recommended.</p>"
 

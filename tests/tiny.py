@@ -55,6 +55,14 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "iterations": {"cnn-small": 2, "cnn-medium": 2, "cnn-large": 2},
     },
     "batch_sweep": {**FOREST, **ROUNDS, "batch_sizes": {"forest": [1, 50], "cnn-small": [1, 2]}, "threads": [1]},
+    "model_engines": {
+        **FOREST,
+        **ROUNDS,
+        "batch_sizes": {"forest": [1, 20], "cnn-small": [1]},
+        "engines": ["sklearn", "torch", "onnxruntime"],
+        "precisions": ["fp32"],
+        "threads": [1],
+    },
     "hardware_analysis": {
         **FOREST,
         **ROUNDS,
@@ -70,7 +78,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
 SHORTER: Mapping[str, Mapping[str, Any]] = {
     "cpu_vs_gpu": {"iterations": {"cnn-small": 2}},
 }
-REUSED = ("batch_sweep", "cpu_multiprocess", "hardware_analysis", "calibration")
+REUSED = ("batch_sweep", "model_engines", "cpu_multiprocess", "hardware_analysis", "calibration")
 """What the other profile shows again from the full one's run: tiny or not, it takes its time."""
 
 CANARIES = {"home": "canaryhome", "user": "canaryuser", "host": "canaryhost", "value": "canaryvalue"}

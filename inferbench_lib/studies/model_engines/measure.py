@@ -58,7 +58,7 @@ def measure(params: Params) -> Run:
         opened = [
             _open(session, params, work, engine, device, usable)
             for work in works
-            for engine, device in places(work, found, params.engines or [*ENGINES])
+            for engine, device in places(work, found, _engines(params, work))
         ]
         session.progress.expect(sum(len(place.cases) for place in opened))
         tried = _tried(session, opened)
@@ -92,6 +92,11 @@ def _own(work: Workload) -> type[Engine]:
     return ENGINES[work.engine]
 
 
+def _engines(params: Params, work: Workload) -> list[str]:
+    """Return the engines that were asked for and the workload's own, which is tried first."""
+    return [name for name in ENGINES if not params.engines or name in (*params.engines, work.engine)]
+
+
 def _always(work: Workload) -> list[str]:
     """Return the workload's own engine, and that engine with other settings of the process."""
     return [name for name, engine in ENGINES.items() if name == work.engine or engine.environment]
@@ -102,6 +107,8 @@ def _open(session: Session, params: Params, work: Workload, engine: type[Engine]
     threads = (params.threads or sorted({1, usable})) if device == CPU else [engine.threads(usable)]
     if engine.environment:
         threads = [max(threads)]
+    if engine is _own(work) and device == CPU:
+        threads = sorted({*threads, engine.threads(usable)})  # the baseline's
     offered = engine.precisions(work.kind, device)
     precisions = [of for of in offered if not params.precisions or of in params.precisions or of == "fp32"]
     host = calls_host(session, work, engine, device, largest_batch=max(sizes), n_threads=max(threads))

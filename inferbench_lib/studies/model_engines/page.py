@@ -13,6 +13,7 @@ from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.words import (
     capital,
+    compared,
     digits,
     gathered,
     interval,
@@ -25,7 +26,7 @@ from inferbench_lib.report.words import (
 )
 from inferbench_lib.studies.model_engines.page_code import code
 from inferbench_lib.studies.model_engines.page_tables import left_out as left_out
-from inferbench_lib.studies.model_engines.page_tables import name_of, short_name
+from inferbench_lib.studies.model_engines.page_tables import name_of, not_measured, short_name
 from inferbench_lib.studies.model_engines.page_tables import price_list as price_list
 from inferbench_lib.studies.model_engines.page_tables import table as table
 from inferbench_lib.studies.model_engines.study import Cell, Choice, EnginesStudy
@@ -37,12 +38,12 @@ def answer(said: EnginesStudy) -> Answer:
     """Return the engine of each workload, its gain at the smallest and the largest batch, and the code."""
     cards = [
         Card(
-            value=times(choice.best.gain.value),
-            label=f"{title_of(choice.workload)}, batch {choice.batch_size:,}: {name_of(choice.best)}",
-            interval=f"{interval(choice.best.gain.low, choice.best.gain.high, times)} over {name_of(choice.baseline)}",
+            value=times(best.gain.value),
+            label=f"{title_of(choice.workload)}, batch {choice.batch_size:,}: {name_of(best)}",
+            interval=f"{interval(best.gain.low, best.gain.high, times)} over {name_of(choice.baseline)}",
         )
         for choice in said.choices
-        if isinstance(choice.best, Cell) and not choice.best.is_baseline
+        if (best := choice.recommended)
     ]
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))
     refused = [
@@ -50,39 +51,41 @@ def answer(said: EnginesStudy) -> Answer:
         for choice in said.choices
         if isinstance(choice.best, Refusal)
     ]
-    verdict = " ".join(_sentence(said, workload) for workload in said.workloads) or "No engine could be measured."
+    verdict = " ".join(_sentence(said, workload) for workload in said.run.tables["baselines"])
     return Answer(
-        verdict=marked(said.run, verdict), cards=tuple(cards), flags=(*flags, *refused), code=code(said.choices)
-    )
-
-
-def advise(said: EnginesStudy) -> Advice:
-    """Recommend the engine of each workload."""
-    chosen = [choice for choice in said.choices if isinstance(choice.best, Cell) and not choice.best.is_baseline]
-    best: dict[str, Choice] = {}
-    for choice in chosen:
-        assert isinstance(choice.best, Cell)
-        before = best.get(choice.workload)
-        if before is None or (isinstance(before.best, Cell) and _low(choice.best.gain) > _low(before.best.gain)):
-            best[choice.workload] = choice
-    if not best:
-        return Advice(recommendation="keep the library as it comes", evidence="no engine was measurably faster")
-    uses = joined(
-        f"{name_of(choice.best)} for {title_of(choice.workload)}, {times(choice.best.gain.value)} at batch "
-        f"{choice.batch_size:,}"
-        for choice in best.values()
-        if isinstance(choice.best, Cell)
-    )
-    evidence = [
-        f"{title_of(choice.workload)}, batch {choice.batch_size:,}: {ratio(choice.best.gain)}"
-        for choice in chosen
-        if isinstance(choice.best, Cell)
-    ]
-    gains = [choice.best.gain for choice in best.values() if isinstance(choice.best, Cell)]
-    return Advice(
-        recommendation=f"use {uses}", evidence="; ".join(evidence), limits=_limits(said), code=code(said.choices),
-        gain=max(gains, key=_low),
+        verdict=marked(said.run, verdict), cards=tuple(cards), flags=(*flags, *not_measured(said), *refused),
+        code=code(said.choices),
     )  # fmt: skip
+
+
+def advise(said: EnginesStudy) -> Advice | None:
+    """Recommend the engine of each workload, or its own library; None where nothing was compared."""
+    best = [cell for workload in said.workloads if (cell := _most_gain(said, workload))]
+    if not best and not any(isinstance(choice.best, Cell) and choice.best.is_baseline for choice in said.choices):
+        return None
+    if not best:
+        evidence = "no engine was measurably faster"
+        return Advice(recommendation="keep the library as it comes", evidence=evidence, limits=_limits(said))
+    uses = joined(
+        f"{name_of(cell)} for {title_of(cell.case.workload)}, {times(cell.gain.value)} at batch "
+        f"{cell.case.batch_size:,}"
+        for cell in best
+    )
+    evidence = "; ".join(
+        f"{title_of(choice.workload)}, batch {choice.batch_size:,}: {ratio(cell.gain)}"
+        for choice in said.choices
+        if (cell := choice.recommended)
+    )
+    return Advice(
+        recommendation=f"use {uses}", evidence=evidence, limits=_limits(said), code=code(said.choices),
+        gain=max((cell.gain for cell in best), key=_low),
+    )  # fmt: skip
+
+
+def _most_gain(said: EnginesStudy, workload: str) -> Cell | None:
+    """Return the recommended cell of a workload with the largest gain; None without any."""
+    cells = [cell for choice in said.choices if choice.workload == workload and (cell := choice.recommended)]
+    return max(cells, key=lambda cell: _low(cell.gain), default=None)
 
 
 def _low(gain: Ratio) -> float:
@@ -99,22 +102,29 @@ def _limits(said: EnginesStudy) -> str:
 
 def _sentence(said: EnginesStudy, workload: str) -> str:
     """Return what to use for a workload: the engine at its smallest batch, and from which batch another one."""
-    chosen = [choice for choice in said.choices if choice.workload == workload and isinstance(choice.best, Cell)]
-    if not chosen:
-        reasons = dict.fromkeys(choice.best.reason for choice in said.choices if isinstance(choice.best, Refusal))
-        why = next(iter(reasons), "nothing was measured").removesuffix(".")
-        return f"No recommendation for {title_of(workload)}: {why}."
-    first = max(chosen, key=lambda choice: _low(choice.best.gain) if isinstance(choice.best, Cell) else 0.0)
-    assert isinstance(first.best, Cell)
-    if first.best.is_baseline:
-        return f"{capital(title_of(workload))}: keep {name_of(first.best)}; no engine was measurably faster."
-    use = f"use {name_of(first.best)}, {ratio(first.best.gain)} at batch {first.batch_size:,}"
-    text = f"{capital(title_of(workload))}: {use}"
+    best = _most_gain(said, workload)
+    if best is None:
+        return _without_gain(workload, [choice for choice in said.choices if choice.workload == workload])
+    text = f"{capital(title_of(workload))}: use {name_of(best)}, {ratio(best.gain)} at batch {best.case.batch_size:,}"
     crossed = said.crossovers.get(workload)
     if crossed is None:
         return f"{text}."
     after = short_name(crossed.after)
     return f"{text}; from {digits(crossed.batch_size.value, 2)} inputs per call {after}."
+
+
+def _without_gain(workload: str, choices: Sequence[Choice]) -> str:
+    """Return why no engine is recommended: there is no verdict, the library is as fast, or nothing kept the limits."""
+    title = title_of(workload)
+    cells = [(choice.best, choice.baseline) for choice in choices if isinstance(choice.best, Cell)]
+    for cell, baseline in cells:
+        if not cell.is_baseline:
+            return f"{capital(title)}: {compared(cell.gain, name_of(cell), name_of(baseline))}."
+    if cells:
+        return f"{capital(title)}: keep {name_of(cells[0][1])}; no engine was measurably faster."
+    lost = "its own library was not measured, and nothing can be compared without it"
+    reasons = (choice.best.reason for choice in choices if isinstance(choice.best, Refusal))
+    return f"No recommendation for {title}: {next(reasons, lost)}."
 
 
 def gain_by_batch(said: EnginesStudy) -> View:

@@ -21,7 +21,8 @@ outputs = session.run(["label"], {{"X": rows}})[0]""",
 import treelite
 trees = treelite.sklearn.import_model(model)
 scores = treelite.gtil.predict(trees, rows, nthread={n_threads})[:, 0]
-outputs = model.classes_[scores.argmax(axis=1)]""",
+best = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(int)
+outputs = model.classes_[best]""",
     ("torch", "images"): """\
 torch.set_num_threads({n_threads})
 with torch.inference_mode():
@@ -64,8 +65,7 @@ def code(choices: Iterable[Choice]) -> str:
     """Return, for each workload, the code of its choice with the largest gain; empty where the usual library stays."""
     best: dict[str, Cell] = {}
     for choice in choices:
-        cell = choice.best
-        if isinstance(cell, Cell) and not cell.is_baseline:
+        if cell := choice.recommended:
             before = best.get(choice.workload)
             if before is None or (cell.gain.low or 0.0) > (before.gain.low or 0.0):
                 best[choice.workload] = cell

@@ -9,7 +9,7 @@ import pandas as pd
 
 from inferbench_lib.records import CPU, Case
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import digits, measured, plural, ratio, seconds, share, size
+from inferbench_lib.report.words import capital, digits, joined, measured, plural, ratio, seconds, share, size
 from inferbench_lib.studies.model_engines.screen import OTHER_THREADS
 from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy, pays_off_after
 from inferbench_lib.work import title_of
@@ -37,7 +37,7 @@ def table(said: EnginesStudy) -> Table:
             "batch": f"{cell.case.batch_size:,}",
             "engine": f"{name_of(cell)}{', as it comes' if cell.is_baseline else ''}",
             "gain": "1 (baseline)" if cell.is_baseline else ratio(cell.gain) if cell.gain.is_judged else "–",
-            "time per call": seconds(cell.latency_s.value) if cell.measurement.samples_s else "–",
+            "time per call": seconds(cell.latency_s.value) if cell.latency_s.value > 0 else "–",
             "same class": "–" if cell.agreement is None else _agreement(cell),
             "accuracy": "–" if cell.accuracy is None else measured(cell.accuracy, share),
             "of the GEMM peak": "–" if (part := said.gemm_share(cell)) is None else share(part),
@@ -102,6 +102,21 @@ def _is_of(price: Mapping[str, Any], case: Case) -> bool:
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else seconds(value)
+
+
+def not_measured(said: EnginesStudy) -> tuple[str, ...]:
+    """List each reason why cells of the rounds have no result, with their batch sizes."""
+    groups: dict[tuple[str, str, str, str], set[int]] = {}
+    for row in said.run.measurements:
+        if row.reason:
+            case = row.case
+            alike = (case.workload, case.engine, case.precision, row.reason)
+            groups.setdefault(alike, set()).add(case.batch_size)
+    return tuple(
+        f"{capital(title_of(workload))}, {short_name(engine, precision)}, batch "
+        f"{joined(f'{n:,}' for n in sorted(sizes))}: {reason}"
+        for (workload, engine, precision, reason), sizes in groups.items()
+    )
 
 
 def left_out(said: EnginesStudy) -> Table:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from inferbench_lib.findings import Interval, Ratio, Refusal
+from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
 from inferbench_lib.stats.accuracy import accuracy
 from inferbench_lib.stats.comparison import WORTH, compare, input_s, simplest, unusable
@@ -74,6 +74,11 @@ class Choice:
     baseline: Cell
     best: Cell | Refusal
 
+    @property
+    def recommended(self) -> Cell | None:
+        """The best cell where it is measurably faster than the baseline, else None."""
+        return self.best if isinstance(self.best, Cell) and self.best.gain.verdict is Verdict.FASTER else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnginesStudy:
@@ -94,7 +99,7 @@ class EnginesStudy:
         case, tables = cell.case, self.run.tables
         peak = tables.get("gemm_gflops", {}).get(str(case.n_threads))
         flops = tables.get("flops", {}).get(case.workload)
-        if not peak or not flops or case.precision != "fp32" or case.device != CPU:
+        if not peak or not flops or case.precision != "fp32" or case.device != CPU or unusable(cell.measurement):
             return None
         return float(flops * cell.throughput_per_s.value / (peak * 1e9))
 
