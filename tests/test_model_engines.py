@@ -207,7 +207,7 @@ def test_ties_are_no_disagreements() -> None:
 
 
 def test_the_limit_on_latency_excludes_engines() -> None:
-    """100,000 rows take 0.5 s at best, so that a limit of 0.1 s leaves no engine there, and those of smaller batches."""
+    """100,000 rows take 0.5 s at best, so that a limit of 0.1 s leaves no engine there."""
     found = chosen(samples.engines(max_latency_s=0.1))
     assert found["forest", 100_000] == "no engine kept the limit on latency"
     assert found["forest", 1000] == ("onnxruntime", "fp32", 4)

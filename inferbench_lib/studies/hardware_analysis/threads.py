@@ -43,8 +43,10 @@ class ThreadCost:
 
     @property
     def to_set(self) -> int:
-        """Return the threads to set: the best where that is known, else all usable CPUs."""
-        return self.best if self.is_settled else self.usable
+        """Return the threads to set: the best where others cost time, else the default, at most all usable CPUs."""
+        if self.is_costly:
+            return self.best
+        return self.usable if self.default is None or self.is_over else self.default
 
     @property
     def is_settled(self) -> bool:

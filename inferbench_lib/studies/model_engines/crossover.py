@@ -13,9 +13,7 @@ import numpy.typing as npt
 from inferbench_lib.findings import Interval
 from inferbench_lib.records import CPU, Measurement
 from inferbench_lib.stats.comparison import unusable
-from inferbench_lib.stats.intervals import values_needed
-
-N_RESAMPLES = 2000
+from inferbench_lib.stats.intervals import signed_rank_interval, values_needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +56,24 @@ def crossing(
 ) -> Interval | None:
     """Return the size at which the ratio of two engines' times passes 1, from their seconds by size and round.
 
-    Between two sizes the logarithm of the ratio is taken as linear in that of the size. The interval is a percentile
-    bootstrap (Efron & Tibshirani 1993, chapter 13) over whole rounds; with fewer than six it is withheld. None where
-    the ratio does not pass 1.
+    Between two sizes the logarithm of the ratio is taken as linear in that of the size. The ends are the sizes at which
+    the ends of the ratio's signed-rank intervals pass 1; an end that does not pass it is withheld, with both, as with
+    fewer than six rounds. None where the ratio itself does not pass 1.
     """
     n_rounds = min(len(seconds) for seconds in (*before_s, *after_s))
     # Above 0 where `after` is faster, by size and round.
     logs = np.array([np.log(np.divide(b[:n_rounds], a[:n_rounds])) for b, a in zip(before_s, after_s, strict=True)])
     where = np.log(np.asarray(sizes, dtype=float))
-    value = _zero(where, np.median(logs, axis=1))
+    bands = [signed_rank_interval(row) for row in logs]
+    value = _zero(where, np.array([band.value for band in bands]))
     if value is None:
         return None
     if n_rounds < values_needed():
         reason = f"needs {values_needed()} rounds, has {n_rounds}"
         return Interval(value=math.exp(value), reason=reason)
-    draws = np.random.default_rng(0).integers(n_rounds, size=(N_RESAMPLES, n_rounds))
-    drawn = (_zero(where, np.median(logs[:, draw], axis=1)) for draw in draws)
-    low, high = np.quantile([of for of in drawn if of is not None], [0.025, 0.975])
+    low, high = (_zero(where, np.array([getattr(band, end) for band in bands])) for end in ("high", "low"))
+    if low is None or high is None:
+        return Interval(value=math.exp(value), reason="it may lie outside the batch sizes measured")
     return Interval(value=math.exp(value), low=math.exp(min(low, value)), high=math.exp(max(high, value)))
 
 

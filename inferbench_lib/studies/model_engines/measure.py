@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
-from inferbench_lib.errors import InferbenchError
+from inferbench_lib.errors import InferbenchError, WorkerError
 from inferbench_lib.machine.gemm import gemm_peaks
 from inferbench_lib.measure.host import Host
 from inferbench_lib.measure.rounds import Entry
@@ -29,6 +30,8 @@ TURN_S = 0.1
 """Seconds of a turn that holds more than one call."""
 MOST_CALLS = 40
 GEMM_S = 1.0
+N_COMPARED = 240
+"""Inputs at least whose classes are compared with the reference's, beside the spare ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ def measure(params: Params) -> Run:
         kept = finalists(tried, keep_within=params.keep_within, always={work.name: _always(work) for work in works})
         seconds = {one.case: one.seconds for one in kept if one.seconds is not None and not one.reason}
         needed = [place for place in opened if any(case in seconds for case in place.cases)]
+        peaks = _gemm_peak(session, usable) if any(work.kind == "network" for work in works) else {}
         for place in opened:
             place.host.renew() if place in needed else place.host.close()
         entries = [
@@ -74,7 +78,6 @@ def measure(params: Params) -> Run:
             if case in seconds
         ]
         session.progress.expect(session.progress.done + plan_of(params).steps(len(entries)))
-        peaks = _gemm_peak(session, usable) if any(work.kind == "network" for work in works) else {}
         rows = list(session.measure(entries).measurements)
         rows = _with_agreement(session, entries, rows)
         tables = {
@@ -111,7 +114,8 @@ def _open(session: Session, params: Params, work: Workload, engine: type[Engine]
         threads = sorted({*threads, engine.threads(usable)})  # the baseline's
     offered = engine.precisions(work.kind, device)
     precisions = [of for of in offered if not params.precisions or of in params.precisions or of == "fp32"]
-    host = calls_host(session, work, engine, device, largest_batch=max(sizes), n_threads=max(threads))
+    largest = max(*sizes, work.n_different or N_COMPARED)
+    host = calls_host(session, work, engine, device, largest_batch=largest, n_threads=max(threads))
     alike = Case(workload=work.name, engine=engine.name, device=device, batch_size=0)
     cases = tuple(
         replace(alike, batch_size=size, precision=precision, n_threads=n)
@@ -130,21 +134,33 @@ def _tried(session: Session, opened: Sequence[Place]) -> list[Tried]:
             place.host.call("start")
         except InferbenchError as error:
             failure = str(error)
-        refused: dict[str, str] = {}
+        refused: dict[tuple[str, int], str] = {}
         for case in place.cases:
             session.progress.now(f"trying {case}")
             session.progress.step()
-            if why := failure or refused.get(case.precision, ""):
+            if why := failure or refused.get((case.precision, case.n_threads), ""):
                 tried.append(Tried(case=case, seconds=None, reason=why))
-            elif is_hopeless(case, tried):
+            elif case.engine not in _always(place.work) and is_hopeless(case, tried):
                 tried.append(Tried(case=case, seconds=None, reason=HOPELESS))
             else:
                 try:
                     tried.append(Tried(case=case, seconds=min(place.host.call("prepare", case, TRIAL))))
                 except InferbenchError as error:
-                    refused[case.precision] = str(error)
+                    refused[case.precision, case.n_threads] = str(error)
                     tried.append(Tried(case=case, seconds=None, reason=str(error)))
+                    if isinstance(error, WorkerError):
+                        failure = _started_again(place.host)
     return tried
+
+
+def _started_again(host: Host) -> str:
+    """Start a new process in place of one that failed; return why that was not possible."""
+    try:
+        host.renew()
+        host.call("start")
+    except InferbenchError as error:
+        return str(error)
+    return ""
 
 
 def _calls(seconds: float) -> int:
@@ -154,8 +170,9 @@ def _calls(seconds: float) -> int:
 def _gemm_peak(session: Session, usable: int) -> dict[str, float]:
     """Return the peak on 1 thread and on all usable CPUs, by the number of threads."""
     session.progress.now("measuring matrix multiplication")
-    with session.host(Gemm, "matrix multiplication", n_threads=usable) as host:
+    with suppress(InferbenchError), session.host(Gemm, "matrix multiplication", n_threads=usable) as host:
         return {str(n): float(host.call("peak", n)) for n in sorted({1, usable})}
+    return {}
 
 
 def _with_agreement(session: Session, entries: Sequence[Entry], rows: Sequence[Measurement]) -> list[Measurement]:
@@ -181,13 +198,19 @@ def _prices(opened: Sequence[Place], rows: Sequence[Measurement]) -> list[dict[s
     prices = []
     for place in opened:
         engine = place.engine(place.work)
-        alike = [row for row in rows if row.case.engine == engine.name and row.case.workload == place.work.name]
-        for precision in dict.fromkeys(row.case.precision for row in alike if row.samples_s):
-            try:
-                price = dict(engine.price(precision))
-            except InferbenchError:
-                price = {}
+        of = replace(place.cases[0], precision="fp32")
+        alike = [row for row in rows if row.samples_s and _is_alike(row.case, of)]
+        for precision in dict.fromkeys(row.case.precision for row in alike):
+            named = {"workload": of.workload, "engine": of.engine, "precision": precision, "device": of.device}
             row = next(row for row in alike if row.case.precision == precision)
-            named = {"workload": place.work.name, "engine": engine.name, "precision": precision}
-            prices.append({**named, **price, **row.startup_s, "first_call_s": row.cold_s})
+            try:
+                price: Mapping[str, Any] = engine.price(precision)
+            except InferbenchError as error:
+                price = {"reason": str(error)}
+            starts = {**row.startup_s, "runner_s": row.figures.get("runner_s"), "first_call_s": row.cold_s}
+            prices.append({**named, **price, **starts})
     return prices
+
+
+def _is_alike(case: Case, other: Case) -> bool:
+    return (case.workload, case.engine, case.device) == (other.workload, other.engine, other.device)

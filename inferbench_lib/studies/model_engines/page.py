@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from inferbench_lib.findings import Advice, Ratio, Refusal
+from inferbench_lib.records import CPU
 from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.words import (
@@ -107,10 +108,9 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
         return _without_gain(workload, [choice for choice in said.choices if choice.workload == workload])
     text = f"{capital(title_of(workload))}: use {name_of(best)}, {ratio(best.gain)} at batch {best.case.batch_size:,}"
     crossed = said.crossovers.get(workload)
-    if crossed is None:
+    if crossed is None or (best.case.engine, best.case.precision) != (crossed.before, "fp32"):
         return f"{text}."
-    after = short_name(crossed.after)
-    return f"{text}; from {digits(crossed.batch_size.value, 2)} inputs per call {after}."
+    return f"{text}; from {digits(crossed.batch_size.value, 2)} inputs per call {short_name(crossed.after)}."
 
 
 def _without_gain(workload: str, choices: Sequence[Choice]) -> str:
@@ -134,7 +134,7 @@ def gain_by_batch(said: EnginesStudy) -> View:
         [
             {
                 "workload": title_of(cell.case.workload),
-                "label": short_name(cell.case.engine, cell.case.precision),
+                "label": _label(cell),
                 "batch": cell.case.batch_size,
                 "gain": cell.gain.value,
             }
@@ -158,6 +158,12 @@ def gain_by_batch(said: EnginesStudy) -> View:
     )  # fmt: skip
 
 
+def _label(cell: Cell) -> str:
+    """Return the engine and its precision, and the device where it is not the CPU."""
+    name = short_name(cell.case.engine, cell.case.precision)
+    return name if cell.case.device == CPU else f"{name}, {cell.case.device}"
+
+
 def _heat_maps(frame: pd.DataFrame, axes: Sequence[Any]) -> None:
     for (workload, rows), ax in zip(frame.groupby("workload", sort=False), axes, strict=False):
         rows.attrs = {"title": workload, "x": "batch size", "say": times}
@@ -169,7 +175,7 @@ def time_per_input(said: EnginesStudy) -> View:
     workload = next(iter(said.crossovers), next(iter(said.workloads), ""))
     rows = [
         {
-            "label": f"{short_name(cell.case.engine)}{', as it comes' if cell.is_baseline else ''}",
+            "label": f"{_label(cell)}{', as it comes' if cell.is_baseline else ''}",
             "x": cell.case.batch_size,
             "y": cell.latency_s.value / cell.case.batch_size,
             "low": _over(cell.latency_s.low, cell),
@@ -193,7 +199,7 @@ def _over(value: float | None, cell: Cell) -> float:
 def _crossing(said: EnginesStudy, workload: str) -> str:
     crossed = said.crossovers.get(workload)
     if crossed is None:
-        return f"{capital(title_of(workload))}: one engine is the fastest at every batch size measured."
+        return "No engine is shown to overtake another between the batch sizes measured."
     before, after = map(short_name, (crossed.before, crossed.after))
     rows = crossed.batch_size
     spread = (

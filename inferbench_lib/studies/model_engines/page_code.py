@@ -45,7 +45,8 @@ with torch.inference_mode():
     ("onnxruntime", "images"): """\
 import onnxruntime
 batch = torch.export.Dim.DYNAMIC
-torch.onnx.export(model, (images[:2],), "model.onnx", dynamo=True, dynamic_shapes=({{0: batch}},))
+example = torch.zeros(2, *images.shape[1:])
+torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, dynamic_shapes=({{0: batch}},))
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {n_threads}
 session = onnxruntime.InferenceSession("model.onnx", options)
@@ -53,7 +54,8 @@ outputs = session.run(None, {{session.get_inputs()[0].name: images.numpy()}})[0]
     ("openvino", "images"): """\
 import openvino
 batch = torch.export.Dim.DYNAMIC
-torch.onnx.export(model, (images[:2],), "model.onnx", dynamo=True, dynamic_shapes=({{0: batch}},))
+example = torch.zeros(2, *images.shape[1:])
+torch.onnx.export(model.eval(), (example,), "model.onnx", dynamo=True, dynamic_shapes=({{0: batch}},))
 options = {{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": {n_threads}, "INFERENCE_PRECISION_HINT": "{hint}"}}
 compiled = openvino.Core().compile_model("model.onnx", "CPU", options)
 outputs = compiled(images.numpy())[0]""",

@@ -25,8 +25,8 @@ def short_name(engine: str, precision: str = "fp32") -> str:
 def name_of(cell: Cell) -> str:
     """Return the engine, its precision where it is not fp32, and its threads on the CPU."""
     case = cell.case
-    threads = f" on {plural(case.n_threads, 'thread')}" if case.device == CPU else ""
-    return f"{short_name(case.engine, case.precision)}{threads}"
+    where = plural(case.n_threads, "thread") if case.device == CPU else case.device
+    return f"{short_name(case.engine, case.precision)} on {where}"
 
 
 def table(said: EnginesStudy) -> Table:
@@ -70,6 +70,7 @@ def price_list(said: EnginesStudy) -> Table:
             "conversion, once": _seconds(price.get("conversion_s")),
             "import": _seconds(price.get("import_s")),
             "load": _seconds(price.get("load_s")),
+            "set up": _seconds(price.get("runner_s")),
             "first call": _seconds(price.get("first_call_s")),
             "model": size(price["model_bytes"]) if price.get("model_bytes") else "–",
             "paid off": _paid_off(said, price),
@@ -79,7 +80,7 @@ def price_list(said: EnginesStudy) -> Table:
     return Table(
         frame=pd.DataFrame(rows),
         reading="The first call is that of the smallest batch measured. An engine has paid off after the calls whose "
-        "time saved makes up for conversion, import, load and first call, as far as these are longer than usual.",
+        "time saved makes up for all that comes before, as far as it is longer than usual.",
     )
 
 
@@ -92,12 +93,13 @@ def _paid_off(said: EnginesStudy, price: Mapping[str, Any]) -> str:
                 continue
             of_usual: Mapping[str, Any] = next((one for one in said.run.tables["prices"] if _is_of(one, usual)), {})
             n = None if _is_of(price, usual) else pays_off_after(price, of_usual, cell, choice.baseline)
-            return "–" if n is None else f"after {plural(n, 'call')} of batch {choice.batch_size:,}"
+            return "–" if n is None else f"after {plural(n, 'call')} of batch {choice.batch_size:,}" if n else "at once"
     return "–"
 
 
 def _is_of(price: Mapping[str, Any], case: Case) -> bool:
-    return (price["workload"], price["engine"], price["precision"]) == (case.workload, case.engine, case.precision)
+    of = (price["workload"], price["engine"], price["precision"], price.get("device", CPU))
+    return of == (case.workload, case.engine, case.precision, case.device)
 
 
 def _seconds(value: float | None) -> str:
@@ -137,7 +139,8 @@ def left_out(said: EnginesStudy) -> Table:
     ]
     return Table(
         frame=pd.DataFrame(rows),
-        reading="Of each engine and precision only the fastest number of threads was measured.",
+        reading="Of each engine and precision one number of threads was measured: the fewest that were hardly slower "
+        "than its fastest. The workload's own library was measured with all of them.",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,7 @@ from inferbench_lib.work import known_engine, known_workload
 
 Workload = Annotated[str, AfterValidator(known_workload)]
 Engine = Annotated[str, AfterValidator(known_engine)]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8", "int8_dynamic"]
 
 
 class Params(Rounds):
@@ -24,7 +25,7 @@ class Params(Rounds):
         {"forest": [1, 16, 1_000, 10_000, 100_000], "cnn-small": [1, 16]}, description="inputs per call"
     )
     engines: Annotated[list[Engine], Each] = Field([], description="engines; empty: all that load the workload")
-    precisions: Annotated[list[str], Each] = Field([], description="precisions; empty: all that an engine offers")
+    precisions: Annotated[list[Precision], Each] = Field([], description="precisions; empty: all that an engine offers")
     threads: Counts = Field([], description="threads on the CPU; empty: 1 and all usable CPUs")
     device: str = Field("auto", description="auto, cpu, or a device such as cuda:1")
     n_features: Annotated[int, Field(ge=2)] = Field(50, description="features per row of the forest")

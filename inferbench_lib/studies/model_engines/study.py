@@ -11,13 +11,13 @@ from typing import Any
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
 from inferbench_lib.stats.accuracy import accuracy
-from inferbench_lib.stats.comparison import WORTH, compare, input_s, simplest, unusable
+from inferbench_lib.stats.comparison import WORTH, compare, input_s, unusable
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.model_engines.crossover import Crossover, crossover
 
 FAULTS = "minor_faults"
-STARTS = ("conversion_s", "import_s", "load_s", "first_call_s")
+STARTS = ("conversion_s", "import_s", "load_s", "runner_s", "first_call_s")
 """The entries of a price that are paid once."""
 
 
@@ -107,8 +107,11 @@ class EnginesStudy:
 def pays_off_after(price: Mapping[str, Any], usual: Mapping[str, Any], cell: Cell, baseline: Cell) -> int | None:
     """Return the calls after which an engine has made up for its conversion and start; None where it never does.
 
-    Both prices hold the seconds of conversion, import, load and first call; what is missing costs nothing.
+    Both prices hold the seconds of conversion, import, load, runner and first call; what an engine does not need is
+    missing. With a `reason` in place of them the price is not known, and None is returned.
     """
+    if "reason" in price or "reason" in usual:
+        return None
     dearer_s = sum((price.get(name) or 0.0) - (usual.get(name) or 0.0) for name in STARTS)
     saved_s = baseline.latency_s.value - cell.latency_s.value
     return None if saved_s <= 0 or not cell.gain.is_difference else max(0, math.ceil(dearer_s / saved_s))
@@ -174,15 +177,19 @@ def _cell(row: Measurement, baseline: Measurement) -> Cell:
 
 
 def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
-    """Return the simplest cell tied with the fastest within the limits; engines stand in order of simplicity."""
+    """Return the simplest cell within the limits that the fastest does not beat by more than `WORTH`.
+
+    The baseline is the simplest. Other cells follow in the order measured, fp32 and fewer threads first.
+    """
     limit_s, least = run.params.get("max_latency_s"), float(run.params.get("min_agreement", 0.0))
     measured = [cell for cell in cells if not unusable(cell.measurement)]
     agreeing = [cell for cell in measured if cell.agreement is not None and cell.agreement >= least]
     allowed = [cell for cell in agreeing if limit_s is None or cell.latency_s.value <= limit_s]
     if allowed:
-        chosen = simplest([cell.measurement for cell in allowed], most=WORTH)
-        best = next(cell for cell in allowed if cell.measurement is chosen)
-        if best.is_baseline or best.gain.is_difference:
+        ranked = sorted(allowed, key=lambda cell: not cell.is_baseline)
+        fastest = min(ranked, key=lambda cell: input_s(cell.measurement))
+        best = next(cell for cell in ranked if cell is fastest or _is_enough(cell, fastest))
+        if best.is_baseline or _is_worth_it(best.gain):
             return best
         return Refusal(reason=f"no verdict, {best.gain.reason or best.gain.verdict}")
     if agreeing:
@@ -190,13 +197,22 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
     return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
 
 
+def _is_enough(cell: Cell, fastest: Cell) -> bool:
+    """Return whether the fastest is shown not to be worth leaving a cell for."""
+    lost = compare(cell.measurement, fastest.measurement)
+    is_known = lost.verdict in (Verdict.FASTER, Verdict.INDISTINGUISHABLE, Verdict.SLOWER)
+    return is_known and lost.value <= WORTH and not _is_worth_it(lost)
+
+
+def _is_worth_it(gain: Ratio) -> bool:
+    return gain.verdict is Verdict.FASTER and gain.low is not None and gain.low > WORTH
+
+
 def figures(said: EnginesStudy) -> dict[str, Figure]:
     """Return the entries of `summary.json`."""
     found: dict[str, Figure] = {}
     for cell in (cell for cell in said.cells if not unusable(cell.measurement)):
         if not cell.is_baseline:
-            if any(f"gain[{cell.key}]" == name for name in found):
-                continue
             found[f"gain[{cell.key}]"] = entry(cell.gain, "×", str(cell.gain.verdict))
         name = f"{cell.key},default" if cell.is_baseline else cell.key
         found[f"throughput[{name}]"] = entry(cell.throughput_per_s, "inputs/s")
