@@ -1,7 +1,6 @@
 """Frozen values that every layer passes on: the case that ran, its measurement, the machine, the run.
 
-Nothing here measures, draws or reads files. Times are in seconds, memory in bytes, rates per second. What the samples
-mean is in `findings`.
+Nothing here measures, draws or reads files. Times are in seconds, memory in bytes, rates per second.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ SCHEMA_VERSION = 1
 CPU = "cpu"
 LARGEST_BATCH = "largest_batch"
 """The figure of a cell that was out of memory: the largest batch that fits."""
-
 
 FigureKind = Literal["interval", "range", "model"]
 """Meaning of a figure's ends: a 95 % interval, the lowest and the highest repeat, or the band of a model."""
@@ -105,8 +103,7 @@ class Measurement:
     `samples_s` holds all samples in order; `round_sizes` says how many belong to each round, `process_sizes` how many
     rounds to each process (empty: one process). A sample is the seconds of `calls_per_sample` calls, divided by their
     number. `series` holds what a clock saw beside each sample (`wall_s`), or a series of its own (`host_to_device_s`).
-    `figures` holds single values. `spans` says for each sample where every worker's time went; the span of kind "call"
-    is the sample itself.
+    `figures` holds single values. `spans` are where each worker's time went; that of kind "call" is the sample itself.
     """
 
     case: Case
