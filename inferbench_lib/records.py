@@ -102,8 +102,7 @@ class Measurement:
     `samples_s` holds all samples in order; `round_sizes` says how many belong to each round, `process_sizes` how many
     rounds to each process (empty: one process). A sample is the seconds of `calls_per_sample` calls, divided by their
     number. `series` holds what a clock saw beside each sample (`wall_s`), or a series of its own (`host_to_device_s`).
-    `figures` holds single values. `spans` says for each sample where every worker's time went; the span of kind "call"
-    is the sample itself.
+    `figures` holds single values. `spans` are where each worker's time went; that of kind "call" is the sample itself.
     """
 
     case: Case

@@ -48,20 +48,20 @@ def test_missing_ensurepip() -> None:
 
 def test_too_little_disk() -> None:
     """A disk one byte too small is refused; the smaller build is offered only where it is smaller."""
-    assert message_of(lambda: bootstrap.check_disk(Path("/home"), 9.0, 3_140_000_000)) == (
-        "Disk: expected 9.0 GB free in /home, got 3.1 GB.\n"
+    assert message_of(lambda: bootstrap.check_disk(Path("/home"), 9.5, 3_140_000_000)) == (
+        "Disk: expected 9.5 GB free in /home, got 3.1 GB.\n"
         "Free some space, or put the environment elsewhere (make VENV=/path/to/folder), "
-        "or take torch without CUDA, 2.5 GB in all (make TORCH=cpu)"
+        "or take torch without CUDA, 3.0 GB in all (make TORCH=cpu)"
     )
-    assert message_of(lambda: bootstrap.check_disk(Path("/home"), 2.5, 2_499_999_999)) == (
-        "Disk: expected 2.5 GB free in /home, got 2.5 GB.\n"
+    assert message_of(lambda: bootstrap.check_disk(Path("/home"), 3.0, 2_999_999_999)) == (
+        "Disk: expected 3.0 GB free in /home, got 3.0 GB.\n"
         "Free some space, or put the environment elsewhere (make VENV=/path/to/folder)"
     )
-    bootstrap.check_disk(Path("/home"), 2.5, 2_500_000_000)
+    bootstrap.check_disk(Path("/home"), 3.0, 3_000_000_000)
 
 
 @pytest.mark.parametrize(
-    ("source", "platform", "expected_gb"), [("pypi", "linux", 9.0), ("pypi", "darwin", 2.5), ("cpu", "linux", 2.5)]
+    ("source", "platform", "expected_gb"), [("pypi", "linux", 9.5), ("pypi", "darwin", 3.0), ("cpu", "linux", 3.0)]
 )
 def test_needed_room(source: str, platform: str, expected_gb: float) -> None:
     """Only PyPI's build for Linux brings the CUDA libraries."""
@@ -339,7 +339,7 @@ def test_refused_before_anything_runs(installation: Installation, monkeypatch: p
     recorder = Recorder()
     monkeypatch.setattr(bootstrap, "run", recorder)
     assert message_of(lambda: bootstrap.prepare(installation.root, installation.venv, "cpu", False)) == (
-        f"Disk: expected 2.5 GB free in {installation.root}, got 1.0 GB.\n"
+        f"Disk: expected 3.0 GB free in {installation.root}, got 1.0 GB.\n"
         "Free some space, or put the environment elsewhere (make VENV=/path/to/folder)"
     )
     assert recorder.commands == []

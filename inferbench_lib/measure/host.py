@@ -17,8 +17,10 @@ from inferbench_lib.records import Measurement, Outcome, Verification
 class Host(AbstractContextManager["Host"]):
     """A bench in a process of its own, which starts at once; `renew` replaces the process by a new one."""
 
-    def __init__(self, factory: Callable[[], Any], *, environment: Mapping[str, str], name: str) -> None:
-        self._start = partial(Remote, factory, environment=environment, name=name)
+    def __init__(
+        self, factory: Callable[[], Any], *, environment: Mapping[str, str], name: str, timeout_s: float = 600.0
+    ) -> None:
+        self._start = partial(Remote, factory, environment=environment, name=name, timeout_s=timeout_s)
         self._remote = self._start()
 
     @property

@@ -39,14 +39,19 @@ def price(path: Path) -> Mapping[str, float]:
     """Return the seconds of a file's conversion from the model and its size, `conversion_s` and `model_bytes`."""
     import onnx
 
-    seconds = [float(of.value) for of in onnx.load(path).metadata_props if of.key == CONVERSION_S]
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's errors have no common class
+        raise NotAvailable(f"{path.name}: expected an ONNX file, got {reason_of(error)}; delete it") from None
+    seconds = [float(of.value) for of in model.metadata_props if of.key == CONVERSION_S]
     return {CONVERSION_S: sum(seconds), "model_bytes": float(path.stat().st_size)}
 
 
 def reason_of(error: Exception) -> str:
     """Return one line of an error whose text may have thousands."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no text"]
-    text = f"{type(error).__name__}: {lines[0]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Exception from ")]  # places in OpenVINO's source
+    text = f"{type(error).__name__}: {(telling or lines or ['no text'])[0]}"
     return text if len(text) <= REASON_LENGTH else f"{text[:REASON_LENGTH]}…"
 
 

@@ -14,7 +14,6 @@ from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.words import (
     capital,
-    compared,
     digits,
     gathered,
     interval,
@@ -25,6 +24,7 @@ from inferbench_lib.report.words import (
     share,
     times,
 )
+from inferbench_lib.stats.comparison import WORTH
 from inferbench_lib.studies.model_engines.page_code import code
 from inferbench_lib.studies.model_engines.page_tables import left_out as left_out
 from inferbench_lib.studies.model_engines.page_tables import name_of, not_measured, short_name
@@ -65,7 +65,7 @@ def advise(said: EnginesStudy) -> Advice | None:
     if not best and not any(isinstance(choice.best, Cell) and choice.best.is_baseline for choice in said.choices):
         return None
     if not best:
-        evidence = "no engine was measurably faster"
+        evidence = f"no engine gained more than {share(WORTH - 1)}"
         return Advice(recommendation="keep the library as it comes", evidence=evidence, limits=_limits(said))
     uses = joined(
         f"{name_of(cell)} for {title_of(cell.case.workload)}, {times(cell.gain.value)} at batch "
@@ -116,15 +116,12 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
 def _without_gain(workload: str, choices: Sequence[Choice]) -> str:
     """Return why no engine is recommended: there is no verdict, the library is as fast, or nothing kept the limits."""
     title = title_of(workload)
-    cells = [(choice.best, choice.baseline) for choice in choices if isinstance(choice.best, Cell)]
-    for cell, baseline in cells:
-        if not cell.is_baseline:
-            return f"{capital(title)}: {compared(cell.gain, name_of(cell), name_of(baseline))}."
-    if cells:
-        return f"{capital(title)}: keep {name_of(cells[0][1])}; no engine was measurably faster."
+    kept = [choice.best for choice in choices if isinstance(choice.best, Cell)]
+    if kept:
+        return f"{capital(title)}: keep {name_of(kept[0])}; no engine gained more than {share(WORTH - 1)}."
     lost = "its own library was not measured, and nothing can be compared without it"
     reasons = (choice.best.reason for choice in choices if isinstance(choice.best, Refusal))
-    return f"No recommendation for {title}: {next(reasons, lost)}."
+    return f"No recommendation for {title}: {next(reasons, lost).removesuffix('.')}."
 
 
 def gain_by_batch(said: EnginesStudy) -> View:
