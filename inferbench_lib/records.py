@@ -1,7 +1,6 @@
 """Frozen values that every layer passes on: the case that ran, its measurement, the machine, the run.
 
-Nothing here measures, draws or reads files. Times are in seconds, memory in bytes, rates per second. What the samples
-mean is in `findings`.
+Nothing here measures, draws or reads files. Times are in seconds, memory in bytes. `findings` has what samples mean.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ SCHEMA_VERSION = 1
 CPU = "cpu"
 LARGEST_BATCH = "largest_batch"
 """The figure of a cell that was out of memory: the largest batch that fits."""
-
 
 FigureKind = Literal["interval", "range", "model"]
 """Meaning of a figure's ends: a 95 % interval, the lowest and the highest repeat, or the band of a model."""
@@ -70,7 +68,7 @@ class Flag:
 class Verification:
     """Comparison of outputs with the reference: where they first differ, and by how much (None: not finite).
 
-    `n_ties` outputs name another class than the reference where both classes are equally likely; they are right.
+    `n_ties` counts classes that differ from the reference's and are as likely.
     """
 
     passed: bool
@@ -93,9 +91,8 @@ class Verification:
             passed=later.passed,
             n_checked=self.n_checked + later.n_checked,
             max_abs_difference=max(differences, default=None) if later.passed else later.max_abs_difference,
-            detail=later.detail,
-            n_ties=self.n_ties + later.n_ties,
-        )
+            detail=later.detail, n_ties=self.n_ties + later.n_ties,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

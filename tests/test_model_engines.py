@@ -6,8 +6,10 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,20 @@ import numpy as np
 import pytest
 import sample_runs as samples
 from page_texts import row
-from test_advice_code import executed
 
 from inferbench_lib import store
+from inferbench_lib.errors import NotAvailable
 from inferbench_lib.findings import Refusal
 from inferbench_lib.progress import PROGRESS_FILE
-from inferbench_lib.records import Case, Measurement, Outcome, Run
+from inferbench_lib.records import Case, Outcome, Run
 from inferbench_lib.studies import voice
 from inferbench_lib.studies.model_engines import page
 from inferbench_lib.studies.model_engines.crossover import crossing, crossover
 from inferbench_lib.studies.model_engines.measure import measure
 from inferbench_lib.studies.model_engines.page_code import CODE
 from inferbench_lib.studies.model_engines.params import Params
-from inferbench_lib.studies.model_engines.screen import Tried, finalists, is_hopeless
-from inferbench_lib.studies.model_engines.study import Cell, study
+from inferbench_lib.studies.model_engines.screen import OTHER_THREADS, SLOWER, Tried, finalists, is_hopeless
+from inferbench_lib.studies.model_engines.study import study
 from inferbench_lib.work.base import Runner
 from inferbench_lib.work.engines import ENGINES
 from inferbench_lib.work.engines.sklearn import Sklearn
@@ -43,23 +45,28 @@ def trial(engine: str, seconds: float | None, *, threads: int = 1, precision: st
 
 
 def test_the_own_engine_and_what_is_near_the_fastest_are_measured() -> None:
-    """Own engine: fp32 with all thread counts. Others: the fastest thread count, at most twice slower than the best."""
+    """Own engine: fp32 with all threads. Others: the fewest threads within 10 %, at most twice the fastest in fp32."""
     reasons = {
         trial("sklearn", 10.0): "",
         trial("sklearn", 30.0, threads=2): "",
-        trial("sklearn", 3.0, precision="bf16"): "3 times slower than onnxruntime when tried",
-        trial("onnxruntime", 1.2): "slower than on 2 threads when tried",
+        trial("sklearn", 3.0, precision="bf16"): SLOWER,
+        trial("onnxruntime", 1.2): OTHER_THREADS,
         trial("onnxruntime", 1.0, threads=2): "",
-        trial("onnxruntime", 1.5, precision="int8"): "",
-        trial("onnxruntime", 1.6, threads=2, precision="int8"): "slower than on 1 thread when tried",
+        trial("onnxruntime", 0.11, precision="int8"): "",
+        trial("onnxruntime", 0.10, threads=2, precision="int8"): OTHER_THREADS,
         trial("treelite", 2.0): "",
-        trial("treelite", 2.1, threads=2): "2.1 times slower than onnxruntime when tried",
+        trial("treelite", 2.3, threads=2): OTHER_THREADS,
+        trial("torch_compile", 2.1): SLOWER,
         trial("openvino", None): "not installed",
         trial("treelite", 5.0, batch=100): "",
     }
     found = finalists(list(reasons), keep_within=2.0, always={"forest": ["sklearn"]})
     assert [one.case for one in found] == [one.case for one in reasons]
     assert [one.reason for one in found] == list(reasons.values())
+    assert {one.case.engine: one.times_slower for one in found if one.reason == SLOWER} == {
+        "sklearn": 3.0,
+        "torch_compile": 2.1,
+    }
 
 
 def test_what_was_hopeless_at_a_smaller_batch_is_not_tried() -> None:
@@ -105,16 +112,16 @@ def test_the_last_of_several_crossings_counts() -> None:
 
 
 def test_rounds_that_differ_widen_the_interval() -> None:
-    """With noise of 5 % the 95 % interval holds the true size in at least 85 of 100 experiments, and is no point."""
+    """With noise of 5 % the 95 % interval holds the true size in at least 25 of 30 experiments, and is no point."""
     held = 0
-    for seed in range(100):
+    for seed in range(30):
         found = crossing(SIZES, law(1e-5, 1.0, 0.05, 12, seed), law(1e-3, 0.5, 0.05, 12, seed + 1000))
         assert found is not None
         assert found.low is not None
         assert found.high is not None
         assert found.low < found.value < found.high
         held += found.low <= 10_000 <= found.high
-    assert held >= 85
+    assert held >= 25
 
 
 def test_fewer_than_six_rounds_carry_no_interval() -> None:
@@ -200,7 +207,7 @@ def test_ties_are_no_disagreements() -> None:
 
 
 def test_the_limit_on_latency_excludes_engines() -> None:
-    """A call for 100,000 rows takes 0.5 s at best: at most 0.1 s leaves none there, and the smaller batches as before."""
+    """100,000 rows take 0.5 s at best: a limit of 0.1 s leaves no engine there, and all for smaller batches."""
     found = chosen(samples.engines(max_latency_s=0.1))
     assert found["forest", 100_000] == "no engine kept the limit on latency"
     assert found["forest", 1000] == ("onnxruntime", "fp32", 4)
@@ -224,8 +231,8 @@ def test_the_verdict_names_each_engine_and_where_another_takes_over() -> None:
     """One sentence for each workload, at most 45 words; the pieces of code carry their workload's name."""
     answer = voice.answer(samples.engines())
     assert answer.verdict == (
-        "The forest: use onnxruntime on 4 threads, 400× (400–400) at batch 1; from 10,000 inputs per call scikit-learn. "
-        "The small network: use OpenVINO in bf16 on 4 threads, 10.0× (10.0–10.0) at batch 16."
+        "The forest: use onnxruntime on 4 threads, 400× (400–400) at batch 1; from 10,000 inputs per call "
+        "scikit-learn. The small network: use OpenVINO in bf16 on 4 threads, 10.0× (10.0–10.0) at batch 16."
     )
     assert answer.code.startswith("# forest\nimport onnxruntime")
     assert "\n\n# cnn-small\nimport openvino" in answer.code
@@ -239,11 +246,11 @@ def test_the_verdict_names_each_engine_and_where_another_takes_over() -> None:
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [
-        ("nothing fits", "The forest: no engine kept the limit on latency."),
-        ("all failed", "The forest: nothing was measured."),
-        ("baseline failed", "The forest: onnxruntime on 4 threads: no verdict against scikit-learn on 1 thread"),
-        ("too few rounds", "The forest: onnxruntime on 4 threads: no verdict against scikit-learn on 1 thread"),
-        ("unstable", "OpenVINO on 4 threads: no verdict against eager PyTorch on 4 threads (unstable: "),
+        ("nothing fits", "No recommendation for the forest: no engine kept the limit on latency."),
+        ("all failed", "No recommendation for the small network: nothing was measured."),
+        ("baseline failed", "No recommendation for the forest: no verdict, baseline is failed: worker 2 ended"),
+        ("too few rounds", "No recommendation for the forest: no verdict, needs 6 rounds, has 3."),
+        ("unstable", "No recommendation for the small network: no verdict, their ratio drifts: -50%"),
         ("wrong outputs", "The small network: keep eager PyTorch on 4 threads; no engine was measurably faster."),
     ],
 )
@@ -259,7 +266,7 @@ def test_a_workload_without_its_own_library_is_named() -> None:
     """Nothing can be compared without it, and no table fills the gap with another engine's gain."""
     run = samples.engines([samples.engine_cell("forest", "onnxruntime", 1, 1e-5)])
     lost = "its own library was not measured, and nothing can be compared without it."
-    assert voice.answer(run).verdict == f"The forest: {lost} The small network: {lost}"
+    assert voice.answer(run).verdict == f"No recommendation for the forest: {lost}"
     assert page.gain_by_batch(study(run)).reading == "No engine was measured."
 
 
@@ -271,8 +278,7 @@ def test_what_failed_and_what_was_left_out_stand_with_their_reasons() -> None:
     assert f"The small network, OpenVINO, batch 16: {samples.FAILED['reason']}" in page.answer(said).flags
     assert row(page.table(said), engine="OpenVINO on 1 thread")["outcome"] == f"failed: {samples.FAILED['reason']}"
     assert page.left_out(said).frame.to_dict("records") == [
-        {"workload": "the forest", "engine": "treelite", "threads": "4", "batches": "1, 1,000, 100,000"}
-        | {"reason": samples.REFUSED}
+        {"workload": "the forest", "engine": "treelite", "batches": "1, 1,000, 100,000"} | {"reason": samples.REFUSED}
     ]
     assert row(page.price_list(said), engine="onnxruntime")["conversion, once"] == "2.00 s"
 
@@ -280,39 +286,57 @@ def test_what_failed_and_what_was_left_out_stand_with_their_reasons() -> None:
 def test_the_heat_map_has_a_panel_for_each_workload_and_writes_each_gain() -> None:
     """Engines by batch sizes, and the numbers of the figures in the cells; a cell that was not measured is empty."""
     drawn = page.gain_by_batch(study(samples.engines())).figure()
-    panels = {ax.get_title(): ax for ax in drawn.axes}
+    panels = {ax.get_title(loc="left"): ax for ax in drawn.axes}
     assert list(panels) == ["the forest", "the small network"]
     forest, network = panels.values()
     assert [text.get_text() for text in forest.get_xticklabels()] == ["1", "1,000", "100,000"]
     assert [text.get_text() for text in forest.get_yticklabels()] == ["scikit-learn", "onnxruntime"]
-    assert [text.get_text() for text in forest.texts] == ["0.200×", "2.00×", "2.00×", "400×", "4.00×", "1.00×"]
+    assert [text.get_text() for text in forest.texts] == ["0.20×", "2.00×", "2.00×", "400×", "4.00×", "1.00×"]
     assert {"10.0×", "20.0×", "1.25×"} <= {text.get_text() for text in network.texts}
 
 
 # The code under a recommendation
 
+ROWS = """\
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+rows = np.random.default_rng(0).normal(size=(505, 3)).astype(np.float32)
+label = rows[:, 0].round().clip(-1, 1).astype(int)
+forest, boosted = RandomForestClassifier(5, random_state=0), HistGradientBoostingClassifier(max_iter=5)
+fitted = [forest.fit(rows, label), boosted.fit(rows, label > 0)]
+for name, code in blocks.items():
+    for model in fitted[: 2 if name == "treelite" else 1]:
+        seen = {"model": model, "rows": rows}
+        exec(code, seen)
+        assert (seen["outputs"] == model.predict(rows)).all() and len(seen["outputs"]) == 505, name
+    print(name)
+"""
+IMAGES = """\
+import copy, torch
+torch.manual_seed(0)
+layers = (torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 10 * 10, 10))
+network, images = torch.nn.Sequential(*layers).eval(), torch.randn(5, 3, 12, 12)
+expected = network(images).detach()
+for name, code in blocks.items():
+    seen = {"torch": torch, "model": copy.deepcopy(network), "images": images}
+    exec(code, seen)
+    assert torch.allclose(torch.as_tensor(seen["outputs"]), expected, rtol=1e-4, atol=1e-5), name
+    assert "set_num_threads" not in code or torch.get_num_threads() == 2
+    print(name)
+"""
 
-@pytest.mark.parametrize(("engine", "unit"), CODE)
-def test_the_code_of_every_engine_predicts_the_same(engine: str, unit: str) -> None:
-    """Around a real forest or network, in a process of its own, outputs equal the plain call's."""
-    pytest.importorskip(ENGINES[engine].library)
-    if unit == "images":
-        pytest.importorskip("torch")
-    if engine == "torch_compile" and not shutil.which("g++"):
-        pytest.skip("torch.compile needs a C++ compiler")
-    executed(CODE[engine, unit].format(n_threads=2, hint="f32"))
 
-
-def test_treelite_code_takes_a_boosting_model_of_two_classes() -> None:
-    """Such a model has one score for each row, the second class's."""
-    pytest.importorskip("treelite")
-    code = CODE["treelite", "rows"].format(n_threads=1)
-    boosted = (
-        "from sklearn.ensemble import HistGradientBoostingClassifier\n"
-        "model = HistGradientBoostingClassifier(max_iter=5).fit(rows, rows[:, 0] > 0)\n"
-        "model.n_jobs, expected = 7, model.predict(rows)\n"
-    )
-    executed(boosted + code)
+@pytest.mark.parametrize(("unit", "program"), [("rows", ROWS), ("images", IMAGES)])
+def test_the_code_of_every_engine_predicts_the_same(unit: str, program: str, tmp_path: Path) -> None:
+    """In a process of its own, around real models, outputs equal the plain call's; of two boosted classes too."""
+    there = [name for name, of in CODE if of == unit and find_spec(ENGINES[name].library)]
+    if not shutil.which("g++"):
+        there = [name for name in there if name != "torch_compile"]
+    codes = {name: CODE[name, unit].format(n_threads=2, hint="f32") for name in there}
+    run = [sys.executable, "-c", f"blocks = {codes!r}\n{program}"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line in codes] == there
 
 
 # Real measurements
@@ -323,6 +347,15 @@ class NotInstalled(Treelite):
 
     library = "no_such_library"
     package = "no-such-library"
+
+
+class NotConverted(Treelite):
+    """An engine that refuses every model."""
+
+    name = "not_converted"
+
+    def load(self) -> None:
+        raise NotAvailable("forest: cannot be converted to ONNX in fp32: ValueError: no")
 
 
 class Dying(Sklearn):
@@ -337,45 +370,32 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture
-def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
-    """Measure small forests for real."""
+def test_engines_that_cannot_run_are_rows_and_the_others_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not installed, not converted, died at 20 rows: each with its reason; the own engine is there unasked."""
+    pytest.importorskip("onnxruntime")
     monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
     monkeypatch.setenv(store.RUN_FOLDER, str(tmp_path))
     monkeypatch.setenv("INFERBENCH_CACHE", str(tmp_path))
-    small = {"n_features": 4, "n_trees": 3, "n_train": 200, "device": "cpu", "threads": [1]}
-    rounds = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 5.0}
-    return lambda **values: measure(Params(**small | rounds | values))
-
-
-def by_engine(cells: tuple[Measurement, ...]) -> dict[tuple[str, int], Outcome]:
-    return {(cell.case.engine, cell.case.batch_size): cell.outcome for cell in cells}
-
-
-def test_engines_that_cannot_run_are_rows_and_the_others_complete(
-    measured: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not installed, and a model that does not convert: reasons of one line; the own engine is there unasked."""
-    pytest.importorskip("onnxruntime")
-    monkeypatch.setitem(ENGINES, "treelite", NotInstalled)
-    run = measured(batch_sizes={"forest-boosted": [1, 20]}, engines=["treelite", "onnxruntime"])
-    assert by_engine(run.measurements) == {("sklearn", 1): Outcome.OK, ("sklearn", 20): Outcome.OK}
+    for engine in (Dying, NotInstalled, NotConverted):
+        monkeypatch.setitem(ENGINES, engine.name, engine)
+    tiny = {"n_features": 4, "n_trees": 3, "n_train": 200, "device": "cpu", "threads": [1]}
+    rounds = {"min_rounds": 1, "max_rounds": 1, "time_limit_s": 5.0, "keep_within": 1e9}
+    engines = ["onnxruntime", "treelite", "not_converted"]
+    run = measure(Params(batch_sizes={"forest": [1, 20]}, engines=engines, **tiny, **rounds))
     reasons = {(one["case"]["engine"], one["case"]["batch_size"]): one["reason"] for one in run.tables["tried"]}
-    assert set(reasons) == {(name, n) for name in ("sklearn", "onnxruntime", "treelite") for n in (1, 20)}
-    assert "pip install no-such-library" in reasons["treelite", 1]
-    assert "cannot be converted to ONNX in fp32" in reasons["onnxruntime", 20]
-    assert not any("\n" in reason or len(reason) > 300 for reason in reasons.values())
-    assert run.measurements[0].figures["n_disagreements"] == 0
-    assert set(page.left_out(study(run)).frame["engine"]) == {"onnxruntime", "treelite"}
-
-
-def test_a_baseline_that_dies_ends_no_run(measured: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its process ends at 20 rows: that trial says so, and the batch of one row is compared."""
-    pytest.importorskip("treelite")
-    monkeypatch.setitem(ENGINES, "sklearn", Dying)
-    run = measured(batch_sizes={"forest": [1, 20]}, engines=["sklearn", "treelite"])
-    reasons = {(one["case"]["engine"], one["case"]["batch_size"]): one["reason"] for one in run.tables["tried"]}
+    assert set(reasons) == {(name, n) for name in ("sklearn", *engines) for n in (1, 20)}
+    assert {case for case, reason in reasons.items() if not reason} == {
+        ("sklearn", 1), ("onnxruntime", 1), ("onnxruntime", 20),
+    }  # fmt: skip
     assert "SIGKILL" in reasons["sklearn", 20]
-    assert reasons["treelite", 20] == ""
-    assert run.measurements
-    assert all(isinstance(choice.best, Cell | Refusal) for choice in study(run).choices)
+    assert "pip install no-such-library" in reasons["treelite", 1]
+    assert "cannot be converted to ONNX in fp32: ValueError: no" in reasons["not_converted", 20]
+    assert {(cell.case.engine, cell.case.batch_size): cell.outcome for cell in run.measurements} == {
+        case: Outcome.OK for case, reason in reasons.items() if not reason
+    }
+    assert all(cell.figures["n_disagreements"] == 0 for cell in run.measurements)
+    said = study(run)
+    assert [(choice.workload, choice.batch_size) for choice in said.choices] == [("forest", 1)]
+    assert set(page.left_out(said).frame["engine"]) == {"scikit-learn", "treelite"}

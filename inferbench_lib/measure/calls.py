@@ -96,7 +96,7 @@ class Calls(Source):
         )
 
     def agreement(self, case: Case) -> Mapping[str, float]:
-        """Compare classes and scores of all inputs with the reference's; see `Agreement`."""
+        """Compare classes and scores of all inputs with the reference's, and classes with the truth if known."""
         runner = self.runner(case)
         runner.activate()
         size = max(self.workload.batches)
@@ -104,8 +104,17 @@ class Calls(Source):
         outputs = np.concatenate([runner(batch) for batch in batches])
         if self.workload.has_scores:
             scores = runner.scores and np.concatenate([runner.scores(batch) for batch in batches])
-            return asdict(agreement(outputs, self._reference, self._scores(), scores))
-        return asdict(agreement(outputs.argmax(axis=1), self._reference.argmax(axis=1), self._reference, outputs))
+            seen = agreement(outputs, self._reference, self._scores(), scores)
+            return asdict(seen) | self._accuracy(outputs)
+        classes = outputs.argmax(axis=1)
+        seen = agreement(classes, self._reference.argmax(axis=1), self._reference, outputs)
+        return asdict(seen) | self._accuracy(classes)
+
+    def _accuracy(self, classes: np.ndarray) -> dict[str, float]:
+        """Count the classes that are true among different inputs; nothing where no truth is known."""
+        n = min(self.n_pool, self.workload.n_different or self.n_pool)
+        truth = self.workload.truth(n)
+        return {} if truth is None else {"n_correct": float((classes[:n] == truth).sum()), "n_judged": float(n)}
 
     def _scores(self) -> np.ndarray:
         scores: np.ndarray = np.load(self.workload.scores_path(self.n_pool), mmap_mode="r")

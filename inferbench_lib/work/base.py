@@ -68,7 +68,7 @@ class Workload(ABC):
     scikit-learn's `predict`, a "network" is a torch module. `engine` is its own library's.
     `n_spare` inputs are kept beyond the largest batch, so that calls take different ones.
     `batches` are the sizes at which it is compared with the machine's limits. With `has_scores` its outputs are
-    classes, and `scores` are behind them.
+    classes, and `scores` are behind them. Beyond `n_different` inputs, where there is a limit, they repeat.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Workload(ABC):
     n_spare: ClassVar[int] = 1000
     batches: ClassVar[tuple[int, ...]] = (1, 16)
     has_scores: ClassVar[bool] = False
+    n_different: ClassVar[int | None] = None
 
     @abstractmethod
     def model(self) -> Any:

@@ -45,7 +45,7 @@ class Narrow(Cnn):
 class CnnDigits(Cnn):
     """The small network trained on `n_images` handwritten digits, scaled to `side` pixels, grey in three channels.
 
-    It is trained on first use by as many threads as torch has; their number can change the last bits of the weights.
+    It is trained on first use; the number of torch's threads can change the last bits of the weights.
     """
 
     kept_share: float = 1.0
@@ -55,6 +55,7 @@ class CnnDigits(Cnn):
     name = "cnn-digits"
     title = "the digits network"
     depends_on = ("torch", "scikit-learn")  # type: ignore[assignment]
+    n_different = N_HELD_OUT
 
     def model(self) -> nn.Sequential:
         """Return the trained network in evaluation mode, float32, on the CPU."""
@@ -110,8 +111,7 @@ class CnnDigits(Cnn):
         """Return the images to train on and the digits that they show."""
         import torch
 
-        chosen, _ = self._split()
-        return torch.from_numpy(self._images(chosen)), torch.from_numpy(_digits()[1][chosen])
+        return torch.from_numpy(self._images(self._split()[0])), torch.from_numpy(_digits()[1][self._split()[0]])
 
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the places of the images to train on and of those held out, whatever `n_images` is."""

@@ -16,7 +16,7 @@ from inferbench_lib.measure.source import WarmUp
 from inferbench_lib.records import CPU, Case, Measurement, Run
 from inferbench_lib.studies.common import calls_host, places
 from inferbench_lib.studies.model_engines.params import Params
-from inferbench_lib.studies.model_engines.screen import Tried, finalists, is_hopeless
+from inferbench_lib.studies.model_engines.screen import HOPELESS, Tried, finalists, is_hopeless
 from inferbench_lib.timing.accelerator import find_accelerator
 from inferbench_lib.timing.usable import usable_cpus
 from inferbench_lib.work import workload
@@ -24,7 +24,7 @@ from inferbench_lib.work.base import Engine, Workload
 from inferbench_lib.work.engines import ENGINES
 
 TRIAL = WarmUp(min_calls=1, max_calls=4, time_limit_s=0.15)
-WARM_UP = WarmUp(min_calls=2, max_calls=10, time_limit_s=0.3)
+WARM_UP = WarmUp(min_calls=1, max_calls=10, time_limit_s=0.2)
 TURN_S = 0.1
 """Seconds of a turn that holds more than one call."""
 MOST_CALLS = 40
@@ -60,7 +60,8 @@ def measure(params: Params) -> Run:
             for work in works
             for engine, device in places(work, found, _engines(params, work))
         ]
-        session.progress.expect(sum(len(place.cases) for place in opened))
+        n_cases = sum(len(place.cases) for place in opened)
+        session.progress.expect(n_cases + plan_of(params).steps(n_cases))  # at most: the bar never goes back
         tried = _tried(session, opened)
         kept = finalists(tried, keep_within=params.keep_within, always={work.name: _always(work) for work in works})
         seconds = {one.case: one.seconds for one in kept if one.seconds is not None and not one.reason}
@@ -76,8 +77,7 @@ def measure(params: Params) -> Run:
         session.progress.expect(session.progress.done + plan_of(params).steps(len(entries)))
         peaks = _gemm_peak(session, usable) if any(work.kind == "network" for work in works) else {}
         rows = list(session.measure(entries).measurements)
-        hosts = {entry.case: entry.host for entry in entries}
-        rows = [_with_agreement(session, hosts[row.case], row) for row in rows]
+        rows = _with_agreement(session, entries, rows)
         tables = {
             "tried": [asdict(one) for one in kept],
             "prices": _prices(needed, rows),
@@ -138,7 +138,7 @@ def _tried(session: Session, opened: Sequence[Place]) -> list[Tried]:
             if why := failure or refused.get(case.precision, ""):
                 tried.append(Tried(case=case, seconds=None, reason=why))
             elif is_hopeless(case, tried):
-                tried.append(Tried(case=case, seconds=None, reason="too slow at a smaller batch size"))
+                tried.append(Tried(case=case, seconds=None, reason=HOPELESS))
             else:
                 try:
                     tried.append(Tried(case=case, seconds=min(place.host.call("prepare", case, TRIAL))))
@@ -159,17 +159,22 @@ def _gemm_peak(session: Session, usable: int) -> dict[str, float]:
         return {str(n): float(host.call("peak", n)) for n in sorted({1, usable})}
 
 
-def _with_agreement(session: Session, host: Host, row: Measurement) -> Measurement:
-    """Compare the classes of all inputs with the reference's."""
-    if not row.samples_s:
-        return row
-    session.progress.now(f"comparing the outputs of {row.case}")
-    try:
-        seen = host.call("agreement", row.case)
-    except InferbenchError as error:
-        return replace(row, notes={**row.notes, "agreement": f"not measured: {error}"})
-    figures = {name: value for name, value in seen.items() if value is not None}
-    return replace(row, figures={**row.figures, **figures})
+def _with_agreement(session: Session, entries: Sequence[Entry], rows: Sequence[Measurement]) -> list[Measurement]:
+    """Compare the classes of all inputs with the reference's, once for each engine and precision of a workload."""
+    seen: dict[tuple[Host, str], Measurement] = {}
+    found = []
+    for entry, row in zip(entries, rows, strict=True):
+        key = (entry.host, row.case.precision)
+        if row.samples_s and key not in seen:
+            session.progress.now(f"comparing the outputs of {row.case}")
+            try:
+                compared = entry.host.call("agreement", row.case)
+                seen[key] = Measurement(case=row.case, figures={k: v for k, v in compared.items() if v is not None})
+            except InferbenchError as error:
+                seen[key] = Measurement(case=row.case, notes={"agreement": f"not measured: {error}"})
+        of = seen.get(key, row) if row.samples_s else row
+        found.append(replace(row, figures={**row.figures, **of.figures}, notes={**row.notes, **of.notes}))
+    return found
 
 
 def _prices(opened: Sequence[Place], rows: Sequence[Measurement]) -> list[dict[str, Any]]:

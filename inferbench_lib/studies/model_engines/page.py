@@ -13,7 +13,6 @@ from inferbench_lib.report import figures
 from inferbench_lib.report.display import Answer, Card, View
 from inferbench_lib.report.words import (
     capital,
-    compared,
     digits,
     gathered,
     interval,
@@ -102,10 +101,10 @@ def _limits(said: EnginesStudy) -> str:
 
 def _sentence(said: EnginesStudy, workload: str) -> str:
     """Return what to use for a workload: the engine at its smallest batch, and from which batch another one."""
-    best, title = _most_gain(said, workload), capital(title_of(workload))
+    best = _most_gain(said, workload)
     if best is None:
-        return f"{title}: {_without_gain([choice for choice in said.choices if choice.workload == workload])}."
-    text = f"{title}: use {name_of(best)}, {ratio(best.gain)} at batch {best.case.batch_size:,}"
+        return _without_gain(workload, [choice for choice in said.choices if choice.workload == workload])
+    text = f"{capital(title_of(workload))}: use {name_of(best)}, {ratio(best.gain)} at batch {best.case.batch_size:,}"
     crossed = said.crossovers.get(workload)
     if crossed is None:
         return f"{text}."
@@ -113,16 +112,13 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
     return f"{text}; from {digits(crossed.batch_size.value, 2)} inputs per call {after}."
 
 
-def _without_gain(choices: Sequence[Choice]) -> str:
-    """Return why no engine is recommended: there is no verdict, the library is as fast, or nothing kept the limits."""
-    cells = [(choice.best, choice.baseline) for choice in choices if isinstance(choice.best, Cell)]
-    for cell, baseline in cells:
-        if not cell.is_baseline:
-            return compared(cell.gain, name_of(cell), name_of(baseline))
-    if cells:
-        return f"keep {name_of(cells[0][1])}; no engine was measurably faster"
+def _without_gain(workload: str, choices: Sequence[Choice]) -> str:
+    """Return why no engine is recommended: its own library is as fast, or there is no verdict."""
+    if kept := next((choice.best for choice in choices if isinstance(choice.best, Cell)), None):
+        return f"{capital(title_of(workload))}: keep {name_of(kept)}; no engine was measurably faster."
     lost = "its own library was not measured, and nothing can be compared without it"
-    return next((choice.best.reason for choice in choices if isinstance(choice.best, Refusal)), lost)
+    reasons = (choice.best.reason for choice in choices if isinstance(choice.best, Refusal))
+    return f"No recommendation for {title_of(workload)}: {next(reasons, lost)}."
 
 
 def gain_by_batch(said: EnginesStudy) -> View:

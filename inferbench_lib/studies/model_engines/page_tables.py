@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from inferbench_lib.records import CPU
+from inferbench_lib.records import CPU, Case
 from inferbench_lib.report.display import Table
-from inferbench_lib.report.words import capital, digits, joined, plural, ratio, seconds, share, size
-from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy
+from inferbench_lib.report.words import capital, digits, joined, measured, plural, ratio, seconds, share, size
+from inferbench_lib.studies.model_engines.screen import OTHER_THREADS
+from inferbench_lib.studies.model_engines.study import Cell, EnginesStudy, pays_off_after
 from inferbench_lib.work import title_of
 from inferbench_lib.work.engines import ENGINES
 
@@ -38,6 +39,7 @@ def table(said: EnginesStudy) -> Table:
             "gain": "1 (baseline)" if cell.is_baseline else ratio(cell.gain) if cell.gain.is_judged else "–",
             "time per call": seconds(cell.latency_s.value) if cell.latency_s.value > 0 else "–",
             "same class": "–" if cell.agreement is None else _agreement(cell),
+            "accuracy": "–" if cell.accuracy is None else measured(cell.accuracy, share),
             "of the GEMM peak": "–" if (part := said.gemm_share(cell)) is None else share(part),
             "page faults per call": "–" if cell.page_faults is None else digits(cell.page_faults),
             "outcome": str(cell.measurement.outcome)
@@ -59,7 +61,8 @@ def _agreement(cell: Cell) -> str:
 
 
 def price_list(said: EnginesStudy) -> Table:
-    """Show what each engine costs before its first result."""
+    """Show what each engine costs before its first result, and when that has paid off at the smallest batch."""
+    prices = said.run.tables.get("prices", ())
     rows = [
         {
             "workload": title_of(price["workload"]),
@@ -69,10 +72,32 @@ def price_list(said: EnginesStudy) -> Table:
             "load": _seconds(price.get("load_s")),
             "first call": _seconds(price.get("first_call_s")),
             "model": size(price["model_bytes"]) if price.get("model_bytes") else "–",
+            "paid off": _paid_off(said, price),
         }
-        for price in said.run.tables.get("prices", ())
+        for price in prices
     ]
-    return Table(frame=pd.DataFrame(rows), reading="The first call is that of the first batch size measured.")
+    return Table(
+        frame=pd.DataFrame(rows),
+        reading="The first call is that of the smallest batch measured. An engine has paid off after the calls whose "
+        "time saved makes up for conversion, import, load and first call, as far as these are longer than usual.",
+    )
+
+
+def _paid_off(said: EnginesStudy, price: Mapping[str, Any]) -> str:
+    """Return after how many calls of which batch an engine has paid off."""
+    for choice in (choice for choice in said.choices if choice.workload == price["workload"]):
+        for cell in (cell for cell in said.cells if cell.case.batch_size == choice.batch_size and not cell.is_baseline):
+            case, usual = cell.case, choice.baseline.case
+            if (case.workload, case.engine, case.precision) != (choice.workload, price["engine"], price["precision"]):
+                continue
+            of_usual: Mapping[str, Any] = next((one for one in said.run.tables["prices"] if _is_of(one, usual)), {})
+            n = None if _is_of(price, usual) else pays_off_after(price, of_usual, cell, choice.baseline)
+            return "–" if n is None else f"after {plural(n, 'call')} of batch {choice.batch_size:,}"
+    return "–"
+
+
+def _is_of(price: Mapping[str, Any], case: Case) -> bool:
+    return (price["workload"], price["engine"], price["precision"]) == (case.workload, case.engine, case.precision)
 
 
 def _seconds(value: float | None) -> str:
@@ -95,20 +120,33 @@ def not_measured(said: EnginesStudy) -> tuple[str, ...]:
 
 
 def left_out(said: EnginesStudy) -> Table:
-    """Show what was tried and not measured, and why."""
+    """Show which engines and precisions were tried and not measured, at which batch sizes, and why."""
     groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for one in said.run.tables.get("tried", ()):
-        if one["reason"]:
+        if one["reason"] and one["reason"] != OTHER_THREADS:
             case = one["case"]
-            groups.setdefault((case["workload"], case["engine"], case["precision"], one["reason"]), []).append(case)
+            groups.setdefault((case["workload"], case["engine"], case["precision"], one["reason"]), []).append(one)
     rows = [
         {
             "workload": title_of(workload),
             "engine": short_name(engine, precision),
-            "threads": ", ".join(str(n) for n in sorted({case["n_threads"] for case in cases})),
-            "batches": ", ".join(f"{n:,}" for n in sorted({case["batch_size"] for case in cases})),
-            "reason": reason,
+            "batches": ", ".join(f"{n:,}" for n in sorted({one["case"]["batch_size"] for one in group})),
+            "reason": f"{_slower(group)}{reason}",
         }
-        for (workload, engine, precision, reason), cases in groups.items()
+        for (workload, engine, precision, reason), group in groups.items()
     ]
-    return Table(frame=pd.DataFrame(rows), reading=f"{plural(len(rows), 'entry', 'entries')} tried and not measured.")
+    return Table(
+        frame=pd.DataFrame(rows),
+        reading="Of each engine and precision only the fastest number of threads was measured.",
+    )
+
+
+def _slower(group: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many times slower trials were, or nothing."""
+    found = sorted({digits(one["times_slower"], 2) for one in group if one.get("times_slower")}, key=_number)
+    ends = found if len(found) < 2 else [found[0], found[-1]]
+    return f"{' to '.join(ends)} times " if ends else ""
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

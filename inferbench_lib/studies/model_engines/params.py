@@ -31,7 +31,7 @@ class Params(Rounds):
     n_trees: PositiveInt = Field(100, description="trees of the forest")
     n_train: Annotated[int, Field(ge=100)] = Field(20_000, description="rows that the forest was trained on")
     keep_within: Annotated[float, Field(ge=1)] = Field(
-        2.0, description="measure engines that were at most so many times slower than the fastest when tried"
+        2.0, description="measure engines that were at most so many times slower than the fastest in fp32 when tried"
     )
     max_latency_s: PositiveFloat | None = Field(None, description="limit on the median latency")
     min_agreement: Annotated[float, Field(ge=0, le=1)] = Field(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
+from inferbench_lib.stats.accuracy import accuracy
 from inferbench_lib.stats.comparison import WORTH, compare, input_s, simplest, unusable
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.model_engines.crossover import Crossover, crossover
 
 FAULTS = "minor_faults"
+STARTS = ("conversion_s", "import_s", "load_s", "first_call_s")
+"""The entries of a price that are paid once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,13 @@ class Cell:
         figures = self.measurement.figures
         n = figures.get("n_inputs")
         return None if not n else 1 - figures["n_disagreements"] / n
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """The share of different inputs whose class is true; None where no truth is known."""
+        figures = self.measurement.figures
+        n = figures.get("n_judged")
+        return None if not n else accuracy(int(figures["n_correct"]), int(n))
 
     @property
     def page_faults(self) -> float | None:
@@ -90,6 +102,16 @@ class EnginesStudy:
         if not peak or not flops or case.precision != "fp32" or case.device != CPU or unusable(cell.measurement):
             return None
         return float(flops * cell.throughput_per_s.value / (peak * 1e9))
+
+
+def pays_off_after(price: Mapping[str, Any], usual: Mapping[str, Any], cell: Cell, baseline: Cell) -> int | None:
+    """Return the calls after which an engine has made up for its conversion and start; None where it never does.
+
+    Both prices hold the seconds of conversion, import, load and first call; what is missing costs nothing.
+    """
+    dearer_s = sum((price.get(name) or 0.0) - (usual.get(name) or 0.0) for name in STARTS)
+    saved_s = baseline.latency_s.value - cell.latency_s.value
+    return None if saved_s <= 0 or not cell.gain.is_difference else max(0, math.ceil(dearer_s / saved_s))
 
 
 def study(run: Run) -> EnginesStudy:
@@ -159,7 +181,10 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
     allowed = [cell for cell in agreeing if limit_s is None or cell.latency_s.value <= limit_s]
     if allowed:
         chosen = simplest([cell.measurement for cell in allowed], most=WORTH)
-        return next(cell for cell in allowed if cell.measurement is chosen)
+        best = next(cell for cell in allowed if cell.measurement is chosen)
+        if best.is_baseline or best.gain.is_difference:
+            return best
+        return Refusal(reason=f"no verdict, {best.gain.reason or best.gain.verdict}")
     if agreeing:
         return Refusal(reason="no engine kept the limit on latency")
     return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
@@ -178,6 +203,8 @@ def figures(said: EnginesStudy) -> dict[str, Figure]:
         found[f"latency_s[{name}]"] = entry(cell.latency_s, "s")
         if cell.agreement is not None:
             found[f"agreement[{name}]"] = Figure(value=cell.agreement, unit="of inputs")
+        if (right := cell.accuracy) is not None:
+            found[f"accuracy[{name}]"] = entry(right, "of inputs")
         if (share := said.gemm_share(cell)) is not None:
             found[f"gemm_share[{name}]"] = Figure(value=share, unit="of the GEMM peak")
         if cell.page_faults is not None:
