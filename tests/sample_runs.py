@@ -330,12 +330,13 @@ def engines(cells: Sequence[Measurement] | None = None, **params: Any) -> Run:
     tried = [{"case": asdict(one.case), "seconds": 0.1, "reason": ""} for one in chosen]
     tried += [{"case": asdict(case), "seconds": None, "reason": REFUSED} for case in refused]
     price = {"conversion_s": 2.0, "model_bytes": 12e6, "import_s": 0.3, "load_s": 0.1, "first_call_s": 0.02}
+    usual = {"forest": {"engine": "sklearn", "threads": 1}, "cnn-small": {"engine": "torch", "threads": 4}}
     tables = {
         "tried": tried,
         "prices": [{"workload": "forest", "engine": "onnxruntime", "precision": "fp32", **price}],
         "flops": {"cnn-small": NETWORK_FLOPS},
         "gemm_gflops": {"1": 10.0, "4": 40.0},
-        "baselines": {"forest": {"engine": "sklearn", "threads": 1}, "cnn-small": {"engine": "torch", "threads": 4}},
+        "baselines": {name: usual[name] for name in dict.fromkeys(one.case.workload for one in chosen)},
         "accelerator_reason": "no accelerator: no NVIDIA driver",
     }
     values = {

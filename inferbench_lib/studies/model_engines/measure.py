@@ -63,7 +63,8 @@ def measure(params: Params) -> Run:
             for work in works
             for engine, device in places(work, found, _engines(params, work))
         ]
-        session.progress.expect(sum(len(place.cases) for place in opened))
+        n_cases = sum(len(place.cases) for place in opened)
+        session.progress.expect(n_cases + plan_of(params).steps(n_cases))  # at most: the bar never goes back
         tried = _tried(session, opened)
         kept = finalists(tried, keep_within=params.keep_within, always={work.name: _always(work) for work in works})
         seconds = {one.case: one.seconds for one in kept if one.seconds is not None and not one.reason}
