@@ -209,7 +209,7 @@ def test_ties_are_no_disagreements() -> None:
 def test_the_limit_on_latency_excludes_engines() -> None:
     """100,000 rows take 0.5 s at best, so that a limit of 0.1 s leaves no engine there."""
     found = chosen(samples.engines(max_latency_s=0.1))
-    assert found["forest", 100_000] == "no engine kept the limit on latency"
+    assert found["forest", 100_000] == "no engine is within the limit on latency"
     assert found["forest", 1000] == ("onnxruntime", "fp32", 4)
 
 
@@ -246,7 +246,7 @@ def test_the_verdict_names_each_engine_and_where_another_takes_over() -> None:
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [
-        ("nothing fits", "No recommendation for the forest: no engine kept the limit on latency."),
+        ("nothing fits", "No recommendation for the forest: no engine is within the limit on latency."),
         ("all failed", "No recommendation for the small network: nothing was measured."),
         (
             "baseline failed",

@@ -1,4 +1,4 @@
-"""How often a model is right, and which variants no other one beats in both latency and accuracy."""
+"""Estimate how often a model is right, and find the variants that no other one beats in latency and accuracy."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
             return best
         return Refusal(reason=f"no verdict, {best.gain.reason or best.gain.verdict}")
     if agreeing:
-        return Refusal(reason="no engine kept the limit on latency")
+        return Refusal(reason="no engine is within the limit on latency")
     return Refusal(reason="no engine agreed with the reference" if measured else "nothing was measured")
 
 
