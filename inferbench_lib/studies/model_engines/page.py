@@ -114,7 +114,7 @@ def _sentence(said: EnginesStudy, workload: str) -> str:
 
 
 def _without_gain(workload: str, choices: Sequence[Choice]) -> str:
-    """Return why no engine is recommended: there is no verdict, the library is as fast, or nothing is within the limits."""
+    """Return why no engine is recommended: no verdict, a library as fast, or nothing within the limits."""
     title = title_of(workload)
     kept = [choice.best for choice in choices if isinstance(choice.best, Cell)]
     if kept:
