@@ -18,8 +18,11 @@ def sample_report(work: Path) -> Report:
     """The report that shows the sample runs again, in a reports folder of its own."""
     runs = {
         run.notebook: run
-        for run in (samples.multiprocess(), samples.vs_gpu(gpu=True), samples.sweep(), samples.hardware_run())
-    }
+        for run in (
+            samples.multiprocess(), samples.vs_gpu(gpu=True), samples.engines(), samples.sweep(), samples.hardware_run()
+        )
+    }  # fmt: skip
+    assert set(runs) == set(studies.measured()), "a notebook without a sample run would measure"
     for run in runs.values():
         store.save_run(run, work / "reports" / STORED)
     params = work / "params" / "standard"
