@@ -147,7 +147,7 @@ def test_front_page_answers_on_its_first_screen(report: Report, open_page: Opene
     assert box is not None
     assert box["y"] + box["height"] <= 800
     page = open_page(path_of(report, "summary")).page
-    assert page.locator(".answer").inner_text().startswith("Set n_jobs=4 for the forest: 3.20×")
+    assert page.locator(".answer").inner_text().startswith("Use another engine: onnxruntime on 4 threads")
     assert page.locator(".card").count() == 3
     for part in (".cards", ".provenance", ".trust"):
         box = page.locator(part).bounding_box()

@@ -68,8 +68,8 @@ def advise(said: EnginesStudy) -> Advice | None:
         evidence = f"no engine gained more than {share(WORTH - 1)}"
         return Advice(recommendation="keep the library as it comes", evidence=evidence, limits=_limits(said))
     uses = joined(
-        f"{name_of(cell)} for {title_of(cell.case.workload)}, {times(cell.gain.value)} at batch "
-        f"{cell.case.batch_size:,}"
+        f"{name_of(cell)} for {title_of(cell.case.workload)} ({times(cell.gain.value)} at batch "
+        f"{cell.case.batch_size:,})"
         for cell in best
     )
     evidence = "; ".join(
@@ -77,9 +77,11 @@ def advise(said: EnginesStudy) -> Advice | None:
         for choice in said.choices
         if (cell := choice.recommended)
     )
+    most = max(best, key=lambda cell: _low(cell.gain))
+    lines = code(choice for choice in said.choices if choice.workload == most.case.workload)
     return Advice(
-        recommendation=f"use {uses}", evidence=evidence, limits=_limits(said), code=code(said.choices),
-        gain=max((cell.gain for cell in best), key=_low),
+        recommendation=f"use another engine: {uses}", evidence=evidence, limits=_limits(said), gain=most.gain,
+        code=lines and f"# {capital(title_of(most.case.workload))}\n{lines}",
     )  # fmt: skip
 
 
