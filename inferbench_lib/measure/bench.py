@@ -6,7 +6,6 @@ reference outside the timed region, and inputs differ from sample to sample.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -168,9 +167,7 @@ class Bench:
         self._clock = UsageClock(accelerator.clock())
 
     def _warm_up(self, opened: _Open, warmup: WarmUp) -> None:
-        started_s = time.perf_counter()
         opened.runner = self.source.runner(opened.cell.case)
-        opened.cell.figures["runner_s"] = time.perf_counter() - started_s
         opened.runner.activate()
         cell, batches = opened.cell, self._placed(opened)
         cell.cold_s = self._collect(opened, batches, wall_clock(self._accelerator), after(1))[0]

@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,7 @@ class Calls(Source):
     engine: type[Engine]
     n_pool: int
     device: str = CPU
+    _runner_s: dict[Case, float] = field(default_factory=dict, init=False)
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -83,8 +84,16 @@ class Calls(Source):
             self._engine.runner(device=self.accelerator.device)
 
     def runner(self, case: Case) -> Runner:
-        """Return the model on the device, in the case's precision and with its threads."""
-        return self._engine.runner(device=self.accelerator.device, precision=case.precision, n_threads=case.n_threads)
+        """Return the model on the device, in the case's precision and with its threads; its first making is timed."""
+        started_s = time.perf_counter()
+        runner = self._engine.runner(device=self.accelerator.device, precision=case.precision, n_threads=case.n_threads)
+        self._runner_s.setdefault(replace(case, batch_size=0), time.perf_counter() - started_s)
+        return runner
+
+    def figures(self, case: Case) -> Mapping[str, float]:
+        """Return the seconds that the first runner of a precision and its threads took."""
+        made_s = self._runner_s.get(replace(case, batch_size=0))
+        return {} if made_s is None else {"runner_s": made_s}
 
     def inputs(self, case: Case) -> Inputs:
         """Return windows of the inputs at random places; a key is the first row of its window."""
