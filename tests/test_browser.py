@@ -141,14 +141,14 @@ def test_page_reads_without_scripts(name: str, report: Report, open_page: Opener
 
 
 def test_front_page_answers_on_its_first_screen(report: Report, open_page: Opener) -> None:
-    """On a phone what to do; at a desk three figures, the machine, when, and how far to trust it beside."""
+    """On a phone what to do; at a desk four figures, the machine, when, and how far to trust it beside."""
     phone = open_page(path_of(report, "summary"), width=360).page
     box = phone.locator(".answer").bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 800
     page = open_page(path_of(report, "summary")).page
     assert page.locator(".answer").inner_text().startswith("Use another engine: onnxruntime on 4 threads")
-    assert page.locator(".card").count() == 3
+    assert page.locator(".card").count() == 4
     for part in (".cards", ".provenance", ".trust"):
         box = page.locator(part).bounding_box()
         assert box is not None

@@ -44,7 +44,7 @@ def price(path: Path) -> Mapping[str, float]:
     except Exception as error:  # protobuf's errors have no common class
         raise NotAvailable(f"{path.name}: expected an ONNX file, got {reason_of(error)}; delete it") from None
     seconds = [float(of.value) for of in model.metadata_props if of.key == CONVERSION_S]
-    return {CONVERSION_S: sum(seconds), "model_bytes": float(path.stat().st_size)}
+    return {**({CONVERSION_S: sum(seconds)} if seconds else {}), "model_bytes": float(path.stat().st_size)}
 
 
 def reason_of(error: Exception) -> str:

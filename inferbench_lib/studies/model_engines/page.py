@@ -81,7 +81,7 @@ def advise(said: EnginesStudy) -> Advice | None:
     lines = code(choice for choice in said.choices if choice.workload == most.case.workload)
     return Advice(
         recommendation=f"use another engine: {uses}", evidence=evidence, limits=_limits(said), gain=most.gain,
-        code=lines and f"# {capital(title_of(most.case.workload))}\n{lines}",
+        code=lines,
     )  # fmt: skip
 
 
