@@ -261,7 +261,8 @@ def test_what_is_not_shown_to_be_faster_is_not_recommended(name: str, verdict: s
     """The sentence says why, no card and no code promise a gain, and advice is at most to keep what there is."""
     answer, advice = voice.answer(samples.RUNS[f"engines, {name}"]), voice.advice(samples.RUNS[f"engines, {name}"])
     assert verdict in answer.verdict
-    assert (answer.cards, answer.code) == ((), "")
+    assert answer.code == ""
+    assert not any("×" in card.value for card in answer.cards)
     assert (advice.recommendation if advice else "") == ("keep the library as it comes" if "keep" in verdict else "")
 
 

@@ -36,7 +36,10 @@ from inferbench_lib.work import title_of
 
 
 def answer(said: EnginesStudy) -> Answer:
-    """Return the engine of each workload, its gain at the smallest and the largest batch, and the code."""
+    """Return the engine of each workload, its gain at each batch size, and the code.
+
+    Where no engine is recommended, the cards tell the time of the library as it comes.
+    """
     cards = [
         Card(
             value=times(best.gain.value),
@@ -45,6 +48,14 @@ def answer(said: EnginesStudy) -> Answer:
         )
         for choice in said.choices
         if (best := choice.recommended)
+    ] or [
+        Card(
+            value=seconds(choice.baseline.latency_s.value),
+            label=f"per call of {title_of(choice.workload)}, batch {choice.batch_size:,}: {name_of(choice.baseline)}",
+            interval=interval(choice.baseline.latency_s.low, choice.baseline.latency_s.high, seconds),
+        )
+        for choice in said.choices
+        if choice.baseline.latency_s.value > 0
     ]
     flags = gathered((flag for cell in said.cells for flag in cell.measurement.flags), len(said.cells))
     refused = [
