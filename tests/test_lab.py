@@ -38,11 +38,11 @@ MORE: dict[str, Any] = {
 """What keeps the runs here short: what takes the same time at any size shows a stored run."""
 WITH_PARAMETERS = [name for name in NOTEBOOKS if name != "summary"]
 MEASURING = [name for name in WITH_PARAMETERS if "reuse" not in MORE.get(name, {})]
-IN_VIEW = """bars => bars.map(bar => {
+IN_VIEW = """bars => bars.filter(bar => bar.closest(".jp-OutputArea-output")).map(bar => {
   const box = bar.getBoundingClientRect(), cell = bar.closest(".jp-OutputArea-output").getBoundingClientRect();
   return box.width > 0.9 * cell.width && box.top >= 0 && box.bottom <= innerHeight;
 })"""
-"""Whether a bar is as wide as its cell and on the screen."""
+"""Whether each bar of a cell is as wide as the cell and on the screen; one that is being taken away has no cell."""
 ORDER = [*NOTEBOOKS, *sorted(OF_RUNS)]
 """Those that measure first; what they leave is the summary's run."""
 
