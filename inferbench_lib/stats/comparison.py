@@ -28,6 +28,11 @@ WORTH = 1.1
 """A less simple choice is recommended where the gain over the simpler one is above this."""
 
 
+def is_worth_it(gain: Ratio) -> bool:
+    """Return whether a gain is shown to be large enough for a less simple choice: its whole interval above `WORTH`."""
+    return gain.verdict is Verdict.FASTER and gain.low is not None and gain.low > WORTH
+
+
 def compare(baseline: Measurement, candidate: Measurement, *, level: float = 0.95) -> Ratio:
     """Return how many times faster the candidate handles an input than the baseline, by round medians.
 

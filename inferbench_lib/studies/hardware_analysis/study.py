@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
+from inferbench_lib.findings import Interval, Ratio, Refusal
 from inferbench_lib.records import Case, Figure, Measurement, Run
-from inferbench_lib.stats.comparison import WORTH, compare
+from inferbench_lib.stats.comparison import compare, is_worth_it
 from inferbench_lib.stats.entries import entry, labels
 from inferbench_lib.stats.intervals import signed_rank_interval
 from inferbench_lib.stats.roofline import Roofs, measured_roofs
@@ -50,7 +50,7 @@ class LowerPrecision:
     @property
     def is_worth_it(self) -> bool:
         """Return whether it is recommended."""
-        return self.gain.verdict is Verdict.FASTER and self.gain.low is not None and self.gain.low > WORTH
+        return is_worth_it(self.gain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from inferbench_lib.findings import Interval, Ratio, Verdict
 from inferbench_lib.records import Figure
-from inferbench_lib.stats.comparison import OTHER_LOAD, WORTH, compare_rounds
+from inferbench_lib.stats.comparison import OTHER_LOAD, compare_rounds, is_worth_it
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.intervals import signed_rank_interval
 
@@ -56,8 +56,7 @@ class ThreadCost:
     @property
     def is_costly(self) -> bool:
         """Return whether other threads are shown to gain enough to be recommended."""
-        cost = self.cost
-        return cost is not None and cost.verdict is Verdict.FASTER and cost.low is not None and cost.low > WORTH
+        return self.cost is not None and is_worth_it(self.cost)
 
 
 def thread_costs(rows: Sequence[Row], usable: int) -> tuple[ThreadCost, ...]:

@@ -14,6 +14,7 @@ from inferbench_lib.findings import Interval
 from inferbench_lib.records import CPU, Measurement
 from inferbench_lib.stats.comparison import unusable
 from inferbench_lib.stats.intervals import signed_rank_interval, values_needed
+from inferbench_lib.stats.series import round_medians
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def crossover(workload: str, rows: Sequence[Measurement]) -> Crossover | None:
         case = row.case
         if case.workload != workload or case.device != CPU or case.precision != "fp32" or unusable(row):
             continue
-        seconds = [median(samples) for samples in row.rounds()]
+        seconds = round_medians(row.rounds())
         sizes = of_engine.setdefault(case.engine, {})
         if case.batch_size not in sizes or median(seconds) < median(sizes[case.batch_size]):
             sizes[case.batch_size] = seconds

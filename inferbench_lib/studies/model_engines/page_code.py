@@ -79,7 +79,7 @@ def code(choices: Iterable[Choice]) -> str:
 
 def _code(cell: Cell) -> str:
     case = cell.case
-    unit = "images" if ("torch", "images") in CODE and case.workload.startswith("cnn") else "rows"
+    unit = "images" if case.workload.startswith("cnn") else "rows"
     if case.precision not in ("fp32", "bf16") or (case.engine, unit) not in CODE:
         return ""
     if case.precision == "bf16" and case.engine != "openvino":

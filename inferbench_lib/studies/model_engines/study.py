@@ -11,7 +11,7 @@ from typing import Any
 from inferbench_lib.findings import Interval, Ratio, Refusal, Verdict
 from inferbench_lib.records import CPU, Case, Figure, Measurement, Run
 from inferbench_lib.stats.accuracy import accuracy
-from inferbench_lib.stats.comparison import WORTH, compare, input_s, unusable
+from inferbench_lib.stats.comparison import WORTH, compare, input_s, is_worth_it, unusable
 from inferbench_lib.stats.entries import entry
 from inferbench_lib.stats.statistics import summarize
 from inferbench_lib.studies.model_engines.crossover import Crossover, crossover
@@ -189,7 +189,7 @@ def _best(cells: list[Cell], run: Run) -> Cell | Refusal:
         ranked = sorted(allowed, key=lambda cell: not cell.is_baseline)
         fastest = min(ranked, key=lambda cell: input_s(cell.measurement))
         best = next(cell for cell in ranked if cell is fastest or _is_enough(cell, fastest))
-        if best.is_baseline or _is_worth_it(best.gain):
+        if best.is_baseline or is_worth_it(best.gain):
             return best
         return Refusal(reason=f"no verdict, {best.gain.reason or best.gain.verdict}")
     if agreeing:
@@ -201,11 +201,7 @@ def _is_enough(cell: Cell, fastest: Cell) -> bool:
     """Return whether the fastest is shown not to be worth leaving a cell for."""
     lost = compare(cell.measurement, fastest.measurement)
     is_known = lost.verdict in (Verdict.FASTER, Verdict.INDISTINGUISHABLE, Verdict.SLOWER)
-    return is_known and lost.value <= WORTH and not _is_worth_it(lost)
-
-
-def _is_worth_it(gain: Ratio) -> bool:
-    return gain.verdict is Verdict.FASTER and gain.low is not None and gain.low > WORTH
+    return is_known and lost.value <= WORTH and not is_worth_it(lost)
 
 
 def figures(said: EnginesStudy) -> dict[str, Figure]:
